@@ -1,0 +1,106 @@
+"""Samples: the one format of the inside, the conversions to it, and the streaming resampler.
+
+Inside earmark all audio is 16 kHz, mono, signed 16-bit, and every position is a count of samples since the
+stream began. Floats mean full scale = 1.0, and 32768 is the only scale factor in the project.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from .errors import AudioError
+
+RATE_HZ = 16_000
+FULL_SCALE = 32_768  # of int16: -1.0 is exactly -32768, and the largest positive value is 32767/32768
+MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000  # beyond these a header is damaged rather than unusual
+
+Int16 = npt.NDArray[np.int16]
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a stream."""
+
+    samples: Int16
+    """(n,) int16 at 16 kHz, any n ≥ 0."""
+    first_sample: int
+    """Position of samples[0] in the stream."""
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """What a source delivers before it is converted."""
+
+    rate_hz: int
+    """Frames per second, 4000 to 384000."""
+    channels: int
+    """1 or more; they are averaged into one."""
+
+    def __post_init__(self) -> None:
+        if not MIN_RATE_HZ <= self.rate_hz <= MAX_RATE_HZ:
+            raise AudioError(
+                f"sample rate {self.rate_hz} Hz is outside {MIN_RATE_HZ}…{MAX_RATE_HZ} Hz: "
+                "convert the recording to 16000 Hz"
+            )
+        if self.channels < 1:
+            raise AudioError(f"channels={self.channels} must be 1 or more")
+
+
+def to_float(samples: Int16) -> Float32:
+    """int16 (n,) -> float32 (n,) in [-1, 1)."""
+    return samples.astype(np.float32) / FULL_SCALE
+
+
+def to_int16(samples: npt.NDArray[np.floating[Any]]) -> Int16:
+    """Float (n,) -> int16 (n,): scaled, rounded, clipped to the range of int16.
+
+    Raises:
+        AudioError: a sample is NaN or infinite.
+    """
+    if not np.isfinite(samples).all():
+        bad = int(np.flatnonzero(~np.isfinite(samples))[0])
+        raise AudioError(f"sample {bad} is {samples[bad]}: every sample must be a finite number")
+    return np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+class Converter:
+    """Interleaved float frames of any format -> int16 mono at 16 kHz, as a stream.
+
+    Channels are averaged. Another rate than 16 kHz goes through soxr's high-quality streaming filter (linear
+    phase, pass band to 0.91 of the lower Nyquist frequency); what the filter still holds comes out at `finish`.
+    The output does not depend on how the input is cut.
+    """
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._format = audio_format
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all audio pushed so far."""
+        rate_hz = self._format.rate_hz
+        self._resampler = None if rate_hz == RATE_HZ else soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="float32")
+
+    def push(self, frames: Float32) -> Int16:
+        """float32 (n, channels) -> int16 (m,); m follows the input with the filter's delay.
+
+        Raises:
+            AudioError: a sample is NaN or infinite.
+        """
+        return self._convert(frames.mean(axis=1, dtype=np.float32), last=False)
+
+    def finish(self) -> Int16:
+        """What the resampler still holds; the stream is over, `reset` begins another."""
+        return self._convert(np.zeros(0, np.float32), last=True)
+
+    def _convert(self, mono: Float32, last: bool) -> Int16:
+        if not np.isfinite(mono).all():  # before the filter smears it over its whole length
+            return to_int16(mono)
+        if self._resampler is None:
+            return to_int16(mono)
+        return to_int16(self._resampler.resample_chunk(mono, last=last))

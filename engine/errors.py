@@ -1,0 +1,85 @@
+"""Everything that earmark raises on purpose, in one tree; made for what the caller does next.
+
+::
+
+    EarmarkError
+    ├── InstallationError      exit 1: the installation or the device is at fault
+    │   ├── RuntimeMissing         no TFLite runtime can be imported
+    │   ├── ModelError             a shipped model or its card is damaged, or lacks a signature
+    │   ├── DeviceError            no microphone, or it went away
+    │   └── StoreUnwritable        the person store cannot be written: no permission, full disk
+    ├── InputError             exit 2: what was given is at fault
+    │   ├── AudioError             not audio, truncated, NaN samples, ...
+    │   ├── KeywordError           unknown wake word, or a manifest that breaks the rules
+    │   └── PersonError            a person in the store cannot be used
+    │       ├── PersonUnknown          nobody of that name
+    │       ├── PersonDamaged          a checksum or the format does not hold
+    │       └── PersonMismatch         made with another network: enrol again
+    └── EnrolmentRefused       exit 3: the recordings would not make a person that works
+
+A message holds the name, the value and the rule, and tells the person what to do next.
+"""
+
+from __future__ import annotations
+
+
+class EarmarkError(Exception):
+    """Base of the tree; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class InstallationError(EarmarkError):
+    """The installation or the device is at fault, not what the user gave."""
+
+
+class RuntimeMissing(InstallationError):
+    """No TFLite runtime can be imported."""
+
+
+class ModelError(InstallationError):
+    """A shipped model is damaged, does not match its card, or lacks a signature."""
+
+
+class DeviceError(InstallationError):
+    """The microphone cannot be opened, or stopped to deliver."""
+
+
+class StoreUnwritable(InstallationError):
+    """The person store cannot be written."""
+
+
+class InputError(EarmarkError):
+    """What was given is at fault."""
+
+    exit_code = 2
+
+
+class AudioError(InputError):
+    """A recording cannot be used as audio."""
+
+
+class KeywordError(InputError):
+    """A wake word is unknown, or its manifest breaks the rules of the format."""
+
+
+class PersonError(InputError):
+    """A person in the store cannot be used."""
+
+
+class PersonUnknown(PersonError):
+    """Nobody of that name is in the store."""
+
+
+class PersonDamaged(PersonError):
+    """A file of the person fails its checksum or its format."""
+
+
+class PersonMismatch(PersonError):
+    """The person was enrolled with another network than the one in use."""
+
+
+class EnrolmentRefused(EarmarkError):
+    """The recordings would not make a person that works; the message says why."""
+
+    exit_code = 3

@@ -1,0 +1,345 @@
+"""A person on disk: voiceprints, one for each wake word, and the store that keeps them.
+
+A store is a folder::
+
+    anna/                    one folder a person, mode 0700
+      okay_nabu/             one a wake word (or `any-phrase`)
+        0001/                one a version; the highest counts, the others are kept for going back
+          header.json        what it is, which networks it belongs to, checksums; mode 0600
+          arrays.npz         plain arrays, never a pickle
+
+A version is written beside its place (files, fsync, folder fsync) and then renamed into it, so whatever happens
+there is the old one or the new one. A voiceprint is biometric data: it never leaves the store unasked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import unicodedata
+import urllib.parse
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .audio import Float32
+from .errors import InputError, PersonDamaged, PersonError, PersonMismatch, PersonUnknown, StoreUnwritable
+from .head import HeadWeights
+
+FORMAT = 1
+ANY_PHRASE = "any-phrase"
+COSINE, TRAINED = "cosine", "trained"
+KEPT_VERSIONS = 5
+MAX_FILE_BYTES = 4 << 20  # ten times the largest honest file: refuses a bomb before it is unpacked
+MAX_NAME_BYTES = 200  # of the folder's name; file systems allow 255
+
+_ARRAYS = {"takes": 2, "centroid": 1, "prototype": 1, "projection": 2, "bias": 1}  # name -> dimensions
+
+
+@dataclass(frozen=True)
+class Binding:
+    """sha256 of the networks that a voiceprint belongs to; with others its numbers mean nothing."""
+
+    keyword: str
+    """Empty for `any-phrase`."""
+    speaker: str
+    head: str
+
+
+@dataclass(frozen=True)
+class Voiceprint:
+    """What is known of one person's voice saying one wake word."""
+
+    name: str
+    keyword: str
+    """Name of the wake word, or `any-phrase`."""
+    kind: str
+    """`trained`: the score is the mean of raw cosine and trained head; `cosine`: the raw cosine alone."""
+    threshold: float
+    """Score, in -1…1, from which on it is this person."""
+    binding: Binding
+    takes: Float32
+    """(n, 512) embeddings of the enrolment takes, unit rows."""
+    centroid: Float32
+    """(512,) their mean, unit length."""
+    prototype: Float32
+    """(128,) mean of the projected takes, unit length."""
+    weights: HeadWeights
+    """The trained projection; empty arrays where `kind` is `cosine`."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """What enrolment measured, for people to read."""
+
+
+class PersonStore:
+    """The people of one folder; creates it on the first save."""
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self.folder = Path(folder) if folder is not None else default_folder()
+
+    def names(self) -> list[str]:
+        """Everybody with at least one voiceprint, in alphabetical order."""
+        return sorted(urllib.parse.unquote(path.name) for path in _folders(self.folder) if self._keywords(path))
+
+    def keywords(self, name: str) -> list[str]:
+        """The wake words that a person is enrolled for.
+
+        Raises:
+            PersonUnknown: there is nobody of that name.
+        """
+        found = self._keywords(self._person_folder(name))
+        if not found:
+            known = ", ".join(self.names()) or "nobody"
+            raise PersonUnknown(f"no person {name!r} in {self.folder}: enrolled: {known}")
+        return found
+
+    def versions(self, name: str, keyword: str) -> list[int]:
+        """The kept versions, oldest first; the last one counts."""
+        return sorted(int(path.name) for path in _folders(self._person_folder(name) / keyword) if path.name.isdigit())
+
+    def load(self, name: str, keyword: str) -> Voiceprint:
+        """The newest version of a voiceprint.
+
+        Raises:
+            PersonUnknown: there is none.
+            PersonDamaged: a checksum or the format does not hold.
+        """
+        versions = self.versions(name, keyword)
+        if not versions:
+            raise PersonUnknown(f"{name!r} is not enrolled for {keyword!r}: enrolled for {self.keywords(name)}")
+        return _read(self._person_folder(name) / keyword / f"{versions[-1]:04d}")
+
+    def save(self, voiceprint: Voiceprint) -> Path:
+        """Writes a new version and drops versions older than the last five; returns its folder.
+
+        Raises:
+            InputError: the name cannot be used.
+            StoreUnwritable: the disk is full, or the folder may not be written; nothing has changed.
+        """
+        place = self._person_folder(voiceprint.name) / voiceprint.keyword
+        try:
+            _make_folder(place)
+            for left in place.glob(".new-*"):  # of a process that was killed
+                shutil.rmtree(left)
+            versions = self.versions(voiceprint.name, voiceprint.keyword)
+            target = place / f"{(versions[-1] if versions else 0) + 1:04d}"
+            with _temporary_folder(place) as temporary:
+                for file_name, content in _encode(voiceprint).items():
+                    _write_synced(temporary / file_name, content)
+                _sync_folder(temporary)
+                temporary.rename(target)
+            _sync_folder(place)
+        except OSError as error:
+            raise StoreUnwritable(
+                f"{voiceprint.name!r} could not be saved in {self.folder}: {error.strerror}; "
+                "nothing was changed: make room or allow writing, and enrol again"
+            ) from error
+        for old in versions[: -(KEPT_VERSIONS - 1)]:
+            shutil.rmtree(place / f"{old:04d}", ignore_errors=True)
+        return target
+
+    def remove(self, name: str) -> int:
+        """Erases every version of every voiceprint of a person; returns how many versions that were.
+
+        Raises:
+            PersonUnknown: there is nobody of that name.
+            StoreUnwritable: the files may not be removed.
+        """
+        count = sum(len(self.versions(name, keyword)) for keyword in self.keywords(name))
+        try:
+            shutil.rmtree(self._person_folder(name))
+            _sync_folder(self.folder)
+        except OSError as error:
+            raise StoreUnwritable(f"{name!r} could not be erased from {self.folder}: {error.strerror}") from error
+        return count
+
+    def _person_folder(self, name: str) -> Path:
+        return self.folder / folder_name(name)
+
+    def _keywords(self, person: Path) -> list[str]:
+        return sorted(path.name for path in _folders(person) if any(v.name.isdigit() for v in _folders(path)))
+
+
+def default_folder() -> Path:
+    """`$XDG_DATA_HOME/earmark/people`, by default `~/.local/share/earmark/people`."""
+    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data_home) / "earmark" / "people"
+
+
+def folder_name(name: str) -> str:
+    """A person's name as the name of a folder: percent-encoded, so that no name can point elsewhere.
+
+    Raises:
+        InputError: it is empty, has control characters or outer spaces, or is too long.
+    """
+    if not name or name != name.strip() or not name.isprintable():
+        raise InputError(f"name {name!r} must have printable characters and no space at its ends")
+    quoted = urllib.parse.quote(unicodedata.normalize("NFC", name), safe="").replace(".", "%2E")
+    if len(quoted) > MAX_NAME_BYTES:
+        raise InputError(f"name {name!r} is too long: {len(quoted)} bytes when encoded, {MAX_NAME_BYTES} are allowed")
+    return quoted
+
+
+def check_binding(voiceprint: Voiceprint, binding: Binding) -> None:
+    """Refuses a voiceprint that was made with other networks.
+
+    Raises:
+        PersonMismatch: it was; the message says which, and to enrol again.
+    """
+    wanted, found = asdict(binding), asdict(voiceprint.binding)
+    if voiceprint.keyword == ANY_PHRASE:
+        wanted["keyword"] = found["keyword"]
+    differing = [part for part in wanted if wanted[part] != found[part]]
+    if differing:
+        raise PersonMismatch(
+            f"{voiceprint.name!r} ({voiceprint.keyword}) was enrolled with another {' and '.join(differing)} network "
+            f"({', '.join(f'{found[part][:12]}… instead of {wanted[part][:12]}…' for part in differing)}): "
+            f"`earmark enroll {voiceprint.name}` again"
+        )
+
+
+def _encode(voiceprint: Voiceprint) -> dict[str, bytes]:
+    """File name -> content; the same voiceprint gives the same bytes."""
+    arrays = io.BytesIO()
+    np.savez(
+        arrays,
+        takes=voiceprint.takes.astype(np.float32),
+        centroid=voiceprint.centroid.astype(np.float32),
+        prototype=voiceprint.prototype.astype(np.float32),
+        projection=voiceprint.weights.projection.astype(np.float16),  # training rounds to it: nothing is lost here
+        bias=voiceprint.weights.bias.astype(np.float32),
+    )
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "name": voiceprint.name,
+        "keyword": voiceprint.keyword,
+        "kind": voiceprint.kind,
+        "threshold": voiceprint.threshold,
+        "binding": asdict(voiceprint.binding),
+        "report": dict(voiceprint.report),
+        "arrays_sha256": hashlib.sha256(arrays.getvalue()).hexdigest(),
+    }
+    header["header_sha256"] = _header_sha256(header)
+    return {"arrays.npz": arrays.getvalue(), "header.json": json.dumps(header, indent=1).encode() + b"\n"}
+
+
+def _header_sha256(header: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in header.items() if key != "header_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _read(version: Path) -> Voiceprint:
+    try:
+        contents = {name: _read_limited(version / name) for name in ("header.json", "arrays.npz")}
+        header = json.loads(contents["header.json"])
+        if header["format"] != FORMAT:
+            raise ValueError(f"format={header['format']!r} must be {FORMAT}")
+        if header["header_sha256"] != _header_sha256(header):
+            raise ValueError("the header's checksum does not hold")
+        if header["arrays_sha256"] != hashlib.sha256(contents["arrays.npz"]).hexdigest():
+            raise ValueError("the arrays' checksum does not hold")
+        arrays = _read_arrays(contents["arrays.npz"])
+        return Voiceprint(
+            name=_typed(header, "name", str),
+            keyword=_typed(header, "keyword", str),
+            kind=_one_of(header, "kind", (COSINE, TRAINED)),
+            threshold=_typed(header, "threshold", float),
+            binding=Binding(**header["binding"]),
+            takes=arrays["takes"],
+            centroid=arrays["centroid"],
+            prototype=arrays["prototype"],
+            weights=HeadWeights(arrays["projection"], arrays["bias"]),
+            report=_typed(header, "report", dict),
+        )
+    except OSError as error:
+        raise PersonError(f"{version}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile, EOFError) as error:
+        raise PersonDamaged(
+            f"{version}: damaged: {error}; remove that folder to go back to the version before, or enrol again"
+        ) from error
+
+
+def _read_limited(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"{path.name} is larger than {MAX_FILE_BYTES} bytes")
+    return content
+
+
+def _read_arrays(content: bytes) -> dict[str, Float32]:
+    """The arrays of a voiceprint as float32; exactly these, finite, of fitting shapes."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if {info.filename for info in archive.infolist()} != {f"{name}.npy" for name in _ARRAYS}:
+            raise ValueError(f"the arrays must be exactly {sorted(_ARRAYS)}")
+        if sum(info.file_size for info in archive.infolist()) > MAX_FILE_BYTES:
+            raise ValueError(f"the arrays unpack to more than {MAX_FILE_BYTES} bytes")
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in _ARRAYS}
+    for name, dimensions in _ARRAYS.items():
+        array = arrays[name]
+        if array.ndim != dimensions or array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ValueError(f"{name} must have {dimensions} dimensions of finite floats, not {array.dtype}{array.shape}")
+    if arrays["takes"].shape[1:] != arrays["centroid"].shape:
+        raise ValueError(f"takes {arrays['takes'].shape} and centroid {arrays['centroid'].shape} do not fit together")
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def _typed(header: Mapping[str, Any], key: str, kind: type) -> Any:
+    if not isinstance(header[key], kind):
+        raise ValueError(f"{key}={header[key]!r} must be {kind.__name__}")
+    return header[key]
+
+
+def _one_of(header: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+    if header[key] not in allowed:
+        raise ValueError(f"{key}={header[key]!r} must be one of {allowed}")
+    return str(header[key])
+
+
+def _folders(path: Path) -> list[Path]:
+    """The real folders inside a folder, hidden ones and links left out; none where there is no such folder."""
+    if not path.is_dir():
+        return []
+    return [p for p in path.iterdir() if not p.name.startswith(".") and p.is_dir() and not p.is_symlink()]
+
+
+def _make_folder(path: Path) -> None:
+    """Creates a folder and its missing parents, each with mode 0700."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _temporary_folder(place: Path) -> Iterator[Path]:
+    """A fresh folder (mode 0700) beside the place it will be renamed to; gone again if that did not happen."""
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=place))
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Makes a rename or a removal in this folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

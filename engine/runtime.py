@@ -1,0 +1,64 @@
+"""The TFLite runtime, chosen once: LiteRT where it is installed, else tflite-runtime. Both have one Interpreter.
+
+`EARMARK_RUNTIME=ai-edge-litert|tflite-runtime` insists on one of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+from typing import Any
+
+from .errors import ModelError, RuntimeMissing
+
+_MODULES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
+
+
+def _choose() -> tuple[str, Any]:
+    """The runtime's name and its interpreter module.
+
+    Raises:
+        RuntimeMissing: none can be imported, or the one insisted on cannot.
+    """
+    wanted = os.environ.get("EARMARK_RUNTIME")
+    if wanted is not None and wanted not in _MODULES:
+        raise RuntimeMissing(f"EARMARK_RUNTIME={wanted!r} must be one of {', '.join(_MODULES)}")
+    failures = []
+    for name in [wanted] if wanted else _MODULES:
+        try:
+            return name, importlib.import_module(_MODULES[name])
+        except ImportError as error:
+            failures.append(f"{name}: {error}")
+    raise RuntimeMissing(
+        f"no TFLite runtime ({'; '.join(failures)}): `pip install tflite-runtime 'numpy<2'` on Python 3.9 to 3.11, "
+        "`pip install ai-edge-litert` on later ones"
+    )
+
+
+NAME, _MODULE = _choose()
+
+
+def version() -> str:
+    """Name and version of the runtime in use."""
+    return f"{NAME} {importlib.metadata.version(NAME)}"
+
+
+def open_model(content: bytes, name: str) -> Any:
+    """A new interpreter with its tensors allocated, on one thread.
+
+    The default delegate is left out: for networks as small as these it costs more than it saves, and without it
+    the results do not depend on what the processor can do.
+
+    Raises:
+        ModelError: the runtime refuses the content; `name` is for the message.
+    """
+    resolver = _MODULE.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    try:
+        interpreter = _MODULE.Interpreter(
+            model_content=content, num_threads=1, experimental_op_resolver_type=resolver
+        )
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{name}: {NAME} cannot run this network: {error}") from error
+    return interpreter

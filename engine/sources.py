@@ -1,0 +1,94 @@
+"""Where audio comes from. Each source is an iterator of `Block` and closes itself::
+
+    with StdinSource(sys.stdin.buffer) as source:
+        for block in source: ...
+
+A source delivers 16 kHz mono int16 whatever it reads, and numbers its samples without a gap. Files and microphones
+have modules of their own (`files`, `microphone`), so that only who wants them loads their libraries.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+
+import numpy as np
+
+from .audio import Block, Int16
+from .errors import AudioError
+
+_LOG = logging.getLogger(__name__)
+
+BLOCK_SAMPLES = 16_000  # large enough that Python's share of the cost vanishes, small enough for flat memory
+STDIN_BLOCK_BYTES = 3_200  # 100 ms: what a pipe is asked for; it may give less
+
+
+class Source(ABC):
+    """Base of the sources: context manager, iterator of blocks, `overruns` counted."""
+
+    name: str
+    """What events call this source."""
+    overruns: int = 0
+    """How often the device dropped audio because nobody fetched it in time."""
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Block]:
+        first_sample = 0
+        for samples in self._pieces():
+            if len(samples):
+                yield Block(samples, first_sample)
+                first_sample += len(samples)
+
+    @abstractmethod
+    def _pieces(self) -> Iterator[Int16]:
+        """The audio in order, in pieces of any length, empty ones included."""
+
+    def close(self) -> None:  # noqa: B027  a source with nothing to give back is common
+        """Gives the file or device back; memory and pipes have nothing to give. Closing twice is allowed."""
+
+
+class ArraySource(Source):
+    """Samples that are already in memory: (n,) int16 at 16 kHz, in blocks of `block_samples`."""
+
+    def __init__(self, samples: Int16, block_samples: int = BLOCK_SAMPLES, name: str = "array") -> None:
+        if block_samples < 1:
+            raise AudioError(f"block_samples={block_samples} must be 1 or more")
+        self.name = name
+        self._samples = samples
+        self._block_samples = block_samples
+
+    def _pieces(self) -> Iterator[Int16]:
+        for start in range(0, len(self._samples), self._block_samples):
+            yield self._samples[start : start + self._block_samples]
+
+
+class StdinSource(Source):
+    """Raw signed 16-bit little-endian mono at 16 kHz from a pipe, until its end.
+
+    Blocks come as soon as the pipe has anything, so a live `arecord … |` has no added delay. Half a sample at the
+    end is dropped and logged.
+    """
+
+    def __init__(self, stream: io.BufferedIOBase, name: str = "-") -> None:
+        self.name = name
+        self._stream = stream
+
+    def _pieces(self) -> Iterator[Int16]:
+        rest = b""
+        while data := self._stream.read1(STDIN_BLOCK_BYTES):
+            data = rest + data
+            whole = len(data) & ~1
+            rest = data[whole:]
+            yield np.frombuffer(data[:whole], "<i2").astype(np.int16, copy=False)
+        if rest:
+            _LOG.warning("standard input ended with half a sample: is it really 16-bit audio?")

@@ -1,0 +1,83 @@
+"""Whose voice a crop is: the speaker network and the heads of the people who are enrolled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .audio import Float32, Int16
+from .head import SpeakerHead
+from .person import ANY_PHRASE, COSINE, Binding, PersonStore, Voiceprint, check_binding
+from .speaker import SpeakerNetwork
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Who it was, if anybody."""
+
+    person: str | None
+    """None: nobody who is enrolled."""
+    score: float | None
+    """Of that person, or of the one who came nearest to the own threshold; None where nobody could be asked."""
+
+
+class Verifier:
+    """Scores a crop against everybody who is enrolled for the wake word.
+
+    A person's score is the raw cosine to the mean of the takes, or, where enrolment kept the trained head, the mean
+    of that and the head's cosine. It is that person if the score reaches the person's own threshold; of several, the
+    one farthest above it.
+    """
+
+    def __init__(
+        self, people: Iterable[Voiceprint], speaker: SpeakerNetwork | None = None, head: SpeakerHead | None = None
+    ) -> None:
+        self.people = list(people)
+        self._speaker = speaker or SpeakerNetwork()
+        self._head = head or SpeakerHead()
+
+    def enrolled(self, keyword: str) -> list[Voiceprint]:
+        """The voiceprints that can be asked about a wake word."""
+        return [person for person in self.people if person.keyword in (keyword, ANY_PHRASE)]
+
+    def verify(self, crop: Int16, keyword: str) -> Verdict:
+        """(n,) int16 around one utterance -> whose voice it is.
+
+        Raises:
+            AudioError: there is no speech in the crop.
+            ModelError: a network failed.
+        """
+        people = self.enrolled(keyword)
+        if not people:
+            return Verdict(None, None)
+        embedding = self._speaker.embed(crop)
+        scores = [self.score(person, embedding[None])[0] for person in people]
+        best = max(range(len(people)), key=lambda i: scores[i] - people[i].threshold)
+        known = scores[best] >= people[best].threshold
+        return Verdict(people[best].name if known else None, float(scores[best]))
+
+    def score(self, person: Voiceprint, embeddings: Float32) -> Float32:
+        """(n, 512) embeddings -> (n,) scores in -1…1."""
+        cosine: Float32 = embeddings @ person.centroid
+        if person.kind == COSINE:
+            return cosine
+        self._head.set_weights(person.weights)
+        return (cosine + self._head.score(embeddings, person.prototype)) / 2
+
+
+def load_people(store: PersonStore, keyword_sha256: dict[str, str], speaker: str, head: str) -> list[Voiceprint]:
+    """All voiceprints of a store for the given wake words (name -> sha256 of its network), and for any phrase.
+
+    Raises:
+        PersonDamaged: one does not hold its checksums.
+        PersonMismatch: one belongs to other networks than those in use.
+    """
+    people = []
+    for name in store.names():
+        for keyword in store.keywords(name):
+            if keyword != ANY_PHRASE and keyword not in keyword_sha256:
+                continue
+            voiceprint = store.load(name, keyword)
+            check_binding(voiceprint, Binding(keyword_sha256.get(keyword, ""), speaker, head))
+            people.append(voiceprint)
+    return people

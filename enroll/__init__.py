@@ -1,0 +1,1 @@
+"""Enrolment: runs for a minute when a person joins."""

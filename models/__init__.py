@@ -1,0 +1,1 @@
+"""The shipped networks (TensorFlow Lite files) and the recipes that build them."""

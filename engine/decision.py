@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .audio import RATE_HZ
 from .frontend import frame_end
+from .keyword import KeywordNetwork
 
 REFRACTORY_SAMPLES = RATE_HZ  # 1 s: longer than any shipped wake word, shorter than saying it twice
 
@@ -47,6 +48,12 @@ class KeywordDecision:
         self._keyword, self._cutoff, self._window, self._stride = keyword, cutoff, window, stride
         self._refractory_samples = refractory_samples
         self.reset()
+
+    @classmethod
+    def of(cls, network: KeywordNetwork) -> KeywordDecision:
+        """The decision that a network's manifest asks for."""
+        manifest = network.manifest
+        return cls(manifest.name, manifest.probability_cutoff, manifest.sliding_window_size, network.stride)
 
     def reset(self) -> None:
         """Forgets the stream."""

@@ -66,7 +66,7 @@ class Detector:
         self._mode = mode
         self._verifier = verifier
         self._frontend, self._ring = Frontend(), Ring()
-        self._channels = [(network, _decision(network)) for network in keywords]
+        self._channels = [(network, KeywordDecision.of(network)) for network in keywords]
 
     def reset(self) -> None:
         """Forgets the stream, not the people."""
@@ -115,10 +115,3 @@ class Detector:
             speaker_score=verdict.score,
             reason=reason,
         )
-
-
-def _decision(network: KeywordNetwork) -> KeywordDecision:
-    manifest = network.manifest
-    return KeywordDecision(
-        manifest.name, manifest.probability_cutoff, manifest.sliding_window_size, network.stride
-    )

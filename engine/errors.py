@@ -22,6 +22,9 @@ A message holds the name, the value and the rule, and tells the person what to d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class EarmarkError(Exception):
     """Base of the tree; `exit_code` is what the command line ends with."""
@@ -80,6 +83,10 @@ class PersonMismatch(PersonError):
 
 
 class EnrolmentRefused(EarmarkError):
-    """The recordings would not make a person that works; the message says why."""
+    """The recordings would not make a person that works; the message says why, and `faults` the same in parts."""
 
     exit_code = 3
+
+    def __init__(self, message: str, faults: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.faults = list(faults)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 from pymicro_features import MicroFrontend
@@ -13,6 +15,8 @@ WINDOW_SAMPLES = 480  # 30 ms
 CHANNELS = 40  # mel channels, 125 to 7500 Hz
 RING_SAMPLES = 3 * RATE_HZ  # the longest wake word with what is said before it
 _HOP_BYTES = 2 * HOP_SAMPLES
+
+Frame = TypeVar("Frame", int, npt.NDArray[np.int_])
 
 
 class Ring:
@@ -69,6 +73,6 @@ class Frontend:
         return np.array(frames, np.float32).reshape(-1, CHANNELS)
 
 
-def frame_end(frame: int) -> int:
-    """Position behind the last sample that frame number `frame` (0, 1, …) has seen."""
+def frame_end(frame: Frame) -> Frame:
+    """Position behind the last sample that frame number `frame` (0, 1, …), or each of an array, has seen."""
     return WINDOW_SAMPLES + frame * HOP_SAMPLES

@@ -103,7 +103,7 @@ class PersonStore:
 
     def versions(self, name: str, keyword: str) -> list[int]:
         """The kept versions, oldest first; the last one counts."""
-        return sorted(int(path.name) for path in _folders(self._person_folder(name) / keyword) if path.name.isdigit())
+        return sorted(int(path.name) for path in _folders(self._place(name, keyword)) if path.name.isdigit())
 
     def load(self, name: str, keyword: str) -> Voiceprint:
         """The newest version of a voiceprint.
@@ -115,7 +115,7 @@ class PersonStore:
         versions = self.versions(name, keyword)
         if not versions:
             raise PersonUnknown(f"{name!r} is not enrolled for {keyword!r}: enrolled for {self.keywords(name)}")
-        return _read(self._person_folder(name) / keyword / f"{versions[-1]:04d}")
+        return _read(self._place(name, keyword) / f"{versions[-1]:04d}")
 
     def save(self, voiceprint: Voiceprint) -> Path:
         """Writes a new version and drops versions older than the last five; returns its folder.
@@ -124,7 +124,7 @@ class PersonStore:
             InputError: the name cannot be used.
             StoreUnwritable: the disk is full, or the folder may not be written; nothing has changed.
         """
-        place = self._person_folder(voiceprint.name) / voiceprint.keyword
+        place = self._place(voiceprint.name, voiceprint.keyword)
         try:
             _make_folder(place)
             for left in place.glob(".new-*"):  # of a process that was killed
@@ -164,8 +164,15 @@ class PersonStore:
     def _person_folder(self, name: str) -> Path:
         return self.folder / folder_name(name)
 
+    def _place(self, name: str, keyword: str) -> Path:
+        return self._person_folder(name) / folder_name(keyword)
+
     def _keywords(self, person: Path) -> list[str]:
-        return sorted(path.name for path in _folders(person) if any(v.name.isdigit() for v in _folders(path)))
+        return sorted(
+            urllib.parse.unquote(path.name)
+            for path in _folders(person)
+            if any(version.name.isdigit() for version in _folders(path))
+        )
 
 
 def default_folder() -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .audio import Float32, Int16
+from .card import Card, KeywordManifest
 from .head import SpeakerHead
 from .person import ANY_PHRASE, COSINE, Binding, PersonStore, Voiceprint, check_binding
 from .speaker import SpeakerNetwork
@@ -65,19 +66,25 @@ class Verifier:
         return (cosine + self._head.score(embeddings, person.prototype)) / 2
 
 
-def load_people(store: PersonStore, keyword_sha256: dict[str, str], speaker: str, head: str) -> list[Voiceprint]:
-    """All voiceprints of a store for the given wake words (name -> sha256 of its network), and for any phrase.
+def binding_of(keyword_sha256: str, speaker: Card, head: Card) -> Binding:
+    """The networks in use; `keyword_sha256` is empty for any phrase."""
+    return Binding(keyword_sha256, speaker.sha256, head.sha256)
+
+
+def load_people(store: PersonStore, keywords: Iterable[KeywordManifest], speaker: Card, head: Card) -> list[Voiceprint]:
+    """All voiceprints of a store for the given wake words, and for any phrase.
 
     Raises:
         PersonDamaged: one does not hold its checksums.
         PersonMismatch: one belongs to other networks than those in use.
     """
+    keyword_sha256 = {manifest.name: manifest.model_sha256 for manifest in keywords}
     people = []
     for name in store.names():
         for keyword in store.keywords(name):
             if keyword != ANY_PHRASE and keyword not in keyword_sha256:
                 continue
             voiceprint = store.load(name, keyword)
-            check_binding(voiceprint, Binding(keyword_sha256.get(keyword, ""), speaker, head))
+            check_binding(voiceprint, binding_of(keyword_sha256.get(keyword, ""), speaker, head))
             people.append(voiceprint)
     return people

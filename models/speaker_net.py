@@ -10,6 +10,7 @@ alone; `build` needs TensorFlow.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import pickle
@@ -34,6 +35,7 @@ TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # first object of every torch checkpoint w
 MELS = 40
 UNITS = 256
 LAYERS = 3
+CONSTANT_ALIGNMENT_BYTES = 16
 NORM_FLOOR = 1e-12  # added to the squared length, so that an all-zero vector stays zero
 
 # torch's layout: four gates of UNITS rows each, in the order input, forget, cell, output (Keras has the same).
@@ -177,11 +179,10 @@ def build(weights: Weights) -> bytes:
 
     @tf.function(input_signature=[tf.TensorSpec((1, None, MELS), tf.float32, name="mel")])  # type: ignore[untyped-decorator]
     def embed(mel: Any) -> Any:
-        embedding = network(mel)
-        squared = tf.reduce_sum(embedding * embedding, axis=1, keepdims=True)
-        return {"embedding": embedding * tf.math.rsqrt(squared + NORM_FLOOR)}
+        # Fused into one operator without a constant of ours: as float16, NORM_FLOOR would become 0.
+        return {"embedding": tf.math.l2_normalize(network(mel), axis=1, epsilon=NORM_FLOOR)}
 
-    return _convert(tf, network, embed)
+    return _in_fixed_order(_convert(tf, network, embed))
 
 
 def _keras_weights(weights: Weights) -> List[Array]:
@@ -202,4 +203,46 @@ def _convert(tf: Any, network: Any, embed: Callable[..., Any]) -> bytes:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.target_spec.supported_types = [tf.float16]
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        # The default quantiser takes all memory and never ends on an LSTM with float16 (tensorflow issue 61370).
+        converter.experimental_new_dynamic_range_quantizer = False
         return bytes(converter.convert())
+
+
+def _in_fixed_order(content: bytes) -> bytes:
+    """Sorts the operators which widen float16 to float32, so that every run of the recipe makes the same bytes.
+
+    The converter adds them in an order that depends on memory addresses; nothing else differs between runs.
+    """
+    import flatbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    (graph,) = model.subgraphs
+    codes = [code.builtinCode for code in model.operatorCodes]
+    dequantize = schema.BuiltinOperator.DEQUANTIZE
+    widen = sorted(
+        (op for op in graph.operators if codes[op.opcodeIndex] == dequantize), key=lambda op: int(op.inputs[0])
+    )
+    others = [op for op in graph.operators if codes[op.opcodeIndex] != dequantize]
+    # The widened tensors take each other's places in the tensor list: the first operator's comes first.
+    old = [int(op.outputs[0]) for op in widen]
+    moved = dict(zip(old, sorted(old)))
+    tensors = list(graph.tensors)
+    for source, target in moved.items():
+        graph.tensors[target] = tensors[source]
+    graph.operators = [*widen, *others]
+    for op in graph.operators:
+        op.inputs = np.array([moved.get(int(index), int(index)) for index in op.inputs], np.int32)
+        op.outputs = np.array([moved.get(int(index), int(index)) for index in op.outputs], np.int32)
+    builder = flatbuffers.Builder(len(content))
+    for buffer in model.buffers:
+        buffer.Pack = functools.partial(_pack_aligned, buffer, buffer.Pack)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _pack_aligned(buffer: Any, pack: Callable[[Any], Any], builder: Any) -> Any:
+    """Writes a constant where a runtime may read it in place: at a multiple of 16 bytes (the format asks it)."""
+    if buffer.data is not None:
+        builder.Prep(CONSTANT_ALIGNMENT_BYTES, len(buffer.data))
+    return pack(builder)

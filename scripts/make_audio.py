@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Make the recordings of `tests/audio`: short files, an index, and one continuous scene with its labels.
 
-Speech comes from synthesizers whose output may be passed on (flite, espeak-ng, hibari). Each take gets its own
-rate, pitch, level, room, noise and silence, drawn from a seed that depends on the name of the file alone, so two
-runs on one machine write the same bytes and a new file does not change the others.
+Speech comes from synthesizers whose output may be passed on (flite, espeak-ng, hibari). Each take gets its
+own rate, pitch, level, room, noise and silence, drawn from a seed that depends on the name of the file alone,
+so two runs on one machine write the same bytes and a new file does not change the others.
 
-A wake-word take is kept only if its keyword network fires on it and no other network does; any other utterance
-is kept only if no network fires on it. A take that fails is drawn again; what was drawn again or left out is
-told on stderr at the end.
+A wake-word take is kept only if its keyword network fires on it and no other network does; any other
+utterance is kept only if no network fires on it. A wake-word take that fails is drawn again; what was drawn
+again or left out is told on stderr at the end.
 
 Needs the commands `flite`, `espeak-ng` and `hibari` (PyPI: hibari-tts), the Python packages numpy, scipy,
 soundfile and pymicro-features, a TFLite runtime, and the networks that the package pymicro-wakeword carries.
@@ -28,9 +28,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,16 +53,19 @@ SEED = "earmark-audio-1"
 RATE_HZ = 16000
 HOP_SAMPLES = 160  # 10 ms, the step of the keyword networks' frontend
 SMOOTHING_WINDOW = 5  # probabilities in the mean that is held against the cutoff, as in every manifest used
-MAX_TRIES = 60  # draws before an item is given up
+MAX_TRIES = 80  # draws before an item is given up
 PEAK_LIMIT_DBFS = -1.5  # the level is lowered where a peak would pass this: clipping is tested elsewhere
 SHORT_FILE_S = 2.2  # the silence before a short utterance gives way, down to 0.3 s, to stay below this
-SAME_TAKE_CORRELATION = 0.985  # envelopes of two takes more alike than this count as copies
+ENVELOPE_LIMIT = 0.985  # two takes whose envelopes correlate more than this are too alike in their timing
+WAVEFORM_LIMIT = 0.75  # two takes whose waveforms correlate more than this are too near to copies
 
-SUMMARY_COLUMNS = ("path", "voice", "engine", "phrase", "role", "take", "rate", "pitch", "gain_db", "rt60_s", "snr_db")
-COLUMNS = SUMMARY_COLUMNS + ("note",)
+COLUMNS = (
+    *("path", "voice", "engine", "phrase", "role", "take", "rate", "pitch", "gain_db", "rt60_s", "snr_db"),
+    "note",
+)
 
 
-# ---- what is said, and by whom -------------------------------------------------------------------------------
+# ---- what is said, and by whom -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,13 @@ class Voice:
     """`flite`, `espeak-ng` or `hibari`: the command that speaks."""
     engine_voice: str
     """The name by which the engine knows the voice."""
-    base_pitch_hz: Optional[float] = None
+    base_pitch_hz: float | None = None
     """flite only: the mean pitch of the voice as shipped; `None` where flite ignores a wanted pitch (rms)."""
     pitch_span: float = 0.06
     """Largest relative change of pitch; smaller where pitch moves by resampling, which moves formants too."""
-    respelling: Tuple[Tuple[str, str], ...] = ()
-    """(text, what the engine is given instead), for words that the engine would misread."""
 
 
-VOICES: Dict[str, Voice] = {
+VOICES: dict[str, Voice] = {
     voice.name: voice
     for voice in (
         Voice("rms", "flite", "rms", None, 0.03),
@@ -90,7 +92,7 @@ VOICES: Dict[str, Voice] = {
         Voice("kal16", "flite", "kal16", 100.0),
         Voice("rp_f3", "espeak-ng", "en-gb-x-rp+f3"),
         Voice("scot", "espeak-ng", "en-gb-scotland"),
-        Voice("heart", "hibari", "heart", None, 0.03, (("okay nabu", "okay nah boo"),)),
+        Voice("heart", "hibari", "heart", None, 0.03),
     )
 }
 
@@ -99,9 +101,16 @@ MAIN_VOICES = ("rms", "slt", "awb", "kal16", "rp_f3")
 
 KEYWORDS = ("okay_nabu", "alexa", "hey_jarvis", "hey_mycroft")
 
-CONFUSABLES = ("election", "a lexicon", "Alex said", "I like saxophones", "okay nothing", "okay navy", "a rainbow")
+CONFUSABLES: dict[str, tuple[str, ...]] = {
+    "alexa": ("election", "a lexicon", "Alex said", "I like saxophones", "Alexander"),
+    "okay_nabu": ("okay nothing", "okay navy", "a rainbow", "okay maybe", "okay ladies", "open the window"),
+}
+"""What sounds a little like a wake word; tried in this order for every main voice."""
 
-SENTENCES: Dict[str, Tuple[str, ...]] = {
+CONFUSABLES_KEPT = 2
+"""Confusables kept per voice and wake word."""
+
+SENTENCES: dict[str, tuple[str, ...]] = {
     "rms": ("please turn the lights off in the kitchen", "what is the weather like tomorrow"),
     "slt": ("please turn the lights off in the kitchen", "set a timer for twenty minutes"),
     "awb": ("please turn the lights off in the kitchen", "the train was late again this morning"),
@@ -116,13 +125,15 @@ class Item:
 
     voice: str
     text: str
-    keyword: Optional[str]
+    keyword: str | None
     """The network that has to fire; `None`: no network may."""
     role: str
     take: int
     note: str = ""
     repeats: int = 1
     """How often the text is said in the file, `REPEAT_PERIOD_S` from start to start."""
+    sounds_like: str | None = None
+    """The wake word that a confusable is meant to resemble."""
 
     @property
     def stem(self) -> str:
@@ -134,34 +145,37 @@ class Item:
 REPEAT_PERIOD_S = 3.0
 
 
-def plan() -> List[Item]:
-    """All files except the scene, in the order of the index."""
-    items: List[Item] = []
+def plan() -> list[Item]:
+    """All files except the scene, in the order of the index; of the confusables more than will be kept."""
+    items: list[Item] = []
     for keyword, voice in itertools.product(("okay_nabu", "alexa"), MAIN_VOICES):
         items += takes(voice, keyword, enroll=5, test=3)
     for voice in ("rms", "slt", "rp_f3"):
         items += takes(voice, "hey_jarvis", enroll=2, test=1)
     for voice in ("rms", "slt", "awb"):
         items += takes(voice, "hey_mycroft", enroll=2, test=1)
-    for voice, keyword in itertools.product(("scot", "heart"), ("okay_nabu", "alexa")):
+    for voice, keyword in (("scot", "okay_nabu"), ("scot", "alexa"), ("heart", "alexa")):
         items += takes(voice, keyword, enroll=0, test=2)
     for voice in ("slt", "rms"):
         note = "wake word, then an order in the same breath"
         items.append(Item(voice, "okay nabu, turn on the lights", "okay_nabu", "test", 4, note))
-    items.append(Item("slt", "okay nabu", "okay_nabu", "test", 5, "two wake words, 3 s from start to start", repeats=2))
+    note = "two wake words, 3 s from start to start; rate and pitch are those of the first"
+    items.append(Item("slt", "okay nabu", "okay_nabu", "test", 5, note, repeats=2))
     for voice in MAIN_VOICES:
-        items += [Item(voice, text, None, "other", 1) for text in CONFUSABLES + SENTENCES[voice]]
+        for keyword, texts in CONFUSABLES.items():
+            items += [Item(voice, text, None, "other", 1, sounds_like=keyword) for text in texts]
+        items += [Item(voice, text, None, "other", 1) for text in SENTENCES[voice]]
     return items
 
 
-def takes(voice: str, keyword: str, enroll: int, test: int) -> List[Item]:
+def takes(voice: str, keyword: str, enroll: int, test: int) -> list[Item]:
     """The enrolment and test takes of one wake word by one voice."""
     text = keyword.replace("_", " ")
     roles = [("enroll", take + 1) for take in range(enroll)] + [("test", take + 1) for take in range(test)]
     return [Item(voice, text, keyword, role, take) for role, take in roles]
 
 
-# ---- how it is varied ----------------------------------------------------------------------------------------
+# ---- how it is varied --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -181,7 +195,7 @@ class Variation:
     snr_db: float
     """Speech level over noise level; 25 to 40."""
     noise_pole: float
-    """Colour of the noise: pole of its one-pole low-pass, 0.6 (fairly bright) to 0.95 (rumble)."""
+    """Colour of the noise: pole of its one-pole low-pass, 0.9 (fairly bright) to 0.98 (rumble)."""
     before_s: float
     """Silence before the speech; 0.3 to 0.8."""
     after_s: float
@@ -203,13 +217,13 @@ def draw_variation(rng: np.random.Generator, pitch_span: float) -> Variation:
         rt60_s=rng.uniform(0.15, 0.4),
         direct_db=rng.uniform(4.0, 16.0),
         snr_db=rng.uniform(25.0, 40.0),
-        noise_pole=rng.uniform(0.6, 0.95),
+        noise_pole=rng.uniform(0.9, 0.98),
         before_s=rng.uniform(0.3, 0.8),
         after_s=rng.uniform(0.4, 0.7),
     )
 
 
-# ---- synthesizers --------------------------------------------------------------------------------------------
+# ---- synthesizers ------------------------------------------------------------------------------------------
 
 
 def synthesize(voice: Voice, text: str, rate: float, pitch: float, seed: int) -> Samples:
@@ -218,8 +232,6 @@ def synthesize(voice: Voice, text: str, rate: float, pitch: float, seed: int) ->
     Where the engine takes no pitch (flite's rms, hibari), it is asked for a slower or faster rendering, and
     resampling then moves the pitch and brings the rate to what was wanted. This moves the formants as well.
     """
-    for plain, respelt in voice.respelling:
-        text = text.replace(plain, respelt)
     if voice.engine == "espeak-ng":
         return trim(run_espeak(voice.engine_voice, text, rate, pitch))
     if voice.engine == "flite" and voice.base_pitch_hz is not None:
@@ -231,7 +243,7 @@ def synthesize(voice: Voice, text: str, rate: float, pitch: float, seed: int) ->
     return trim(resample_poly(speech, 1000, round(1000 * pitch)))
 
 
-def run_flite(engine_voice: str, text: str, rate: float, pitch_hz: Optional[float]) -> Samples:
+def run_flite(engine_voice: str, text: str, rate: float, pitch_hz: float | None) -> Samples:
     """Speak with flite, whose `duration_stretch` is the inverse of the rate."""
     command = ["flite", "-voice", engine_voice, "--setf", f"duration_stretch={1.0 / rate:.4f}"]
     if pitch_hz is not None:
@@ -240,7 +252,7 @@ def run_flite(engine_voice: str, text: str, rate: float, pitch_hz: Optional[floa
 
 
 def run_espeak(engine_voice: str, text: str, rate: float, pitch: float) -> Samples:
-    """Speak with espeak-ng: 175 words a minute by default; a step of `-p` from 50 was measured as 0.9 % of pitch."""
+    """Speak with espeak-ng: 175 words a minute by default; a step of `-p` was measured as 0.9 % of pitch."""
     steps = round((pitch - 1.0) / 0.009)
     command = ["espeak-ng", "-v", engine_voice, "-s", str(round(175 * rate)), "-p", str(50 + steps)]
     return spoken([*command, text], "-w")
@@ -262,11 +274,11 @@ def spoken(command: Sequence[str], output_option: str) -> Samples:
         )
         audio, rate_hz = soundfile.read(path, dtype="float64")
     common = math.gcd(RATE_HZ, rate_hz)
-    speech: Samples = resample_poly(audio, RATE_HZ // common, rate_hz // common) if rate_hz != RATE_HZ else audio
+    speech: Samples = resample_poly(audio, RATE_HZ // common, rate_hz // common)
     return speech
 
 
-# ---- levels, room, noise -------------------------------------------------------------------------------------
+# ---- levels, room, noise -----------------------------------------------------------------------------------
 
 
 def envelope(audio: Samples) -> Samples:
@@ -276,7 +288,7 @@ def envelope(audio: Samples) -> Samples:
     return levels
 
 
-def speech_bounds(audio: Samples, below_peak_db: float) -> Tuple[int, int]:
+def speech_bounds(audio: Samples, below_peak_db: float) -> tuple[int, int]:
     """First and last+1 sample of the frames that are at most `below_peak_db` under the loudest frame."""
     levels = envelope(audio)
     active = np.flatnonzero(levels >= levels.max() * 10 ** (-below_peak_db / 20))
@@ -327,10 +339,11 @@ def background(n_samples: int, level_dbfs: float, pole: float, rng: np.random.Ge
 
 def to_int16(audio: Samples) -> npt.NDArray[np.int16]:
     """Round to 16 bits and clip."""
-    return np.clip(np.round(audio * 32768.0), -32768, 32767).astype(np.int16)
+    pcm: npt.NDArray[np.int16] = np.clip(np.round(audio * 32768.0), -32768, 32767).astype(np.int16)
+    return pcm
 
 
-# ---- keyword networks ----------------------------------------------------------------------------------------
+# ---- keyword networks --------------------------------------------------------------------------------------
 
 
 class KeywordNetwork:
@@ -343,14 +356,12 @@ class KeywordNetwork:
         self.stride: int = int(self._interpreter().get_input_details()[0]["shape"][1])
         """Frames per inference."""
 
-    @property
-    def sure(self) -> float:
-        """The score that a kept wake-word take must pass: a little above the cutoff.
+        self.margin: float = min(0.04, (1.0 - self.cutoff) / 2)
+        """How far from the cutoff a score has to be before a recording is kept.
 
-        Runtimes and processors differ by a few hundredths in a probability; a take that only just fires here
-        would not fire everywhere.
+        Runtimes and processors differ by a few hundredths in a probability: what only just fires here, or
+        only just stays silent, would not do so everywhere.
         """
-        return self.cutoff + min(0.04, (1.0 - self.cutoff) / 2)
 
     def _interpreter(self) -> Any:
         """A fresh interpreter: nothing else clears the network's streaming state."""
@@ -358,8 +369,11 @@ class KeywordNetwork:
         interpreter.allocate_tensors()
         return interpreter
 
-    def means(self, frames: Samples, phase: int) -> Samples:
-        """Smoothed probability after each inference; `phase` frames are left out before the first."""
+    def track(self, frames: Samples, phase: int) -> tuple[Samples, Samples]:
+        """Times in ms and smoothed probabilities at them; the first `phase` frames are left out.
+
+        The frontend's first frame ends at 30 ms; value k needs `(k + SMOOTHING_WINDOW) * stride` frames.
+        """
         interpreter = self._interpreter()
         inputs, outputs = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
         scale, zero_point = inputs["quantization"]
@@ -369,13 +383,21 @@ class KeywordNetwork:
             interpreter.set_tensor(inputs["index"], quantized[None, start : start + self.stride])
             interpreter.invoke()
             probabilities.append(interpreter.get_tensor(outputs["index"]).item() * outputs["quantization"][0])
-        window = np.ones(SMOOTHING_WINDOW) / SMOOTHING_WINDOW
-        means: Samples = np.convolve(probabilities, window, "valid")
-        return means
+        means = np.convolve(probabilities, np.ones(SMOOTHING_WINDOW) / SMOOTHING_WINDOW, "valid")
+        times_ms = 20.0 + 10.0 * (phase + self.stride * (np.arange(len(means)) + SMOOTHING_WINDOW))
+        return times_ms, means
 
-    def scores(self, frames: Samples) -> List[float]:
-        """Highest smoothed probability for each way in which the frames can fall into the stride."""
-        return [float(self.means(frames, phase).max()) for phase in range(self.stride)]
+    def peaks(self, frames: Samples, spans_ms: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+        """Per span of time, lowest and highest peak over all ways to cut the frames into strides."""
+        tracks = [self.track(frames, phase) for phase in range(self.stride)]
+        found = []
+        for start_ms, end_ms in spans_ms:
+            peaks = [
+                float(means[(times_ms >= start_ms) & (times_ms < end_ms)].max(initial=0.0))
+                for times_ms, means in tracks
+            ]
+            found.append((min(peaks), max(peaks)))
+        return found
 
 
 def keyword_frames(pcm: npt.NDArray[np.int16]) -> Samples:
@@ -389,7 +411,7 @@ def keyword_frames(pcm: npt.NDArray[np.int16]) -> Samples:
     return np.asarray(rows, dtype=np.float64)
 
 
-Networks = Dict[str, KeywordNetwork]
+Networks = dict[str, KeywordNetwork]
 
 
 def load_networks(folder: Path) -> Networks:
@@ -397,7 +419,7 @@ def load_networks(folder: Path) -> Networks:
     return {name: KeywordNetwork(folder / f"{name}.json") for name in KEYWORDS}
 
 
-# ---- short files ---------------------------------------------------------------------------------------------
+# ---- short files -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -416,31 +438,28 @@ class Recording:
 class Report:
     """What the run has to tell at its end."""
 
-    left_out: List[str] = field(default_factory=list)
-    recordings: List[Recording] = field(default_factory=list)
-    similarity: Dict[str, float] = field(default_factory=dict)
-    """Highest envelope correlation of two takes, by `voice keyword`."""
+    left_out: list[str] = field(default_factory=list)
+    recordings: list[Recording] = field(default_factory=list)
 
 
-def render(item: Item, attempt: int) -> Tuple[Variation, npt.NDArray[np.int16]]:
+def render(item: Item, attempt: int) -> tuple[Variation, npt.NDArray[np.int16]]:
     """Speak, place and finish one item; everything random comes from its name and the attempt."""
     rng = generator(item.stem, attempt)
     voice = VOICES[item.voice]
     drawn = draw_variation(rng, voice.pitch_span)
-    seed = int(rng.integers(1 << 31))
-    speech = synthesize(voice, item.text, drawn.rate, drawn.pitch, seed)
-    room_seed = generator(item.stem, attempt, "room").integers(1 << 31)
-    wet = reverberate(speech, drawn.rt60_s, drawn.direct_db, np.random.default_rng(room_seed))
-    wet = at_level(wet, drawn.gain_db)
+    parts = []
+    for index in range(item.repeats):
+        spoken_as = draw_variation(rng, voice.pitch_span) if index else drawn
+        speech = synthesize(voice, item.text, spoken_as.rate, spoken_as.pitch, int(rng.integers(1 << 31)))
+        parts.append(at_level(reverberate(speech, drawn.rt60_s, drawn.direct_db, rng), drawn.gain_db))
     before_s = min(drawn.before_s, max(0.3, SHORT_FILE_S - drawn.after_s - len(speech) / RATE_HZ))
-    gain_db = speech_level_db(wet)
     starts = [round((before_s + index * REPEAT_PERIOD_S) * RATE_HZ) for index in range(item.repeats)]
     n_samples = starts[-1] + len(speech) + round(drawn.after_s * RATE_HZ)
+    gain_db = speech_level_db(parts[0])
     audio = background(n_samples, gain_db - drawn.snr_db, drawn.noise_pole, rng)
-    for start in starts:
-        add(audio, wet, start)
-    used = Variation(**{**vars(drawn), "gain_db": gain_db, "before_s": before_s})
-    return used, to_int16(audio)
+    for start, part in zip(starts, parts):
+        add(audio, part, start)
+    return replace(drawn, gain_db=gain_db, before_s=before_s), to_int16(audio)
 
 
 def add(audio: Samples, part: Samples, start: int) -> None:
@@ -449,63 +468,76 @@ def add(audio: Samples, part: Samples, start: int) -> None:
     audio[start:end] += part[: end - start]
 
 
-def judge(item: Item, pcm: npt.NDArray[np.int16], networks: Networks) -> Tuple[bool, float]:
+def judge(item: Item, pcm: npt.NDArray[np.int16], networks: Networks) -> tuple[bool, float]:
     """Whether the networks say what the item says, and the score that decided (see `Recording.score`)."""
-    scores = {name: network.scores(keyword_frames(pcm)) for name, network in networks.items()}
-    silent = all(max(scores[name]) <= networks[name].cutoff for name in networks if name != item.keyword)
-    if item.keyword is None:
-        return silent, max(itertools.chain.from_iterable(scores.values()))
-    lowest = min(scores[item.keyword])
-    if item.repeats > 1:
-        lowest = min(lowest, *networks[item.keyword].scores(keyword_frames(second_part(pcm))))
-    return silent and lowest > networks[item.keyword].sure, lowest
+    frames = keyword_frames(pcm)
+    starts_ms = [index * REPEAT_PERIOD_S * 1000 for index in range(item.repeats)]
+    spans_ms = list(zip(starts_ms, [*starts_ms[1:], math.inf]))
+    good, lowest, highest = True, 1.0, 0.0
+    for name, network in networks.items():
+        for low, high in network.peaks(frames, spans_ms):
+            if name == item.keyword:
+                good &= low > network.cutoff + network.margin
+                lowest = min(lowest, low)
+            else:
+                good &= high < network.cutoff - network.margin
+                highest = max(highest, high)
+    return good, lowest if item.keyword else highest
 
 
-def second_part(pcm: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-    """The last `REPEAT_PERIOD_S` of a file with two wake words: the second one and the silence before it."""
-    return pcm[-round(REPEAT_PERIOD_S * RATE_HZ) :]
+def likeness(first: npt.NDArray[np.int16], second: npt.NDArray[np.int16]) -> tuple[float, float]:
+    """Normalised cross-correlation of the 10 ms envelopes and of the waveforms, each at the best shift.
+
+    Both are 1.0 for copies, whatever their level and their silence.
+    """
+    a, b = first / 32768.0, second / 32768.0
+    return correlation(envelope(a), envelope(b)), correlation(a, b)
 
 
-def similarity(first: npt.NDArray[np.int16], second: npt.NDArray[np.int16]) -> float:
-    """Normalised cross-correlation of two 10 ms envelopes at the best shift; 1.0 for copies at any level."""
-    shapes = [envelope(pcm.astype(np.float64)) for pcm in (first, second)]
-    normed = [shape / np.sqrt(np.sum(shape**2)) for shape in shapes]
-    return float(np.correlate(normed[0], normed[1], "full").max())
+def correlation(a: Samples, b: Samples) -> float:
+    """Largest magnitude of the cross-correlation, over the product of the norms; 0 to 1."""
+    return float(np.abs(fftconvolve(a, b[::-1])).max() / np.sqrt(np.sum(a**2) * np.sum(b**2)))
 
 
-def record(item: Item, earlier: Sequence[Recording], networks: Networks, report: Report) -> Optional[Recording]:
+def is_new(pcm: npt.NDArray[np.int16], earlier: Sequence[Recording]) -> bool:
+    """Whether a take differs enough from all earlier takes of the same words by the same voice."""
+    pairs = [likeness(pcm, other.pcm) for other in earlier]
+    return all(shape < ENVELOPE_LIMIT and wave < WAVEFORM_LIMIT for shape, wave in pairs)
+
+
+def record(item: Item, earlier: Sequence[Recording], networks: Networks, report: Report) -> Recording | None:
     """Draw variations of an item until one passes; `None`, with a line in the report, if none does.
 
-    A confusable or a sentence gets one chance: to search on would hide that the network takes it for its word.
+    A confusable or a sentence gets one chance: to search on would hide that a network takes it for its word.
     """
-    scores: List[float] = []
+    scores: list[float] = []
     for attempt in range(1 if item.keyword is None else MAX_TRIES):
         variation, pcm = render(item, attempt)
         good, score = judge(item, pcm, networks)
         scores.append(score)
-        if good and all(similarity(pcm, other.pcm) < SAME_TAKE_CORRELATION for other in earlier):
+        if good and is_new(pcm, earlier):
             return Recording(item, variation, pcm, score, attempt + 1)
-    report.left_out.append(f"{item.voice}: {item.text!r} ({item.role}), best of {len(scores)}: {max(scores):.3f}")
+    drawn = f"{len(scores)} drawn, highest score {max(scores):.3f}"
+    report.left_out.append(f"{item.voice} {item.text!r} ({item.role}), {drawn}")
     return None
 
 
 def record_all(items: Sequence[Item], networks: Networks, report: Report) -> None:
-    """Make every item; takes of one wake word by one voice are kept apart from each other."""
-    kept: Dict[str, List[Recording]] = {}
+    """Make every item; takes of one text by one voice have to differ from each other."""
+    kept: dict[str, list[Recording]] = {}
     for number, item in enumerate(items, 1):
         print(f"\r{number}/{len(items)} {item.stem:<50}", end="", file=sys.stderr, flush=True)
-        group = f"{item.voice} {item.text}"
+        group = f"{item.voice} like {item.sounds_like}" if item.sounds_like else f"{item.voice} {item.text}"
+        if item.sounds_like and len(kept.get(group, [])) == CONFUSABLES_KEPT:
+            continue
         recording = record(item, kept.get(group, []), networks, report)
         if recording is not None:
             kept.setdefault(group, []).append(recording)
             report.recordings.append(recording)
     print(file=sys.stderr)
-    for group, recordings in kept.items():
-        pairs = itertools.combinations(recordings, 2)
-        report.similarity[group] = max((similarity(a.pcm, b.pcm) for a, b in pairs), default=0.0)
 
 
-# ---- the scene -----------------------------------------------------------------------------------------------
+# ---- the scene ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -514,7 +546,7 @@ class Line:
 
     voice: str
     text: str
-    keyword: Optional[str] = None
+    keyword: str | None = None
 
 
 WAKE = ("okay nabu", "okay_nabu")
@@ -538,15 +570,14 @@ SCENE = (
     Line("slt", *WAKE),
     Line("kal16", "I like saxophones"),
 )
-"""slt, whom the demo enrols, says the wake word three times; awb, kal16 (once each) and rms (twice) say it too."""
+"""slt, whom the demo enrols, says the wake word three times, rms twice, awb and kal16 once."""
 
-SCENE_KEYWORD = "okay_nabu"
 SCENE_NOISE_DBFS = -62.0
 SCENE_RT60_S = 0.25  # all speakers are in one room, at different distances
 SCENE_HIT_MARGIN_MS = 700  # a hit later than this after the end of the word is not the word's
 WAKE_GAP_MS = 2000  # least silence between two wake words
 
-Label = Dict[str, Any]
+Label = dict[str, Any]
 
 
 def render_line(index: int, attempt: int) -> Samples:
@@ -560,11 +591,11 @@ def render_line(index: int, attempt: int) -> Samples:
     return at_level(wet, rng.uniform(-30.0, -20.0))
 
 
-def place_scene(parts: Sequence[Samples]) -> Tuple[npt.NDArray[np.int16], List[Label]]:
+def place_scene(parts: Sequence[Samples]) -> tuple[npt.NDArray[np.int16], list[Label]]:
     """Lay the utterances one after the other, 1.2 to 1.8 s apart, over a constant noise floor."""
     rng = generator("scene", "gaps")
-    labels: List[Label] = []
-    starts: List[int] = []
+    labels: list[Label] = []
+    starts: list[int] = []
     position = round(1.5 * RATE_HZ)
     for line, part in zip(SCENE, parts):
         starts.append(position)
@@ -579,41 +610,35 @@ def place_scene(parts: Sequence[Samples]) -> Tuple[npt.NDArray[np.int16], List[L
             }
         )
         position += last + round(rng.uniform(1.2, 1.8) * RATE_HZ)
-    audio = background(position, SCENE_NOISE_DBFS, 0.8, rng)
+    audio = background(position, SCENE_NOISE_DBFS, 0.9, rng)
     for start, part in zip(starts, parts):
         add(audio, part, start)
     return to_int16(audio), labels
 
 
-def wrong_lines(pcm: npt.NDArray[np.int16], labels: Sequence[Label], networks: Networks) -> List[int]:
-    """Indices of scene lines on which a network is silent but should fire, or fires but should not."""
+def wrong_lines(pcm: npt.NDArray[np.int16], labels: Sequence[Label], networks: Networks) -> list[int]:
+    """Indices of scene lines on which a network is silent but should fire, or fires but should not.
+
+    A line lasts until the next one starts; a wake word's hit has to come earlier, see `SCENE_HIT_MARGIN_MS`.
+    """
     frames = keyword_frames(pcm)
+    ends_ms = [label["start_ms"] for label in labels[1:]] + [len(pcm) * 1000 // RATE_HZ]
     wrong = set()
     for name, network in networks.items():
-        for phase in range(network.stride):
-            means = network.means(frames, phase)
-            for index, label in enumerate(labels):
-                limit = labels[index + 1]["start_ms"] if index + 1 < len(labels) else len(pcm) * 1000 // RATE_HZ
-                due = label["keyword"] == name
-                if due:
-                    limit = label["end_ms"] + SCENE_HIT_MARGIN_MS
-                peak = peak_between(means, network.stride, phase, label["start_ms"], limit)
-                if (peak <= network.sure) if due else (peak > network.cutoff):
-                    wrong.add(index)
+        due = [label["keyword"] == name for label in labels]
+        spans_ms = [
+            (label["start_ms"], label["end_ms"] + SCENE_HIT_MARGIN_MS if fires else end_ms)
+            for label, end_ms, fires in zip(labels, ends_ms, due)
+        ]
+        for index, (low, high) in enumerate(network.peaks(frames, spans_ms)):
+            fired = low > network.cutoff + network.margin
+            silent = high < network.cutoff - network.margin
+            if not (fired if due[index] else silent):
+                wrong.add(index)
     return sorted(wrong)
 
 
-def peak_between(means: Samples, stride: int, phase: int, start_ms: int, end_ms: int) -> float:
-    """Highest smoothed probability given out in a stretch of time.
-
-    The first frame of the frontend ends at 30 ms, and value k needs `(k + SMOOTHING_WINDOW) * stride` frames.
-    """
-    times_ms = 20 + 10 * (phase + stride * (np.arange(len(means)) + SMOOTHING_WINDOW))
-    inside = means[(times_ms >= start_ms) & (times_ms <= end_ms)]
-    return float(inside.max()) if len(inside) else 0.0
-
-
-def record_scene(networks: Networks) -> Tuple[npt.NDArray[np.int16], List[Label], int]:
+def record_scene(networks: Networks) -> tuple[npt.NDArray[np.int16], list[Label], int]:
     """Draw the scene's lines again, one by one, until every line does what it should; also says how many."""
     attempts = [0] * len(SCENE)
     parts = [render_line(index, 0) for index in range(len(SCENE))]
@@ -637,7 +662,7 @@ def check_wake_gaps(labels: Sequence[Label]) -> None:
             raise SystemExit(f"wake words at {first['start_ms']} and {second['start_ms']} ms are too close")
 
 
-# ---- output --------------------------------------------------------------------------------------------------
+# ---- output ------------------------------------------------------------------------------------------------
 
 
 def write_flac(path: Path, pcm: npt.NDArray[np.int16]) -> None:
@@ -645,7 +670,7 @@ def write_flac(path: Path, pcm: npt.NDArray[np.int16]) -> None:
     soundfile.write(path, pcm, RATE_HZ, subtype="PCM_16", format="FLAC")
 
 
-def index_row(recording: Recording) -> Dict[str, str]:
+def index_row(recording: Recording) -> dict[str, str]:
     """One line of the index."""
     item, variation = recording.item, recording.variation
     return {
@@ -683,20 +708,23 @@ def write_scene(out: Path, pcm: npt.NDArray[np.int16], labels: Sequence[Label]) 
 
 def summary(report: Report, networks: Networks, out: Path) -> str:
     """The closing report: scores per voice and word, likeness of takes, what was left out, sizes."""
-    lines = ["voice  word         takes  drawn  lowest score  (cutoff)  likest two takes"]
+    lines = ["voice  word         takes  drawn  lowest score  (cutoff)  most alike: envelope, waveform"]
     for keyword, voice in itertools.product(KEYWORDS, VOICES):
         group = [r for r in report.recordings if (r.item.voice, r.item.keyword) == (voice, keyword)]
         if group:
             drawn, lowest = sum(r.tries for r in group), min(r.score for r in group)
-            alike = report.similarity[f"{voice} {keyword.replace('_', ' ')}"]
+            pairs = [likeness(a.pcm, b.pcm) for a, b in itertools.combinations(group, 2)]
+            shape, wave = (max(values) for values in zip(*pairs))
             lines.append(
                 f"{voice:<6} {keyword:<12} {len(group):>5} {drawn:>6} {lowest:>13.3f}"
-                f"  ({networks[keyword].cutoff:.2f})  {alike:>18.3f}"
+                f"  ({networks[keyword].cutoff:.2f})  {shape:>20.3f} {wave:>9.3f}"
             )
     for voice in MAIN_VOICES:
         others = [r for r in report.recordings if r.item.voice == voice and r.item.keyword is None]
-        worst = max(others, key=lambda r: r.score)
-        lines.append(f"{voice:<6} {len(others)} others, highest score {worst.score:.3f}: {worst.item.text!r}")
+        texts = ", ".join(f"{r.item.text!r} {r.score:.3f}" for r in others)
+        lines.append(f"{voice:<6} others, highest score of any network: {texts}")
+    hardest = max(report.recordings, key=lambda r: r.tries)
+    lines.append(f"hardest to get: {hardest.item.stem}, {hardest.tries} drawn")
     lines += [f"left out: {line}" for line in report.left_out] or ["left out: nothing"]
     made = {f"{r.item.stem}.flac" for r in report.recordings} | {"scene.flac"}
     stale = sorted(path.name for path in out.glob("*.flac") if path.name not in made)
@@ -718,8 +746,8 @@ def parse_arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description="Make the recordings of tests/audio.")
     default_out = Path(__file__).resolve().parents[1] / "tests" / "audio"
-    parser.add_argument("--out", type=Path, default=default_out, help="folder to write to (default: tests/audio)")
-    parser.add_argument("--networks", type=Path, help="folder of the keyword networks (default: pymicro-wakeword's)")
+    parser.add_argument("--out", type=Path, default=default_out, help="default: tests/audio")
+    parser.add_argument("--networks", type=Path, help="folder of manifests (default: pymicro-wakeword's)")
     return parser.parse_args()
 
 

@@ -1,0 +1,49 @@
+"""What the commands share: a detector made from the parsed arguments, and events printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from .audio import RATE_HZ
+from .card import load_manifest
+from .detector import Detector, Event
+from .head import SpeakerHead
+from .keyword import KeywordNetwork
+from .person import PersonStore
+from .speaker import SpeakerNetwork
+from .verifier import Verifier, load_people
+
+
+def networks(arguments: argparse.Namespace) -> list[KeywordNetwork]:
+    """The keyword networks that `--keyword` names, each once.
+
+    Raises:
+        KeywordError: one is unknown, or its manifest or network is not usable.
+    """
+    return [KeywordNetwork(load_manifest(name)) for name in dict.fromkeys(arguments.keyword)]
+
+
+def make_detector(arguments: argparse.Namespace) -> Detector:
+    """A detector as `--keyword`, `--store` and `--mode` say.
+
+    Raises:
+        EarmarkError: a wake word, a model or a person cannot be used.
+    """
+    keywords = networks(arguments)
+    speaker, head = SpeakerNetwork(), SpeakerHead()
+    manifests = [network.manifest for network in keywords]
+    people = load_people(PersonStore(arguments.store), manifests, speaker.card, head.card)
+    return Detector(keywords, Verifier(people, speaker, head), arguments.mode)
+
+
+def print_event(event: Event, source: str | None, as_json: bool) -> None:
+    """One event, as a line on standard output."""
+    if as_json:
+        print(json.dumps(event.to_json(source), ensure_ascii=False), flush=True)
+        return
+    who = event.person or {"nobody_enrolled": "nobody is enrolled"}.get(event.reason, "nobody known")
+    score = "" if event.speaker_score is None else f"  voice {event.speaker_score:.2f}"
+    mark = "+" if event.type == "detection" else "-"
+    time_s = event.sample / RATE_HZ
+    print(f"{mark} {time_s:8.2f} s  {event.keyword} {event.keyword_score:.2f}  {who}{score}  ({event.reason})", flush=True)

@@ -1,0 +1,192 @@
+"""Recordings in, a voiceprint out: find the takes, judge them, embed, augment, train, choose, calibrate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from earmark.engine.audio import Float32, Int16
+from earmark.engine.errors import AudioError, EnrolmentRefused
+from earmark.engine.head import HeadWeights, SpeakerHead
+from earmark.engine.keyword import KeywordNetwork
+from earmark.engine.person import ANY_PHRASE, COSINE, TRAINED, Voiceprint
+from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.verifier import binding_of
+
+from . import calibrate, quality
+from .augment import augmented
+from .cohort import Cohort
+from .quality import Fault, Take
+from .train import Progress, TakeEmbeddings, TrainPlan, train
+
+MIN_PHRASE_COHORT = 100  # impostors saying the very phrase: from so many on, the others are left out of the threshold
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file of an enrolment."""
+
+    file: str
+    samples: Int16
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the person enrolling may choose."""
+
+    seed: int = 0
+    far: float = 0.01
+    """Wanted share of accepted impostors, 0…1."""
+    min_takes: int = 3
+    plan: TrainPlan = field(default_factory=TrainPlan)
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What came of it."""
+
+    voiceprint: Voiceprint
+    faults: list[Fault]
+
+
+@dataclass(frozen=True)
+class Enroller:
+    """The networks and impostors of an enrolment; they serve any number of people."""
+
+    speaker: SpeakerNetwork
+    head: SpeakerHead
+    cohort: Cohort
+
+    def enrol(
+        self,
+        name: str,
+        recordings: Sequence[Recording],
+        keyword: KeywordNetwork | None,
+        options: Options,
+        on_stage: Callable[[str, int, int], None] = lambda stage, done, total: None,
+        on_step: Progress | None = None,
+        faults: Sequence[Fault] = (),
+    ) -> Enrolment:
+        """Makes a voiceprint; nothing is written.
+
+        Args:
+            keyword: None accepts any phrase.
+            on_stage: told the stage's name, how much of it is done, and of how much.
+            on_step: told each training step's loss.
+            faults: of files that could not even be read; they are listed with the others.
+
+        Raises:
+            EnrolmentRefused: too few takes are left; the message lists why.
+        """
+        takes, faults = self._takes(recordings, keyword, on_stage, list(faults))
+        if len(takes) < options.min_takes:
+            raise EnrolmentRefused(_refusal(name, len(takes), options.min_takes, faults), faults)
+        embedded = self._embed(takes, options, on_stage)
+        voiceprint = self._make(name, embedded, keyword, options, on_step)
+        return Enrolment(voiceprint, faults)
+
+    def _takes(
+        self,
+        recordings: Sequence[Recording],
+        keyword: KeywordNetwork | None,
+        on_stage: Callable[[str, int, int], None],
+        faults: list[Fault],
+    ) -> tuple[list[tuple[Take, Float32]], list[Fault]]:
+        """The good takes with their embeddings, and the faults of the others."""
+        good: list[tuple[Take, Float32]] = []
+        for number, recording in enumerate(recordings):
+            for found in quality.find_takes(recording.samples, recording.file, keyword):
+                if isinstance(found, Fault):
+                    faults.append(found)
+                else:
+                    good.append((found, self.speaker.embed(found.crop)))
+            on_stage("listening", number + 1, len(recordings))
+        embeddings = np.array([embedding for _, embedding in good])
+        copies = dict(quality.repeated(embeddings)) if good else {}
+        others = quality.other_voices(embeddings, copies) if good else {}
+        for later, earlier in copies.items():
+            faults.append(Fault(good[later][0].file, "same_take_twice", f"it is {good[earlier][0].file}"))
+        for number, cosine in others.items():
+            detail = f"resembles the other takes by {cosine:.2f} only, they each other by more"
+            faults.append(Fault(good[number][0].file, "other_voice", detail))
+        return [pair for number, pair in enumerate(good) if number not in copies and number not in others], faults
+
+    def _embed(
+        self, takes: list[tuple[Take, Float32]], options: Options, on_stage: Callable[[str, int, int], None]
+    ) -> list[TakeEmbeddings]:
+        """The takes with their augmented copies, each copy from a random stream of its own."""
+        copies = min(options.plan.copies, self.head.take_rows // len(takes) - 1)
+        embedded = []
+        for number, (take, clean) in enumerate(takes):
+            rows = []
+            for copy in range(copies):
+                rng = np.random.default_rng([options.seed, number, copy])
+                try:
+                    rows.append(self.speaker.embed(augmented(take.crop, rng)))
+                except AudioError:  # the jitter cut a very short word too short: the take itself is copied instead
+                    rows.append(clean)
+            embedded.append(TakeEmbeddings(clean, np.array(rows, np.float32).reshape(copies, len(clean))))
+            on_stage("varying", number + 1, len(takes))
+        return embedded
+
+    def _make(
+        self,
+        name: str,
+        takes: list[TakeEmbeddings],
+        keyword: KeywordNetwork | None,
+        options: Options,
+        on_step: Progress | None,
+    ) -> Voiceprint:
+        mean = calibrate.centroid(takes)
+        phrase = keyword.manifest.name if keyword else ANY_PHRASE
+        to_train, to_measure = self._cohorts(phrase, mean)
+        trials = calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan) if len(takes) > 1 else {}
+        kind = calibrate.better_kind(trials) if trials else COSINE
+        trained = train(self.head, takes, to_train, options.plan, on_step)
+        scores = calibrate.kind_scores(kind, self.head, trained, mean, to_measure)
+        own = trials[kind] if trials else None
+        none = np.zeros(0, np.float32)
+        return Voiceprint(
+            name=name,
+            keyword=phrase,
+            kind=kind,
+            threshold=calibrate.threshold(scores, own, options.far),
+            binding=binding_of(keyword.manifest.model_sha256 if keyword else "", self.speaker.card, self.head.card),
+            takes=np.array([take.clean for take in takes]),
+            centroid=mean,
+            prototype=trained.prototype if kind == TRAINED else none,
+            weights=trained.weights if kind == TRAINED else HeadWeights(none.reshape(0, 0), none),
+            report=_report(trials, kind, scores, options),
+        )
+
+    def _cohorts(self, phrase: str, mean: Float32) -> tuple[Float32, Float32]:
+        """Impostors to train against and, other people, to measure with: the phrase's own where there are enough."""
+        same = self.cohort.pick(self.cohort.phrase == phrase)
+        halves = (same if len(same) >= MIN_PHRASE_COHORT else self.cohort).halves()
+        return halves[0].nearest(mean, self.head.cohort_rows).embeddings, halves[1].embeddings
+
+
+def _report(trials: dict[str, calibrate.Trial], kind: str, scores: Float32, options: Options) -> dict[str, Any]:
+    return {
+        "seed": options.seed,
+        "wanted_far": options.far,
+        "kept": kind,
+        "impostors": len(scores),
+        "impostor_mean": _rounded(scores.mean()),
+        "leave_one_out": {
+            name: {"own": [_rounded(score) for score in trial.own], "margin": _rounded(trial.margin())}
+            for name, trial in trials.items()
+        },
+    }
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)
+
+
+def _refusal(name: str, good: int, wanted: int, faults: Sequence[Fault]) -> str:
+    reasons = "".join(f"\n  {fault}" for fault in faults)
+    return f"{name!r} was not enrolled: {good} good takes, at least {wanted} are needed (five are better){reasons}"

@@ -1,0 +1,75 @@
+"""Recipe of the cohort: embeddings of impostors, from corpora whose licence allows it.
+
+One clip a speaker and phrase where speakers are labelled, every clip where they are not. The crop and the embedding
+are the detector's own, so the impostors look to a head as strangers at the microphone would.
+
+The data is a folder with an `index.csv` (set, path, speaker, phrase, take, session, rate, seconds) and the sets that
+`SETS` names; models/README.md says where they come from.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from earmark.engine.audio import Int16
+from earmark.engine.card import builtin_keywords, load_manifest
+from earmark.engine.errors import AudioError
+from earmark.engine.files import read_audio
+from earmark.engine.keyword import KeywordNetwork
+from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.wakes import find_wakes
+
+SETS = {
+    "asc": "Arabic Speech Commands (A. Ghandoura et al.), CC BY 4.0",
+    "dsp": "DSPSpeech-20 (Z. Chen), MIT",
+    "gsc": "Speech Commands v0.01 (P. Warden), CC BY 4.0",
+    "wake": "Picovoice wake-word-benchmark and OHF-Voice pymicro-wakeword, Apache-2.0; "
+    "Mycroft Precise Community Data, public domain",
+}
+FIRST_TAKES_OF_ONE_PHRASE = ("gsc",)  # a thousand speakers: one clip of each is enough
+
+
+def build(data: Path) -> bytes:
+    """The content of cohort.npz: embeddings (n, 512) float16, phrase (n,) and speaker (n,) as text."""
+    network = SpeakerNetwork()
+    keywords = {name: KeywordNetwork(load_manifest(name)) for name in builtin_keywords()}
+    columns: dict[str, list[object]] = {"embeddings": [], "phrase": [], "speaker": []}
+    for row in _chosen(data):
+        for crop in _crops(read_audio(data / row["path"]), keywords.get(row["phrase"])):
+            try:
+                embedding = network.embed(crop)
+            except AudioError:  # a clip with nothing said in it: the corpora have some
+                continue
+            columns["embeddings"].append(embedding.astype(np.float16))
+            columns["phrase"].append(row["phrase"])
+            columns["speaker"].append(f"{row['set']}/{row['speaker'] or Path(row['path']).stem}")
+    content = io.BytesIO()
+    np.savez_compressed(content, **{name: np.array(values) for name, values in columns.items()})
+    return content.getvalue()
+
+
+def _chosen(data: Path) -> Iterator[dict[str, str]]:
+    """The rows of the index that enter, in a fixed order."""
+    seen: set[tuple[str, ...]] = set()
+    with (data / "index.csv").open(newline="") as file:
+        rows = sorted((row for row in csv.DictReader(file) if row["set"] in SETS), key=lambda row: row["path"])
+    for row in rows:
+        key: tuple[str, ...] = (row["set"], row["speaker"], row["phrase"])
+        if row["set"] in FIRST_TAKES_OF_ONE_PHRASE:
+            key = key[:2]
+        if row["speaker"] and key in seen:
+            continue
+        seen.add(key)
+        yield row
+
+
+def _crops(samples: Int16, keyword: KeywordNetwork | None) -> list[Int16]:
+    """What the detector would cut out; the whole clip where no network knows its phrase."""
+    if keyword is None:
+        return [samples]
+    return find_wakes(np.pad(samples, len(samples)), keyword).crops[:1]

@@ -1,0 +1,197 @@
+"""Builds what ships, each model and its card together, so that they cannot part::
+
+    python -m earmark.models.export speaker cohort head --data DIR   # rebuilds, in this order
+    python -m earmark.models.export speaker cohort head --data DIR --check   # rebuilds aside and compares
+
+`speaker` and `head` need TensorFlow (extra `build`), `cohort` needs the data. The GE2E weights come from the wheel
+Resemblyzer 0.1.4: `--wheel`, or it is downloaded by pip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from earmark.engine import mel
+from earmark.engine.audio import RATE_HZ
+from earmark.engine.card import CARD_FORMAT, Card, load_card
+
+from . import head_net, speaker_net
+
+HERE = Path(__file__).parent
+RECIPE = "python -m earmark.models.export {} --data DIR"
+Signatures = dict[str, dict[str, dict[str, Any]]]
+
+
+def main() -> int:
+    """Builds or checks what is named; exit 1 where a check finds a difference."""
+    parser = argparse.ArgumentParser(description="Build the shipped models and their cards.")
+    parser.add_argument("names", nargs="+", choices=list(BUILDERS))
+    parser.add_argument("--check", action="store_true", help="rebuild aside and compare with what is here")
+    parser.add_argument("--wheel", type=Path, help="Resemblyzer-0.1.4-py3-none-any.whl")
+    parser.add_argument("--data", type=Path, help="folder with index.csv and the sets of the cohort")
+    parser.add_argument("--out", type=Path, default=HERE, help="where to write (beside this recipe)")
+    arguments = parser.parse_args()
+    differences = 0
+    for name in arguments.names:
+        content, card = BUILDERS[name](arguments)
+        if arguments.check:
+            differences += not _same(name, content, card)
+        else:
+            (arguments.out / card.file).write_bytes(content)
+            (arguments.out / f"{name}.json").write_text(json.dumps(asdict(card), indent=1) + "\n", "utf-8")
+            print(f"{card.file}: {card.size_bytes} bytes, sha256 {card.sha256}", file=sys.stderr)
+    return 1 if differences else 0
+
+
+def _speaker(arguments: argparse.Namespace) -> tuple[bytes, Card]:
+    weights = speaker_net.read_checkpoint(arguments.wheel or _download())
+    content = speaker_net.build(weights)
+    return content, _card(
+        "speaker",
+        "speaker.tflite",
+        content,
+        description="GE2E d-vector network, fp16 weights: power mel of one utterance -> embedding of the voice",
+        signatures=_signatures(content),
+        parameters={
+            "rate_hz": RATE_HZ,
+            "fft_samples": mel.FFT_SAMPLES,
+            "hop_samples": mel.HOP_SAMPLES,
+            "mels": mel.MELS,
+            "level_dbfs": mel.LEVEL_DBFS,
+        },
+        licence="Apache-2.0",
+        sources=[
+            f"Resemblyzer 0.1.4 (Apache-2.0), wheel sha256 {speaker_net.WHEEL_SHA256}",
+            "trained by its authors on LibriSpeech-other, VoxCeleb1 and VoxCeleb2",
+        ],
+    )
+
+
+def _cohort(arguments: argparse.Namespace) -> tuple[bytes, Card]:
+    from . import build_cohort  # runs the engine, which the others do without
+
+    if arguments.data is None:
+        raise SystemExit("the cohort needs --data")
+    content = build_cohort.build(arguments.data)
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        shapes = {name: {"shape": list(arrays[name].shape), "dtype": arrays[name].dtype.kind} for name in arrays.files}
+    return content, _card(
+        "cohort",
+        "cohort.npz",
+        content,
+        description="Embeddings of impostors, with phrase and corpus speaker",
+        signatures={"arrays": {"outputs": shapes}},
+        parameters={"speaker_sha256": load_card("speaker", arguments.out).sha256, "crop": "as the detector cuts"},
+        licence="CC BY 4.0 (with parts under MIT and Apache-2.0, and in the public domain)",
+        sources=list(build_cohort.SETS.values()),
+    )
+
+
+def _head(arguments: argparse.Namespace) -> tuple[bytes, Card]:
+    with np.load(arguments.out / "cohort.npz", allow_pickle=False) as arrays:
+        projection, centre = principal_axes(arrays["embeddings"].astype(np.float64), head_net.PROJECTION_SIZE)
+    content = head_net.build(projection, centre)
+    return content, _card(
+        "head",
+        "head.tflite",
+        content,
+        description="Trainable projection of the speaker embedding, with its own training step",
+        signatures=_signatures(content),
+        parameters={
+            "embedding_size": head_net.EMBEDDING_SIZE,
+            "projection_size": head_net.PROJECTION_SIZE,
+            "take_rows": head_net.TAKE_ROWS,
+            "cohort_rows": head_net.COHORT_ROWS,
+            "infer_rows": head_net.INFER_ROWS,
+            "scale": head_net.SCALE,
+            "margin": head_net.MARGIN,
+        },
+        licence="Apache-2.0; its start is computed from the cohort (CC BY 4.0)",
+        sources=[f"cohort.npz, sha256 {load_card('cohort', arguments.out).sha256}"],
+    )
+
+
+BUILDERS: dict[str, Callable[[argparse.Namespace], tuple[bytes, Card]]] = {
+    "speaker": _speaker,
+    "cohort": _cohort,
+    "head": _head,
+}
+
+
+def principal_axes(embeddings: npt.NDArray[np.float64], count: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """(n, d) -> the d x `count` axes of largest variance, as float32 columns of unit length, and the mean (d,).
+
+    The sign of an axis is arbitrary: it is chosen so that the largest component is positive, which makes the result
+    the same on every machine up to rounding.
+    """
+    centre = embeddings.mean(axis=0)
+    _, vectors = np.linalg.eigh(np.cov(embeddings.T))
+    axes = vectors[:, ::-1][:, :count]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(count)])
+    return axes.astype(np.float32), centre.astype(np.float32)
+
+
+def _card(name: str, file: str, content: bytes, **facts: Any) -> Card:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Card(CARD_FORMAT, file, sha256, len(content), recipe=RECIPE.format(name), **facts)
+
+
+def _signatures(content: bytes) -> Signatures:
+    """What a TFLite file says of its signatures."""
+    import tensorflow as tf  # a recipe's dependency
+
+    interpreter = tf.lite.Interpreter(model_content=content)
+    described: Signatures = {}
+    for name in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(name)
+        described[name] = {
+            side: {key: _tensor(tensor) for key, tensor in sorted(details.items())}
+            for side, details in (("inputs", runner.get_input_details()), ("outputs", runner.get_output_details()))
+        }
+    return described
+
+
+def _tensor(details: dict[str, Any]) -> dict[str, Any]:
+    return {"shape": [int(n) for n in details["shape_signature"]], "dtype": np.dtype(details["dtype"]).name}
+
+
+def _same(name: str, content: bytes, card: Card) -> bool:
+    """Whether a rebuilt model is what is shipped: byte for byte, or else number for number within rounding."""
+    shipped = load_card(name, HERE)
+    if card.sha256 == shipped.sha256:
+        print(f"{card.file}: the same, byte for byte", file=sys.stderr)
+        return True
+    if name == "cohort":
+        with np.load(io.BytesIO(content)) as new, np.load(HERE / card.file) as old:
+            same = all(np.array_equal(new[key], old[key]) for key in ("phrase", "speaker")) and np.allclose(
+                new["embeddings"].astype(np.float32), old["embeddings"].astype(np.float32), atol=2e-3
+            )
+        print(f"{card.file}: {'the same within 2e-3' if same else 'DIFFERENT'}", file=sys.stderr)
+        return bool(same)
+    print(f"{card.file}: DIFFERENT: {card.sha256[:12]}… instead of {shipped.sha256[:12]}…", file=sys.stderr)
+    return False
+
+
+def _download() -> Path:
+    """The wheel with the GE2E weights, by pip."""
+    folder = Path(tempfile.mkdtemp())
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), "Resemblyzer==0.1.4"]
+    subprocess.run(command, check=True)
+    return folder / speaker_net.WHEEL_NAME
+
+
+if __name__ == "__main__":
+    sys.exit(main())

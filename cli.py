@@ -57,7 +57,9 @@ class _Version(argparse.Action):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="earmark", description="A wake word that knows whose voice it is.", epilog=(__doc__ or "").split("\n")[2]
+        prog="earmark",
+        description="A wake word that knows whose voice it is.",
+        epilog=(__doc__ or "").split("\n")[2],
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -65,17 +67,30 @@ def _parser() -> argparse.ArgumentParser:
     enroll = _command(commands, "enroll", "earmark.enroll.commands:enroll", "learn a voice from recordings")
     enroll.add_argument("name", metavar="NAME", help="of the person")
     enroll.add_argument(
-        "--from", dest="files", nargs="+", required=True, metavar="FILE", help="recordings of the wake word, five or more"
+        "--from",
+        dest="files",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="recordings of the wake word, five or more",
     )
     phrase = enroll.add_mutually_exclusive_group()
     _add_keyword(phrase)
-    phrase.add_argument("--any-phrase", action="store_true", help="no keyword network: one phrase a file, whatever it is")
+    phrase.add_argument(
+        "--any-phrase", action="store_true", help="no keyword network: one phrase a file, whatever it is"
+    )
     enroll.add_argument("--far", type=_share, default=0.01, help="wanted share of accepted strangers (0.01)")
-    enroll.add_argument("--min-takes", type=_positive, default=3, metavar="N", help="fewer good takes are refused (3)")
-    enroll.add_argument("--seed", type=int, default=0, help="of the augmentation; the same seed gives the same file (0)")
+    enroll.add_argument(
+        "--min-takes", type=_positive, default=3, metavar="N", help="fewer good takes are refused (3)"
+    )
+    enroll.add_argument(
+        "--seed", type=int, default=0, help="of the augmentation; the same seed gives the same file (0)"
+    )
     _add_store(enroll)
 
-    replay = _command(commands, "replay", "earmark.engine.commands:replay", "what the detector would say of recordings")
+    replay = _command(
+        commands, "replay", "earmark.engine.commands:replay", "what the detector would say of recordings"
+    )
     replay.add_argument("files", nargs="+", metavar="FILE", help="WAV, FLAC, Ogg; any rate, width and channels")
     _add_keyword(replay)
     _add_mode(replay)
@@ -89,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_mode(listen)
     _add_store(listen)
 
-    plot = _command(commands, "plot", "earmark.enroll.commands:plot", "draw a recording's timeline: scores, decisions, who")
+    plot = _command(
+        commands, "plot", "earmark.enroll.commands:plot", "draw a recording's timeline: scores, decisions, who"
+    )
     plot.add_argument("file", metavar="FILE")
     plot.add_argument("--out", required=True, metavar="PICTURE.png")
     _add_keyword(plot)
@@ -111,7 +128,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(commands: Any, name: str, handler: str, text: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + "."
+    )
     if handler:
         command.set_defaults(handler=handler)
         command.add_argument("--json", action="store_true", help="machine output: one JSON object a line")

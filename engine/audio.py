@@ -66,7 +66,8 @@ def to_int16(samples: npt.NDArray[np.floating[Any]]) -> Int16:
     if not np.isfinite(samples).all():
         bad = int(np.flatnonzero(~np.isfinite(samples))[0])
         raise AudioError(f"sample {bad} is {samples[bad]}: every sample must be a finite number")
-    return np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    scaled: Int16 = np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return scaled
 
 
 class Converter:

@@ -78,9 +78,7 @@ def read_model(card: Card, folder: Path = MODELS_DIR) -> bytes:
         raise ModelError(f"{path}: the model cannot be read ({error.strerror}): install earmark again") from error
     found = hashlib.sha256(content).hexdigest()
     if found != card.sha256:
-        raise ModelError(
-            f"{path}: sha256 is {found[:12]}…, the card says {card.sha256[:12]}…: install earmark again"
-        )
+        raise ModelError(f"{path}: sha256 is {found[:12]}…, the card says {card.sha256[:12]}…: install earmark again")
     return content
 
 

@@ -12,6 +12,7 @@ from .errors import AudioError
 from .files import FileSource
 from .person import PersonStore
 
+
 def replay(arguments: argparse.Namespace) -> int:
     """Runs recordings through the detector; each file is a stream of its own."""
     detector = make_detector(arguments)

@@ -46,4 +46,7 @@ def print_event(event: Event, source: str | None, as_json: bool) -> None:
     score = "" if event.speaker_score is None else f"  voice {event.speaker_score:.2f}"
     mark = "+" if event.type == "detection" else "-"
     time_s = event.sample / RATE_HZ
-    print(f"{mark} {time_s:8.2f} s  {event.keyword} {event.keyword_score:.2f}  {who}{score}  ({event.reason})", flush=True)
+    print(
+        f"{mark} {time_s:8.2f} s  {event.keyword} {event.keyword_score:.2f}  {who}{score}  ({event.reason})",
+        flush=True,
+    )

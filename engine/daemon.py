@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import signal
 import sys
@@ -37,13 +38,13 @@ def listen(arguments: argparse.Namespace) -> int:
 
 def _open_source(arguments: argparse.Namespace) -> Source:
     if arguments.source == "-":
-        return StdinSource(sys.stdin.buffer)
+        return StdinSource(io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False)))
     from .microphone import MicrophoneSource  # needs a system library that a pipe does without
 
     return MicrophoneSource(arguments.device)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(number: int, _frame: FrameType | None) -> None:
     """A second signal must not interrupt the clean-up after the first."""
     signal.signal(number, signal.SIG_IGN)
     raise _Stop

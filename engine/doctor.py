@@ -10,7 +10,6 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -145,5 +144,3 @@ def _check_store(store: PersonStore) -> str:
 
 def _describe(card: Card) -> str:
     return f"sha256 {card.sha256[:12]}…, {card.size_bytes / 1000:.0f} kB"
-
-

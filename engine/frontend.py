@@ -38,7 +38,8 @@ class Ring:
         """A copy of the samples [start, end); what lies before the stream or is gone already is left out."""
         start = max(start, 0, self.end - len(self._samples))
         at = np.arange(start, min(end, self.end)) % len(self._samples)
-        return self._samples[at]
+        samples: Int16 = self._samples[at]
+        return samples
 
 
 class Frontend:

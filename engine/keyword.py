@@ -68,7 +68,8 @@ class KeywordNetwork:
     def _quantise(self, frames: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """Scale, round, and clip: without the clip the loudest value would change its sign."""
         scaled = np.rint(frames.astype(np.float64) / self._scale + self._zero)
-        return np.clip(scaled, self._low, self._high).astype(self._dtype)
+        quantised: npt.NDArray[Any] = np.clip(scaled, self._low, self._high).astype(self._dtype)
+        return quantised
 
     def _check(self, details: list[dict[str, Any]], side: str) -> tuple[int, float, int]:
         """Index, scale and zero point of the only tensor of one side; both sides must be what we can feed."""

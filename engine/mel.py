@@ -44,7 +44,9 @@ def filters() -> Float32:
 @functools.lru_cache(maxsize=1)
 def _window() -> Float32:
     """(400,) periodic Hann window."""
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT_SAMPLES) / FFT_SAMPLES)).astype(np.float32)
+    phase = np.arange(FFT_SAMPLES, dtype=np.float64) * 2 * np.pi / FFT_SAMPLES
+    window: Float32 = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    return window
 
 
 def power_mel(samples: Float32) -> Float32:

@@ -294,7 +294,9 @@ def _read_arrays(content: bytes) -> dict[str, Float32]:
     for name, dimensions in _ARRAYS.items():
         array = arrays[name]
         if array.ndim != dimensions or array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise ValueError(f"{name} must have {dimensions} dimensions of finite floats, not {array.dtype}{array.shape}")
+            raise ValueError(
+                f"{name} must have {dimensions} dimensions of finite floats, not {array.dtype}{array.shape}"
+            )
     if arrays["takes"].shape[1:] != arrays["centroid"].shape:
         raise ValueError(f"takes {arrays['takes'].shape} and centroid {arrays['centroid'].shape} do not fit together")
     return {name: array.astype(np.float32) for name, array in arrays.items()}

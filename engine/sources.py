@@ -9,11 +9,11 @@ have modules of their own (`files`, `microphone`), so that only who wants them l
 
 from __future__ import annotations
 
-import io
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 
@@ -57,6 +57,13 @@ class Source(ABC):
         """Gives the file or device back; memory and pipes have nothing to give. Closing twice is allowed."""
 
 
+class Readable(Protocol):
+    """What a binary stream must be able to do: sys.stdin.buffer, a socket's file, io.BytesIO."""
+
+    def read1(self, size: int, /) -> bytes:
+        """At most `size` bytes, as soon as there are any; none at the end."""
+
+
 class ArraySource(Source):
     """Samples that are already in memory: (n,) int16 at 16 kHz, in blocks of `block_samples`."""
 
@@ -79,7 +86,7 @@ class StdinSource(Source):
     end is dropped and logged.
     """
 
-    def __init__(self, stream: io.BufferedIOBase, name: str = "-") -> None:
+    def __init__(self, stream: Readable, name: str = "-") -> None:
         self.name = name
         self._stream = stream
 

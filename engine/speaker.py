@@ -64,9 +64,11 @@ class SpeakerNetwork:
         start, end = locate_speech(crop)
         speech = mel.to_level(to_float(crop[start:end]))
         views = [self._run(speech), self._run(np.resize(speech, REPEATED_SAMPLES))]
-        embedding = (np.concatenate(views) / np.sqrt(len(views))).astype(np.float32)
+        embedding: Float32 = (np.concatenate(views) / np.sqrt(len(views))).astype(np.float32)
         if not np.isfinite(embedding).all() or not np.any(embedding):
-            raise ModelError(f"{self.card.file}: the embedding of {end - start} samples is not finite: `earmark doctor`")
+            raise ModelError(
+                f"{self.card.file}: the embedding of {end - start} samples is not finite: `earmark doctor`"
+            )
         return embedding
 
     def _run(self, speech: Float32) -> Float32:

@@ -71,7 +71,9 @@ def binding_of(keyword_sha256: str, speaker: Card, head: Card) -> Binding:
     return Binding(keyword_sha256, speaker.sha256, head.sha256)
 
 
-def load_people(store: PersonStore, keywords: Iterable[KeywordManifest], speaker: Card, head: Card) -> list[Voiceprint]:
+def load_people(
+    store: PersonStore, keywords: Iterable[KeywordManifest], speaker: Card, head: Card
+) -> list[Voiceprint]:
     """All voiceprints of a store for the given wake words, and for any phrase.
 
     Raises:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import soxr
-from scipy.signal import fftconvolve
-
 from earmark.engine.audio import RATE_HZ, Float32, Int16, to_float, to_int16
 from earmark.engine.speaker import locate_speech
+from scipy.signal import fftconvolve
 
 GAIN_DB = (-12.0, 6.0)
 SNR_DB = (5.0, 20.0)
@@ -43,7 +42,8 @@ def in_room(samples: Float32, rt60_s: float, direct_to_reverberant_db: float, rn
     tail = rng.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
     tail *= 10 ** (-direct_to_reverberant_db / 20) / np.sqrt(np.sum(tail**2))
     response = np.concatenate([[1.0], tail])
-    return fftconvolve(samples, response)[: len(samples)].astype(np.float32)
+    heard: Float32 = fftconvolve(samples, response)[: len(samples)].astype(np.float32)
+    return heard
 
 
 def with_noise(samples: Float32, snr_db: float, slope: float, rng: np.random.Generator) -> Float32:
@@ -52,7 +52,8 @@ def with_noise(samples: Float32, snr_db: float, slope: float, rng: np.random.Gen
     bins = np.maximum(np.arange(len(spectrum)), len(samples) * 50 / RATE_HZ)  # flat below 50 Hz
     noise = np.fft.irfft(spectrum * bins ** (-slope / 2), len(samples))
     scale = np.sqrt(np.mean(samples**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
-    return (samples + scale * noise).astype(np.float32)
+    noisy: Float32 = (samples + scale * noise).astype(np.float32)
+    return noisy
 
 
 def _jittered(take: Int16, rng: np.random.Generator) -> Int16:

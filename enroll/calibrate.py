@@ -1,4 +1,4 @@
-"""Which score to use, and the threshold: from takes that the model has not seen and impostors it was not trained on."""
+"""Which score to use, and the threshold: by takes the model has not seen and impostors it was not trained on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from earmark.engine.audio import Float32
 from earmark.engine.head import SpeakerHead
 from earmark.engine.person import COSINE, TRAINED
@@ -83,8 +82,8 @@ def threshold(final_others: Float32, trial: Trial | None, far: float) -> float:
 
 def centroid(takes: Sequence[TakeEmbeddings]) -> Float32:
     """The mean of the takes as they were said, (512,) of unit length."""
-    mean = np.mean([take.clean for take in takes], axis=0)
-    return (mean / np.linalg.norm(mean)).astype(np.float32)
+    mean: Float32 = np.mean([take.clean for take in takes], axis=0, dtype=np.float32)
+    return mean / np.float32(np.linalg.norm(mean))
 
 
 def kind_scores(kind: str, head: SpeakerHead, trained: Trained | None, mean: Float32, rows: Float32) -> Float32:

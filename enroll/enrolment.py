@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
 from earmark.engine.audio import Float32, Int16
 from earmark.engine.errors import AudioError, EnrolmentRefused
 from earmark.engine.head import HeadWeights, SpeakerHead
@@ -23,6 +22,9 @@ from .quality import Fault, Take
 from .train import Progress, TakeEmbeddings, TrainPlan, train
 
 MIN_PHRASE_COHORT = 100  # impostors saying the very phrase: from so many on, the others are left out of the threshold
+
+OnStage = Callable[[str, int, int], None]
+"""Called with a stage's name, how much of it is done, and of how much."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Enroller:
         recordings: Sequence[Recording],
         keyword: KeywordNetwork | None,
         options: Options,
-        on_stage: Callable[[str, int, int], None] = lambda stage, done, total: None,
+        on_stage: OnStage | None = None,
         on_step: Progress | None = None,
         faults: Sequence[Fault] = (),
     ) -> Enrolment:
@@ -74,13 +76,14 @@ class Enroller:
 
         Args:
             keyword: None accepts any phrase.
-            on_stage: told the stage's name, how much of it is done, and of how much.
+            on_stage: told how far each stage is.
             on_step: told each training step's loss.
             faults: of files that could not even be read; they are listed with the others.
 
         Raises:
             EnrolmentRefused: too few takes are left; the message lists why.
         """
+        on_stage = on_stage or _untold
         takes, faults = self._takes(recordings, keyword, on_stage, list(faults))
         if len(takes) < options.min_takes:
             raise EnrolmentRefused(_refusal(name, len(takes), options.min_takes, faults), faults)
@@ -92,7 +95,7 @@ class Enroller:
         self,
         recordings: Sequence[Recording],
         keyword: KeywordNetwork | None,
-        on_stage: Callable[[str, int, int], None],
+        on_stage: OnStage,
         faults: list[Fault],
     ) -> tuple[list[tuple[Take, Float32]], list[Fault]]:
         """The good takes with their embeddings, and the faults of the others."""
@@ -114,9 +117,7 @@ class Enroller:
             faults.append(Fault(good[number][0].file, "other_voice", detail))
         return [pair for number, pair in enumerate(good) if number not in copies and number not in others], faults
 
-    def _embed(
-        self, takes: list[tuple[Take, Float32]], options: Options, on_stage: Callable[[str, int, int], None]
-    ) -> list[TakeEmbeddings]:
+    def _embed(self, takes: list[tuple[Take, Float32]], options: Options, on_stage: OnStage) -> list[TakeEmbeddings]:
         """The takes with their augmented copies, each copy from a random stream of its own."""
         copies = min(options.plan.copies, self.head.take_rows // len(takes) - 1)
         embedded = []
@@ -143,7 +144,9 @@ class Enroller:
         mean = calibrate.centroid(takes)
         phrase = keyword.manifest.name if keyword else ANY_PHRASE
         to_train, to_measure = self._cohorts(phrase, mean)
-        trials = calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan) if len(takes) > 1 else {}
+        trials = (
+            calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan) if len(takes) > 1 else {}
+        )
         kind = calibrate.better_kind(trials) if trials else COSINE
         trained = train(self.head, takes, to_train, options.plan, on_step)
         scores = calibrate.kind_scores(kind, self.head, trained, mean, to_measure)
@@ -181,6 +184,10 @@ def _report(trials: dict[str, calibrate.Trial], kind: str, scores: Float32, opti
             for name, trial in trials.items()
         },
     }
+
+
+def _untold(_stage: str, _done: int, _total: int) -> None:
+    """For callers who do not want to be told."""
 
 
 def _rounded(value: float) -> float:

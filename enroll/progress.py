@@ -50,7 +50,11 @@ class Bars(Shown):
     """A bar a stage, on a terminal."""
 
     def __init__(self, total_steps: int) -> None:
-        columns = (TextColumn("{task.description:10}"), BarColumn(), TextColumn("{task.completed}/{task.total} {task.fields[note]}"))
+        columns = (
+            TextColumn("{task.description:10}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} {task.fields[note]}"),
+        )
         self._progress = Progress(*columns, console=_stderr_console())
         self._tasks: dict[str, Any] = {}
         self._total_steps = total_steps

@@ -6,7 +6,6 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-
 from earmark.engine.audio import RATE_HZ, Float32, Int16
 from earmark.engine.errors import AudioError
 from earmark.engine.keyword import KeywordNetwork
@@ -94,7 +93,9 @@ def _judged(take: Take) -> Take | Fault:
         return Fault(take.file, "clipped", f"{100 * clipped:.1f} % of the samples are at full scale")
     level_dbfs = 10 * np.log10(np.mean(speech**2)) - 20 * np.log10(32_768)
     if level_dbfs < QUIET_DBFS:
-        return Fault(take.file, "too_quiet", f"the speech is at {level_dbfs:.0f} dBFS, at least {QUIET_DBFS:.0f} needed")
+        return Fault(
+            take.file, "too_quiet", f"the speech is at {level_dbfs:.0f} dBFS, at least {QUIET_DBFS:.0f} needed"
+        )
     if take.keyword_score is None and end - start > MAX_PHRASE_SAMPLES:
         return Fault(take.file, "too_long", f"{(end - start) / RATE_HZ:.1f} s of speech, at most 4 s")
     return take

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from earmark.engine import mel
 from earmark.engine.audio import RATE_HZ
 from earmark.engine.card import CARD_FORMAT, Card, load_card
@@ -87,7 +86,9 @@ def _cohort(arguments: argparse.Namespace) -> tuple[bytes, Card]:
         raise SystemExit("the cohort needs --data")
     content = build_cohort.build(arguments.data)
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        shapes = {name: {"shape": list(arrays[name].shape), "dtype": arrays[name].dtype.kind} for name in arrays.files}
+        shapes = {
+            name: {"shape": list(arrays[name].shape), "dtype": arrays[name].dtype.kind} for name in arrays.files
+        }
     return content, _card(
         "cohort",
         "cohort.npz",
@@ -188,7 +189,17 @@ def _same(name: str, content: bytes, card: Card) -> bool:
 def _download() -> Path:
     """The wheel with the GE2E weights, by pip."""
     folder = Path(tempfile.mkdtemp())
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), "Resemblyzer==0.1.4"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(folder),
+        "Resemblyzer==0.1.4",
+    ]
     subprocess.run(command, check=True)
     return folder / speaker_net.WHEEL_NAME
 

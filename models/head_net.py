@@ -14,7 +14,7 @@ This module is a recipe: the device only runs the file it makes. Only `build` ne
 from __future__ import annotations
 
 import tempfile
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -183,9 +183,7 @@ class _Head:
         squared = tf.reduce_sum(rows * rows, axis=1, keepdims=True) + NORM_FLOOR
         return rows * tf.exp(-0.5 * tf.math.log(squared))
 
-    def _take_loss(
-        self, mine: Any, take_weight: Any, take_of_row: Any, others: Any, cohort_weight: Any
-    ) -> Any:
+    def _take_loss(self, mine: Any, take_weight: Any, take_of_row: Any, others: Any, cohort_weight: Any) -> Any:
         """Cross-entropy of each take's own prototype against the cohort, averaged over the takes.
 
         Written relative to the prototype's logit: log(1 + sum exp(other - own)) needs no large exponentials

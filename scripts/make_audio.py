@@ -269,9 +269,7 @@ def spoken(command: Sequence[str], output_option: str) -> Samples:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         # The option goes right after the command's name: flite and espeak-ng want the text last.
-        subprocess.run(
-            [command[0], output_option, str(path), *command[1:]], check=True, stdout=subprocess.DEVNULL
-        )
+        subprocess.run([command[0], output_option, str(path), *command[1:]], check=True, stdout=subprocess.DEVNULL)
         audio, rate_hz = soundfile.read(path, dtype="float64")
     common = math.gcd(RATE_HZ, rate_hz)
     speech: Samples = resample_poly(audio, RATE_HZ // common, rate_hz // common)

@@ -6,7 +6,7 @@ Sources: prototypes J. Snell et al. 2017; Adam D. Kingma and J. Ba 2015.
 
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +50,7 @@ def head(head_path: Path) -> Head:
 
 
 def make_batch(seed: int = 0) -> Batch:
-    """A person's takes and other people's, as the speaker network gives them: never negative, halves of length 1.
+    """A person's takes and other people's, as the speaker network's: never negative, halves of length 1.
 
     People differ by a shift of the same order as the differences between one person's takes.
     """
@@ -137,7 +137,7 @@ def test_one_step_equals_numpy(head: Head, seed: int) -> None:
 
 
 def test_forty_steps_equal_numpy(head: Head) -> None:
-    """Rounding is amplified where a gradient is almost 0 (Adam divides by its size); 1e-4 is 1 % of the way."""
+    """Adam amplifies rounding where a gradient is almost 0 (it divides by its size); 1e-4 is 1 % of the way."""
     twin, batch = numpy_head(head), make_batch()
     for _ in range(40):
         outputs, expected = head("train", **batch), twin.train(**batch)

@@ -142,6 +142,7 @@ def principal_axes(embeddings: npt.NDArray[np.float64], count: int) -> tuple[npt
     _, vectors = np.linalg.eigh(np.cov(embeddings.T))
     axes = vectors[:, ::-1][:, :count]
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(count)])
+    axes[np.abs(axes) < 1e-12] = 0  # dead dimensions: one runtime would flush their subnormal numbers, one would not
     return axes.astype(np.float32), centre.astype(np.float32)
 
 

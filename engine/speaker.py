@@ -11,7 +11,7 @@ from .errors import AudioError, ModelError
 
 EMBEDDING_SIZE = 512
 CROP_SAMPLES = 6 * RATE_HZ // 5  # 1.2 s: the longest shipped wake word, spoken slowly, ends before the network fires
-MIN_SPEECH_SAMPLES = RATE_HZ // 5  # 0.2 s; a shorter crop holds a click, not a word
+MIN_SPEECH_SAMPLES = RATE_HZ // 10  # 0.1 s; a shorter crop holds a click, not a word
 REPEATED_SAMPLES = 8 * RATE_HZ // 5  # 1.6 s: the length the network was trained on (Wan et al. 2018)
 _ENVELOPE_SAMPLES = RATE_HZ // 40  # 25 ms
 _FLOOR = 1e-3  # speech = within 30 dB of the loudest 25 ms

@@ -22,6 +22,7 @@ except ImportError as error:
     raise InstallationError(f"{error}: pictures need matplotlib: `pip install 'earmark[enroll]'`") from error
 
 KNOWN, UNKNOWN = "#1a7f37", "#b3261e"
+LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 PEAKS_A_SECOND = 200  # of the drawn waveform: more than a picture has pixels for
 
 
@@ -48,7 +49,7 @@ def timeline(samples: Int16, keywords: Sequence[KeywordNetwork], detector: Detec
     waveform.set(ylim=(-1.05, 1.9), ylabel="waveform", xlim=(0, duration_s))
     waveform.set_yticks([-1, 0, 1])
     scores.set(ylim=(0, 1.05), ylabel="keyword score", xlabel="seconds")
-    scores.legend(loc="upper right", fontsize="small")
+    scores.legend(loc="upper left", fontsize="small", framealpha=0.6)
     figure.savefig(out, dpi=110)
     return events
 
@@ -69,7 +70,7 @@ def _draw_event(axes: Axes, event: Event, row: int) -> None:
     if event.speaker_score is not None:
         label += f" {event.speaker_score:.2f}"
     axes.axvline(seconds, color=colour, linewidth=1.2)
-    axes.annotate(label, (seconds, 1.1 + 0.26 * row), color=colour, fontsize="small", ha="center")
+    axes.annotate(label, (seconds, 1.1 + 0.26 * row), color=colour, fontsize="small", ha="center", bbox=LABEL_BOX)
 
 
 def _draw_scores(axes: Axes, samples: Int16, keyword: KeywordNetwork) -> None:

@@ -70,11 +70,14 @@ def to_int16(samples: npt.NDArray[np.floating[Any]]) -> Int16:
     return scaled
 
 
-def _require_finite(samples: npt.NDArray[np.floating[Any]]) -> None:
-    """(n,) or (n, channels): raises AudioError with the position of the first that is NaN or infinite."""
+def _require_finite(samples: npt.NDArray[np.floating[Any]], before: int = 0) -> None:
+    """(n,) or (n, channels): raises AudioError with the position of the first that is NaN or infinite.
+
+    `before` samples of the stream came before them.
+    """
     if not np.isfinite(samples).all():
         bad = tuple(np.argwhere(~np.isfinite(samples))[0])
-        raise AudioError(f"sample {bad[0]} is {samples[bad]}: every sample must be a finite number")
+        raise AudioError(f"sample {before + bad[0]} is {samples[bad]}: every sample must be a finite number")
 
 
 class Converter:
@@ -92,6 +95,7 @@ class Converter:
     def reset(self) -> None:
         """Forgets all audio pushed so far."""
         rate_hz = self._format.rate_hz
+        self._pushed = 0
         self._resampler = None if rate_hz == RATE_HZ else soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="float32")
 
     def push(self, frames: Float32) -> Int16:
@@ -100,7 +104,8 @@ class Converter:
         Raises:
             AudioError: a sample is NaN or infinite.
         """
-        _require_finite(frames)  # before the filter smears it over its whole length
+        _require_finite(frames, self._pushed)  # before the filter smears it over its whole length
+        self._pushed += len(frames)
         mono = np.clip(frames, -_LOUDEST, _LOUDEST).mean(axis=1, dtype=np.float32)
         return self._convert(mono, last=False)
 

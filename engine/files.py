@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ import soundfile
 from .audio import AudioFormat, Converter, Float32, Int16
 from .errors import AudioError
 from .sources import BLOCK_SAMPLES, Source
+
+UNKNOWN_LENGTH_BYTES = 0x7FFFF000  # what sox writes into a pipe; arecord and ffmpeg write more
 
 
 class FileSource(Source):
@@ -31,8 +35,7 @@ class FileSource(Source):
     def __init__(self, path: str | os.PathLike[str], block_frames: int = BLOCK_SAMPLES) -> None:
         self.name = os.fspath(path)
         self._block_frames = block_frames
-        self._file = _open_audio(Path(path))
-        self._promised_frames = _promised_frames(Path(path), self._file)
+        self._handle, self._file, self._promised_frames = _open_audio(Path(path))
         try:
             self._converter = Converter(AudioFormat(self._file.samplerate, self._file.channels))
         except AudioError as error:
@@ -40,7 +43,7 @@ class FileSource(Source):
             raise AudioError(f"{self.name}: {error}") from error
 
     def _pieces(self) -> Iterator[Int16]:
-        self._file.seek(0)
+        self._rewind()
         self._converter.reset()
         read_frames = 0
         while True:
@@ -59,6 +62,13 @@ class FileSource(Source):
                 f"{read_frames}; record or copy it again"
             )
 
+    def _rewind(self) -> None:
+        try:
+            if self._file.seekable():  # GSM is not: it can be read once
+                self._file.seek(0)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{self.name}: damaged: {error}") from error
+
     def _read(self) -> Float32:
         try:
             frames: Float32 = self._file.read(self._block_frames, dtype="float32", always_2d=True)
@@ -69,54 +79,92 @@ class FileSource(Source):
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+        self._handle.close()
 
 
 def read_audio(path: str | os.PathLike[str]) -> Int16:
     """The whole of a file as (n,) int16 at 16 kHz mono; raises what `FileSource` raises."""
     with FileSource(path) as source:
-        return np.concatenate([block.samples for block in source])
+        return np.concatenate([np.zeros(0, np.int16), *(block.samples for block in source)])
 
 
-def _open_audio(path: Path) -> Any:
+class _Unclosed(io.FileIO):
+    """A WAV whose recorder never came back to write the length: the 0 there reads as "up to the end"."""
+
+    def __init__(self, path: Path, size_at: int) -> None:
+        super().__init__(path)
+        self._size_at = size_at
+
+    def readinto(self, buffer: Any) -> int:
+        """Like FileIO's, with the four bytes of the length replaced."""
+        start = self.tell()
+        count = super().readinto(buffer) or 0
+        for at in range(max(self._size_at, start), min(self._size_at + 4, start + count)):
+            memoryview(buffer)[at - start : at - start + 1] = b"\xff"
+        return count
+
+
+def _open_audio(path: Path) -> tuple[io.FileIO, Any, int]:
+    """The file, the same as audio, and how many frames it promises; whoever calls closes both."""
+    handle = _open(path)
     try:
-        with path.open("rb") as probe:  # libsndfile says "System error" for all of these
-            if not probe.read(1):
-                raise AudioError(f"{path}: empty: 0 bytes")
+        size_at, data_bytes = _wav_data(handle)
+        unclosed = size_at > 0 and data_bytes == 0 and handle.seek(0, os.SEEK_END) > size_at + 4
+        if unclosed:  # libsndfile would take the samples for the next chunk
+            handle.close()
+            handle = _Unclosed(path, size_at)
+        handle.seek(0)
+        file = soundfile.SoundFile(handle if unclosed else handle.fileno(), closefd=False)
+        if file.frames == 0:
+            file.close()
+            raise AudioError(f"{path}: empty: no samples behind its header")
+    except soundfile.LibsndfileError as error:
+        handle.close()
+        raise AudioError(f"{path}: not audio that can be read ({error.error_string}); WAV, FLAC and Ogg can") from error
+    except AudioError:
+        handle.close()
+        raise
+    return handle, file, _promised_frames(data_bytes, file)
+
+
+def _open(path: Path) -> io.FileIO:
+    """The file, not empty; libsndfile says "System error" for everything that is wrong here."""
+    try:
+        if stat.S_ISFIFO(path.stat().st_mode):
+            raise AudioError(f"{path}: a pipe, not a file: `earmark listen -` takes raw audio from one")
+        handle = io.FileIO(path)
     except OSError as error:
         reason = {errno.ENOENT: "no such file", errno.EISDIR: "a folder, not a file", errno.EACCES: "no permission"}
         raise AudioError(f"{path}: {reason.get(error.errno or 0, error.strerror)}") from error
-    try:
-        file = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: not audio that can be read ({error}); WAV, FLAC and Ogg can") from error
-    if file.frames == 0:
-        file.close()
-        raise AudioError(f"{path}: empty: no samples behind its header")
-    return file
+    if not handle.seek(0, os.SEEK_END):
+        handle.close()
+        raise AudioError(f"{path}: empty: 0 bytes")
+    return handle
 
 
-def _promised_frames(path: Path, file: Any) -> int:
+def _promised_frames(data_bytes: int, file: Any) -> int:
     """How many frames the header promises.
 
-    libsndfile silently shortens a truncated WAV, so the length is read from the `data` chunk itself. Zero and
-    0xFFFFFFFF stand there when a recorder wrote to a pipe and could not know: then the promise is what there is.
+    libsndfile silently shortens a truncated WAV, so the length is read from the `data` chunk itself. Zero or about
+    2 or 4 GB stand there when a recorder wrote to a pipe and could not know: then the promise is what there is.
     """
-    if file.format not in ("WAV", "WAVEX"):
-        return int(file.frames)
     bits = {"PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}.get(file.subtype)
-    size = _wav_data_bytes(path)
-    if bits is None or size in (0, 0xFFFFFFFF) or size >= 0x7FFFFF00:
+    unknown = data_bytes == 0 or data_bytes >= UNKNOWN_LENGTH_BYTES
+    if file.format not in ("WAV", "WAVEX") or bits is None or unknown:
         return int(file.frames)
-    return int(size * 8 // (bits * file.channels))
+    return int(data_bytes * 8 // (bits * file.channels))
 
 
-def _wav_data_bytes(path: Path) -> int:
-    """The size that the `data` chunk claims; 0 where there is none."""
-    with path.open("rb") as file:
-        file.seek(12)  # RIFF, size, WAVE
-        while len(header := file.read(8)) == 8:
-            name, size = struct.unpack("<4sI", header)
-            if name == b"data":
-                return int(size)
-            file.seek(size + size % 2, os.SEEK_CUR)  # chunks are padded to even length
-    return 0
+def _wav_data(file: io.FileIO) -> tuple[int, int]:
+    """Where the size of the `data` chunk stands, and what it claims; zeros where there is none."""
+    file.seek(0)
+    order = {b"RIFF": "<", b"RIFX": ">"}.get(file.read(4))
+    if order is None:
+        return 0, 0
+    file.seek(12)  # RIFF, size, WAVE
+    while len(header := file.read(8)) == 8:
+        name, size = struct.unpack(f"{order}4sI", header)
+        if name == b"data":
+            return file.tell() - 4, int(size)
+        file.seek(size + size % 2, os.SEEK_CUR)  # chunks are padded to even length
+    return 0, 0

@@ -53,6 +53,8 @@ def open_model(content: bytes, name: str) -> Any:
     Raises:
         ModelError: the runtime refuses the content; `name` is for the message.
     """
+    if content[4:8] != b"TFL3":  # tflite-runtime quotes other bytes in its message, and fails to decode them
+        raise ModelError(f"{name}: not a TensorFlow Lite file")
     try:
         interpreter = _MODULE.Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()

@@ -14,7 +14,7 @@ from earmark.engine.wakes import find_wakes
 
 PAD_SAMPLES = RATE_HZ // 2  # silence around a recording: a tightly cut one must be heard as it would be in a room
 MAX_PHRASE_SAMPLES = 4 * RATE_HZ  # of any-phrase takes: longer is a sentence, not a wake word
-CLIPPED_LEVEL, CLIPPED_SHARE = 32_700, 0.01  # of full scale 32768; share of the speech
+CLIPPED_LEVEL, CLIPPED_SHARE = 32_700, 0.08  # of full scale 32768; share of the speech: a loud speaker of dsp has 5 %
 QUIET_DBFS = -60.0  # RMS of the speech: 6 dB above the rounding noise of a 16-bit recording at −20 dB gain
 SAME_COSINE = 0.998  # two utterances of one voice stay below 0.99, the same one at another level stays above 0.999
 OTHER_VOICE_GAP = 0.25  # below the median take; measured on speakers of five takes, see docs/architecture.md

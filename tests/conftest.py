@@ -6,19 +6,28 @@ import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from earmark.engine.audio import Int16
 from earmark.engine.card import load_manifest
 from earmark.engine.files import read_audio
 from earmark.engine.head import SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
+from earmark.engine.person import Voiceprint
 from earmark.engine.speaker import SpeakerNetwork
+from earmark.enroll import cohort
+from earmark.enroll.enrolment import Enroller, Options, Recording
+from hypothesis import settings
+from hypothesis import strategies as st
 
 REPOSITORY = Path(__file__).parent.parent
 DATA_VARIABLE = "EARMARK_TEST_DATA"
+
+settings.register_profile("earmark", deadline=None, print_blob=True)  # no test is about how long something takes
+settings.load_profile("earmark")
 
 Takes = Callable[[str, str, str], "list[Path]"]
 """(voice, phrase, role) -> the files of tests/audio, in the order of the takes."""
@@ -26,6 +35,21 @@ Read = Callable[[Any], Int16]
 """Path -> (n,) int16 at 16 kHz."""
 MakeNetwork = Callable[[str], KeywordNetwork]
 """Name of a built-in wake word -> a network with a fresh state, which nobody else holds."""
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def cut_points(length: int, most: int = 8) -> st.SearchStrategy[list[int]]:
+    """Where to cut something: anywhere, at nothing twice (an empty piece), and once or never every single element."""
+    anywhere = st.lists(st.integers(0, length), max_size=most)
+    singles = st.tuples(st.integers(0, length), st.integers(0, min(length, 40)))
+    return st.builds(
+        lambda points, run: sorted([*points, *(min(run[0] + i, length) for i in range(run[1]))]), anywhere, singles
+    )
+
+
+def cut(whole: npt.NDArray[Scalar], points: list[int]) -> list[npt.NDArray[Scalar]]:
+    """The pieces between the points, in order; together they are the whole."""
+    return [whole[start:end] for start, end in zip([0, *points], [*points, len(whole)])]
 
 
 @pytest.fixture
@@ -36,6 +60,12 @@ def rng() -> np.random.Generator:
 @pytest.fixture(scope="session")
 def audio_dir() -> Path:
     return REPOSITORY / "tests" / "audio"
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """What other implementations computed; scripts/make_golden.py wrote it."""
+    return REPOSITORY / "tests" / "golden"
 
 
 @pytest.fixture(scope="session")
@@ -86,3 +116,11 @@ def speech_data() -> Path:
     if not (folder / "index.csv").is_file():
         pytest.skip(f"no real speech in {folder}: set {DATA_VARIABLE} to a folder that has it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def slt(takes: Takes, speaker: SpeakerNetwork, head: SpeakerHead, make_network: MakeNetwork) -> Voiceprint:
+    """The voice `slt`, enrolled for "okay nabu" from its five takes."""
+    recordings = [Recording(path.name, read_audio(path)) for path in takes("slt", "okay_nabu", "enroll")]
+    enroller = Enroller(speaker, head, cohort.shipped())
+    return enroller.enrol("slt", recordings, make_network("okay_nabu"), Options()).voiceprint

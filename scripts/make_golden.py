@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Write the golden vectors of `tests/golden`: what other implementations give for recordings of `tests/audio`.
+
+    mel.npz        the linear power mel of one take, by librosa
+    speaker.npz    embeddings of six takes, both views, by the GE2E forward pass in numpy and float64 with the weights
+                   of the Resemblyzer wheel, from librosa's mel of the trimmed, levelled speech
+    keyword.npz    the probabilities of one take a wake word, in 256ths, by pymicro_wakeword's own class
+
+Nothing here runs earmark's networks, so that a test against these files can fail. A change of a golden file is a
+change of what the engine computes: say why in the commit.
+
+Needs librosa, pymicro-wakeword and the file Resemblyzer-0.1.4-py3-none-any.whl (`pip download --no-deps
+Resemblyzer==0.1.4`; models/README.md).
+
+    python scripts/make_golden.py --wheel Resemblyzer-0.1.4-py3-none-any.whl [--out tests/golden]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+from earmark.engine.audio import Float32, to_float
+from earmark.engine.card import builtin_keywords
+from earmark.engine.files import read_audio
+from earmark.engine.mel import to_level
+from earmark.engine.speaker import REPEATED_SAMPLES, locate_speech
+from earmark.models.speaker_net import Weights, read_checkpoint, reference
+from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures
+
+REPOSITORY = Path(__file__).parent.parent
+AUDIO_DIR = REPOSITORY / "tests" / "audio"
+MEL_TAKE = "slt_okay_nabu_test_1.flac"
+SPEAKER_TAKES = (
+    "awb_hey_mycroft_test_1.flac",
+    "heart_alexa_test_1.flac",
+    "kal16_alexa_test_1.flac",
+    "rms_okay_nabu_test_1.flac",
+    "rp_f3_hey_jarvis_test_1.flac",
+    "slt_okay_nabu_test_1.flac",
+)
+KEYWORD_TAKES = {
+    "alexa": "rms_alexa_test_1.flac",
+    "hey_jarvis": "slt_hey_jarvis_test_1.flac",
+    "hey_mycroft": "awb_hey_mycroft_test_1.flac",
+    "okay_nabu": "kal16_okay_nabu_test_1.flac",
+}
+
+
+def librosa_mel(samples: Float32) -> Float32:
+    """float32 (n,) -> (1 + n // 160, 40) linear power."""
+    mel: Float32 = librosa.feature.melspectrogram(y=samples, sr=16_000, n_fft=400, hop_length=160, n_mels=40).T
+    return mel
+
+
+def embeddings(weights: Weights, path: Path) -> Float32:
+    """(2, 256) of unit length: the speech as it is, and repeated to 1.6 s."""
+    samples = read_audio(path)
+    start, end = locate_speech(samples)
+    speech = to_level(to_float(samples[start:end]))
+    views = (speech, np.resize(speech, REPEATED_SAMPLES))
+    return np.array([reference(weights, librosa_mel(view).astype(np.float64)) for view in views], np.float32)
+
+
+def keyword_trace(word: str, path: Path) -> npt.NDArray[np.uint8]:
+    """(m,) probabilities in 256ths."""
+    network = MicroWakeWord.from_config(builtin_keywords()[word])
+    probabilities = []
+    for frame in MicroWakeWordFeatures().process_streaming(read_audio(path).tobytes()):
+        network.process_streaming(frame)
+        if not network._features:  # a stride became whole
+            probabilities.append(network._probabilities[-1])
+    return np.rint(256 * np.array(probabilities)).astype(np.uint8)
+
+
+def main() -> None:
+    """Write the three files."""
+    parser = argparse.ArgumentParser(description="Write the golden vectors of tests/golden.")
+    parser.add_argument("--wheel", type=Path, required=True, help="Resemblyzer-0.1.4-py3-none-any.whl")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "tests" / "golden")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+
+    mel = librosa_mel(to_float(read_audio(AUDIO_DIR / MEL_TAKE)))
+    np.savez(arguments.out / "mel.npz", path=MEL_TAKE, mel=mel)
+
+    weights = read_checkpoint(arguments.wheel)
+    speaker = np.array([embeddings(weights, AUDIO_DIR / take) for take in SPEAKER_TAKES])
+    np.savez(arguments.out / "speaker.npz", paths=np.array(SPEAKER_TAKES), embeddings=speaker)
+
+    traces = {word: keyword_trace(word, AUDIO_DIR / take) for word, take in KEYWORD_TAKES.items()}
+    paths = {f"{word}_path": np.array(take) for word, take in KEYWORD_TAKES.items()}
+    np.savez(arguments.out / "keyword.npz", **traces, **paths)  # type: ignore[arg-type]  # numpy's stub lacks **arrays
+
+    for file in sorted(arguments.out.glob("*.npz")):
+        print(f"{file}: {file.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

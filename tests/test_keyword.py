@@ -1,0 +1,233 @@
+"""The keyword networks: state, quantisation, and the same answers as the package they come from.
+
+`pymicro_wakeword.MicroWakeWord` runs the same networks on a TFLite of its own. Runtimes round differently: measured
+over 620 recordings and four networks, probabilities differ by up to 11/256 and no decision does.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from conftest import MakeNetwork, Read, Takes, cut, cut_points
+from earmark.engine.audio import Float32, Int16
+from earmark.engine.card import MODELS_DIR, builtin_keywords, load_manifest
+from earmark.engine.detector import Detector
+from earmark.engine.errors import KeywordError
+from earmark.engine.frontend import CHANNELS, Frontend
+from earmark.engine.keyword import KeywordNetwork
+from earmark.engine.verifier import Verifier
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymicro_wakeword import MicroWakeWord
+
+WORDS = ("alexa", "hey_jarvis", "hey_mycroft", "okay_nabu")
+TOLERANCE = 16 / 256
+SILENCE = np.zeros(8000, np.int16)
+
+
+class Reference:
+    """The package's own class, asked for every single probability."""
+
+    def __init__(self, word: str) -> None:
+        self._word = MicroWakeWord.from_config(builtin_keywords()[word])
+
+    def __call__(self, frames: Float32) -> tuple[Float32, bool]:
+        """(n, 40) -> (m,) probabilities, and whether it detects the word."""
+        self._word.reset()
+        probabilities, detected = [], False
+        for frame in frames:
+            detected |= bool(self._word.process_streaming(frame.reshape(1, 1, CHANNELS)))
+            if not self._word._features:  # a stride became whole
+                probabilities.append(self._word._probabilities[-1])
+        return np.array(probabilities, np.float32), detected
+
+
+@pytest.fixture(scope="module")
+def references() -> dict[str, Reference]:
+    return {word: Reference(word) for word in WORDS}
+
+
+@pytest.fixture(scope="module")
+def networks(make_network: MakeNetwork) -> dict[str, KeywordNetwork]:
+    return {word: make_network(word) for word in WORDS}
+
+
+@pytest.fixture(scope="module")
+def frames(takes: Takes, read: Read) -> Float32:
+    return Frontend().push(read(takes("rms", "alexa", "test")[0]))
+
+
+def detects(network: KeywordNetwork, probabilities: Float32) -> bool:
+    """Whether the mean of any window passes the cutoff, by the package's own arithmetic."""
+    window = network.manifest.sliding_window_size
+    windows = [probabilities[end - window : end].tolist() for end in range(window, len(probabilities) + 1)]
+    return any(statistics.mean(values) > network.manifest.probability_cutoff for values in windows)
+
+
+def disagreements(
+    recordings: Iterator[tuple[str, Int16]], networks: dict[str, KeywordNetwork], references: dict[str, Reference]
+) -> list[tuple[str, str, float]]:
+    """(recording, word, largest difference) wherever decision or probabilities part from the package's."""
+    found = []
+    for name, samples in recordings:
+        frames = Frontend().push(samples)
+        for word, network in networks.items():
+            network.reset()
+            ours, (theirs, detected) = network.push(frames), references[word](frames)
+            difference = float(np.abs(ours - theirs).max())
+            if difference > TOLERANCE or detects(network, ours) != detected:
+                found.append((name, word, difference))
+    return found
+
+
+def rows(index: Path, **wanted: str) -> list[dict[str, str]]:
+    with index.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if all(row[key] == value for key, value in wanted.items())]
+
+
+@given(data=st.data())
+@settings(max_examples=30)
+def test_any_cut_gives_the_same_probabilities(
+    networks: dict[str, KeywordNetwork], frames: Float32, data: st.DataObject
+) -> None:
+    network = networks["alexa"]
+    network.reset()
+    whole = network.push(frames)
+    network.reset()
+    pieces = [network.push(piece) for piece in cut(frames, data.draw(cut_points(len(frames))))]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_state_matters_and_reset_restores_it(make_network: MakeNetwork, frames: Float32, word: str) -> None:
+    network = make_network(word)
+    loud = np.concatenate([frames[50:], frames[:50]])[:61]  # ends within a stride
+    fresh = network.push(frames)
+    network.push(loud)
+    stale = network.push(frames)
+    network.reset()
+    np.testing.assert_array_equal(network.push(frames), fresh)
+    assert not np.array_equal(stale[: len(fresh)], fresh), "the network must remember"
+
+
+@pytest.mark.parametrize("other", ["alexa", "okay_nabu"])
+def test_two_networks_do_not_disturb_each_other(make_network: MakeNetwork, frames: Float32, other: str) -> None:
+    expected = make_network("alexa").push(frames)
+    one, two = make_network("alexa"), make_network(other)
+    found = []
+    for at in range(0, len(frames), 10):
+        found.append(one.push(frames[at : at + 10]))
+        two.push(frames[::-1][at : at + 7])
+    np.testing.assert_array_equal(np.concatenate(found), expected)
+
+
+def test_probabilities_lie_on_the_networks_grid(networks: dict[str, KeywordNetwork], frames: Float32) -> None:
+    networks["alexa"].reset()
+    probabilities = networks["alexa"].push(frames)
+    assert probabilities.dtype.name == "float32"
+    assert 0 <= probabilities.min() <= probabilities.max() <= 1
+    np.testing.assert_array_equal(probabilities * 256, np.rint(probabilities * 256))
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize(("huge", "limit"), [(1e9, 30.0), (-1e9, -1.0), (27.0, 26.0)])
+def test_what_int8_cannot_hold_is_clipped_not_wrapped(
+    networks: dict[str, KeywordNetwork], frames: Float32, word: str, huge: float, limit: float
+) -> None:
+    def answer(value: float) -> Float32:
+        networks[word].reset()
+        return networks[word].push(np.concatenate([frames[:30], np.full((30, CHANNELS), value, np.float32)]))
+
+    np.testing.assert_array_equal(answer(huge), answer(limit))
+
+
+def test_the_same_answers_as_the_package_on_the_test_audio(
+    audio_dir: Path, read: Read, networks: dict[str, KeywordNetwork], references: dict[str, Reference]
+) -> None:
+    recordings = ((row["path"], read(audio_dir / row["path"])) for row in rows(audio_dir / "index.csv"))
+    assert disagreements(recordings, networks, references) == []
+
+
+def test_the_same_answers_as_the_package_on_real_speech(
+    speech_data: Path, read: Read, networks: dict[str, KeywordNetwork], references: dict[str, Reference]
+) -> None:
+    paths = [row["path"] for row in rows(speech_data / "index.csv", set="wake")]
+    recordings = ((path, np.concatenate([read(speech_data / path), SILENCE])) for path in paths)
+    assert len(paths) > 400
+    assert disagreements(recordings, networks, references) == []
+
+
+def test_real_people_saying_alexa_are_heard(speech_data: Path, read: Read, make_network: MakeNetwork) -> None:
+    """154 of 159 under both runtimes, and the package's own class hears the same: at this cutoff it is 96.9 %."""
+    detector = Detector([make_network("alexa")], Verifier([]), "label")
+    clips = rows(speech_data / "index.csv", set="wake", phrase="alexa")
+    missed = []
+    for clip in clips:
+        detector.reset()
+        events = [*detector.push(read(speech_data / clip["path"])), *detector.finish()]
+        assert all((event.type, event.reason) == ("detection", "nobody_enrolled") for event in events)
+        if not events:
+            missed.append(clip["path"])
+    assert len(clips) > 100
+    assert len(missed) <= 0.04 * len(clips), missed
+
+
+def test_each_word_wakes_its_own_network_and_no_other(
+    audio_dir: Path, read: Read, networks: dict[str, KeywordNetwork]
+) -> None:
+    wrong = []
+    for row in rows(audio_dir / "index.csv"):
+        frames = Frontend().push(read(audio_dir / row["path"]))
+        for word, network in networks.items():
+            network.reset()
+            if detects(network, network.push(frames)) != (row["phrase"] == word):
+                wrong.append((row["path"], word))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_silence_wakes_nothing(networks: dict[str, KeywordNetwork], word: str) -> None:
+    networks[word].reset()
+    assert networks[word].push(Frontend().push(np.zeros(32_000, np.int16))).max() < 0.1
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_the_trace_of_one_take_is_the_golden_one(
+    golden_dir: Path, audio_dir: Path, read: Read, networks: dict[str, KeywordNetwork], word: str
+) -> None:
+    """The package's own probabilities, written down: they do not change with the package or the runtime."""
+    with np.load(golden_dir / "keyword.npz") as golden:
+        trace: npt.NDArray[np.uint8] = golden[word]
+        path = str(golden[f"{word}_path"])
+    networks[word].reset()
+    ours = networks[word].push(Frontend().push(read(audio_dir / path)))
+    assert trace.max() > 200, "the take must be a wake word"
+    np.testing.assert_allclose(ours, trace / 256, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["head.tflite", "speaker.tflite"])
+def test_another_kind_of_network_is_refused(name: str) -> None:
+    manifest = dataclasses.replace(load_manifest("alexa"), model_path=MODELS_DIR / name)
+    with pytest.raises(KeywordError, match=rf"{re.escape(name)}: input is .*must be one int8 or uint8 tensor"):
+        KeywordNetwork(manifest)
+
+
+@pytest.mark.parametrize("size", [0, 3, 5000])
+def test_what_is_no_network_is_refused(tmp_path: Path, rng: np.random.Generator, size: int) -> None:
+    path = tmp_path / "noise.tflite"
+    path.write_bytes(rng.bytes(size))
+    with pytest.raises(KeywordError, match=r"noise\.tflite: not a TensorFlow Lite file"):
+        KeywordNetwork(dataclasses.replace(load_manifest("alexa"), model_path=path))
+
+
+def test_a_network_that_is_gone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeywordError, match=r"gone\.tflite: cannot be read"):
+        KeywordNetwork(dataclasses.replace(load_manifest("alexa"), model_path=tmp_path / "gone.tflite"))

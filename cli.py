@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import sys
@@ -24,6 +25,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=level, stream=sys.stderr, format="earmark: %(message)s")
     if getattr(arguments, "keyword", ...) is None:  # argparse would append to a default instead of replacing it
         arguments.keyword = [DEFAULT_KEYWORD]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be any bytes
+    code = 0
+    try:
+        code = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our standard output went away, as `| head` does
+        _drop_output()
+    except OSError as error:  # a full disk behind our standard output, for one
+        print(f"earmark: {error}", file=sys.stderr)
+        _drop_output()
+        code = 1
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
     from earmark.engine.errors import EarmarkError  # here so that --help needs nothing at all
 
     try:
@@ -31,11 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EarmarkError as error:
         print(f"earmark: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # the reader of our standard output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         return 130  # as a shell says it: ended by SIGINT
+
+
+def _drop_output() -> None:
+    """What is still buffered for standard output goes nowhere, without a word when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _handler(place: str) -> Callable[[argparse.Namespace], int]:
@@ -84,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         "--min-takes", type=_positive, default=3, metavar="N", help="fewer good takes are refused (3)"
     )
     enroll.add_argument(
-        "--seed", type=int, default=0, help="of the augmentation; the same seed gives the same file (0)"
+        "--seed", type=_natural, default=0, help="of the augmentation; the same seed gives the same file (0)"
     )
     _add_store(enroll)
 
@@ -164,6 +184,13 @@ def _share(text: str) -> float:
     value = float(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text} must be between 0 and 1")
+    return value
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} must be 0 or more")
     return value
 
 

@@ -138,7 +138,7 @@ def _read_manifest(path: Path) -> KeywordManifest:
         values = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise KeywordError(f"{path}: the manifest cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KeywordError(f"{path}: the manifest is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise KeywordError(f"{path}: a manifest is a JSON object, this is a {type(values).__name__}")
@@ -155,8 +155,8 @@ def _read_manifest(path: Path) -> KeywordManifest:
     model_path = path.parent / look.at("model", str)
     try:
         model_sha256 = hashlib.sha256(model_path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise KeywordError(f"{path}: its model {model_path} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise KeywordError(f"{path}: its model {str(model_path)!r} cannot be read: {error}") from error
     return KeywordManifest(
         name=path.stem,
         wake_word=look.at("wake_word", str),
@@ -164,7 +164,7 @@ def _read_manifest(path: Path) -> KeywordManifest:
         model_sha256=model_sha256,
         probability_cutoff=micro.between("probability_cutoff", (int, float), 0.0, 1.0),
         sliding_window_size=int(micro.between("sliding_window_size", int, 1, 100)),
-        trained_languages=tuple(map(str, values.get("trained_languages", []))),
+        trained_languages=tuple(map(str, look.at("trained_languages", list, []))),
     )
 
 
@@ -174,8 +174,10 @@ class _Look:
     def __init__(self, path: Path, values: Mapping[str, Any], prefix: str = "") -> None:
         self._path, self._values, self._prefix = path, values, prefix
 
-    def at(self, key: str, kind: type | tuple[type, ...]) -> Any:
+    def at(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
         names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        if key not in self._values and default is not None:
+            return default
         if key not in self._values:
             raise KeywordError(f"{self._path}: {self._prefix}{key} is missing: it must be {names}")
         value = self._values[key]
@@ -184,7 +186,7 @@ class _Look:
         return value
 
     def between(self, key: str, kind: type | tuple[type, ...], low: float, high: float) -> float:
-        value = float(self.at(key, kind))
+        value = self.at(key, kind)
         if not low <= value <= high:
-            raise KeywordError(f"{self._path}: {self._prefix}{key}={value:g} must be within {low:g}…{high:g}")
-        return value
+            raise KeywordError(f"{self._path}: {self._prefix}{key}={value} must be within {low:g}…{high:g}")
+        return float(value)

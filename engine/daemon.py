@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import os
 import signal
 import sys
 from types import FrameType
 
 from .console import make_detector, print_event
+from .errors import AudioError
 from .sources import Source, StdinSource
 
 _LOG = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ def listen(arguments: argparse.Namespace) -> int:
 
 def _open_source(arguments: argparse.Namespace) -> Source:
     if arguments.source == "-":
+        if sys.stdin is None:
+            raise AudioError("standard input is closed: `earmark listen -` takes audio from it")
+        os.set_blocking(sys.stdin.fileno(), True)  # else "nothing yet" would read as the end
         return StdinSource(io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False)))
     from .microphone import MicrophoneSource  # needs a system library that a pipe does without
 

@@ -120,7 +120,9 @@ def _open_audio(path: Path) -> tuple[io.FileIO, Any, int]:
             raise AudioError(f"{path}: empty: no samples behind its header")
     except soundfile.LibsndfileError as error:
         handle.close()
-        raise AudioError(f"{path}: not audio that can be read ({error.error_string}); WAV, FLAC and Ogg can") from error
+        raise AudioError(
+            f"{path}: not audio that can be read ({error.error_string}); WAV, FLAC and Ogg can"
+        ) from error
     except AudioError:
         handle.close()
         raise

@@ -15,16 +15,18 @@ there is the old one or the new one. A voiceprint is biometric data: it never le
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
 import os
 import shutil
+import stat
 import tempfile
 import unicodedata
 import urllib.parse
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,25 @@ KEPT_VERSIONS = 5
 MAX_FILE_BYTES = 4 << 20  # ten times the largest honest file: refuses a bomb before it is unpacked
 MAX_NAME_BYTES = 200  # of the folder's name; file systems allow 255
 
-_ARRAYS = {"takes": 2, "centroid": 1, "prototype": 1, "projection": 2, "bias": 1}  # name -> dimensions
+_ARRAYS: Mapping[str, tuple[str, tuple[int, ...]]] = {  # name -> type, and shape where 0 is any length from 1 on
+    "takes": ("float32", (0, 512)),
+    "centroid": ("float32", (512,)),
+    "prototype": ("float32", (128,)),
+    "projection": ("float16", (512, 128)),
+    "bias": ("float32", (1,)),
+}
+_TRAINED_ARRAYS = ("prototype", "projection", "bias")  # empty where the kind is `cosine`
+_HEADER: Mapping[str, type] = {
+    "format": int,
+    "name": str,
+    "keyword": str,
+    "kind": str,
+    "threshold": float,
+    "binding": dict,
+    "report": dict,
+    "arrays_sha256": str,
+    "header_sha256": str,
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +107,7 @@ class PersonStore:
 
     def names(self) -> list[str]:
         """Everybody with at least one voiceprint, in alphabetical order."""
-        return sorted(urllib.parse.unquote(path.name) for path in _folders(self.folder) if self._keywords(path))
+        return sorted(_names(path for path in _folders(self.folder) if self._keywords(path)))
 
     def keywords(self, name: str) -> list[str]:
         """The wake words that a person is enrolled for.
@@ -103,7 +123,8 @@ class PersonStore:
 
     def versions(self, name: str, keyword: str) -> list[int]:
         """The kept versions, oldest first; the last one counts."""
-        return sorted(int(path.name) for path in _folders(self._place(name, keyword)) if path.name.isdigit())
+        place = self._place(name, keyword)
+        return sorted(int(path.name) for path in _folders(place) if _is_version(path)) if self._is_real(place) else []
 
     def load(self, name: str, keyword: str) -> Voiceprint:
         """The newest version of a voiceprint.
@@ -126,9 +147,11 @@ class PersonStore:
         """
         place = self._place(voiceprint.name, voiceprint.keyword)
         try:
+            if not self._is_real(place):
+                raise OSError(errno.ELOOP, "its folder is a link")
             _make_folder(place)
             for left in place.glob(".new-*"):  # of a process that was killed
-                shutil.rmtree(left)
+                shutil.rmtree(left, ignore_errors=True)
             versions = self.versions(voiceprint.name, voiceprint.keyword)
             target = place / f"{(versions[-1] if versions else 0) + 1:04d}"
             with _temporary_folder(place) as temporary:
@@ -136,8 +159,15 @@ class PersonStore:
                     _write_synced(temporary / file_name, content)
                 _sync_folder(temporary)
                 temporary.rename(target)
-            _sync_folder(place)
+            try:
+                _sync_folder(place)
+            except OSError:
+                shutil.rmtree(target, ignore_errors=True)
+                raise
         except OSError as error:
+            for folder in (place, place.parent):
+                with contextlib.suppress(OSError):  # only an empty one goes
+                    folder.rmdir()
             raise StoreUnwritable(
                 f"{voiceprint.name!r} could not be saved in {self.folder}: {error.strerror}; "
                 "nothing was changed: make room or allow writing, and enrol again"
@@ -168,11 +198,14 @@ class PersonStore:
         return self._person_folder(name) / folder_name(keyword)
 
     def _keywords(self, person: Path) -> list[str]:
-        return sorted(
-            urllib.parse.unquote(path.name)
-            for path in _folders(person)
-            if any(version.name.isdigit() for version in _folders(path))
-        )
+        if not self._is_real(person):
+            return []
+        return sorted(_names(path for path in _folders(person) if any(map(_is_version, _folders(path)))))
+
+    def _is_real(self, folder: Path) -> bool:
+        """Whether nothing between the store and a folder inside it is a link, which could point anywhere."""
+        between = folder.relative_to(self.folder).parts
+        return not any(self.folder.joinpath(*between[: n + 1]).is_symlink() for n in range(len(between)))
 
 
 def default_folder() -> Path:
@@ -246,35 +279,35 @@ def _header_sha256(header: Mapping[str, Any]) -> str:
 def _read(version: Path) -> Voiceprint:
     try:
         contents = {name: _read_limited(version / name) for name in ("header.json", "arrays.npz")}
-        header = json.loads(contents["header.json"])
-        if header["format"] != FORMAT:
-            raise ValueError(f"format={header['format']!r} must be {FORMAT}")
-        if header["header_sha256"] != _header_sha256(header):
-            raise ValueError("the header's checksum does not hold")
+        header = _checked_header(json.loads(contents["header.json"]))
         if header["arrays_sha256"] != hashlib.sha256(contents["arrays.npz"]).hexdigest():
             raise ValueError("the arrays' checksum does not hold")
-        arrays = _read_arrays(contents["arrays.npz"])
+        if (folder_name(header["name"]), folder_name(header["keyword"])) != version.parts[-3:-1]:
+            raise ValueError(f"it is of {header['name']!r} for {header['keyword']!r} and was copied here")
+        arrays = _read_arrays(contents["arrays.npz"], header["kind"])
         return Voiceprint(
-            name=_typed(header, "name", str),
-            keyword=_typed(header, "keyword", str),
-            kind=_one_of(header, "kind", (COSINE, TRAINED)),
-            threshold=_typed(header, "threshold", float),
+            name=header["name"],
+            keyword=header["keyword"],
+            kind=header["kind"],
+            threshold=header["threshold"],
             binding=Binding(**header["binding"]),
             takes=arrays["takes"],
             centroid=arrays["centroid"],
             prototype=arrays["prototype"],
             weights=HeadWeights(arrays["projection"], arrays["bias"]),
-            report=_typed(header, "report", dict),
+            report=header["report"],
         )
     except OSError as error:
         raise PersonError(f"{version}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:  # what json, zipfile and numpy raise on bytes made to harm is no closed list
         raise PersonDamaged(
             f"{version}: damaged: {error}; remove that folder to go back to the version before, or enrol again"
         ) from error
 
 
 def _read_limited(path: Path) -> bytes:
+    if not stat.S_ISREG(path.lstat().st_mode):  # a link, or a pipe that would be waited for
+        raise ValueError(f"{path.name} is not a file")
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
@@ -282,43 +315,73 @@ def _read_limited(path: Path) -> bytes:
     return content
 
 
-def _read_arrays(content: bytes) -> dict[str, Float32]:
-    """The arrays of a voiceprint as float32; exactly these, finite, of fitting shapes."""
+def _read_arrays(content: bytes, kind: str) -> dict[str, Float32]:
+    """The arrays of a voiceprint as float32; exactly these, finite, of their types and shapes."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if {info.filename for info in archive.infolist()} != {f"{name}.npy" for name in _ARRAYS}:
             raise ValueError(f"the arrays must be exactly {sorted(_ARRAYS)}")
-        if sum(info.file_size for info in archive.infolist()) > MAX_FILE_BYTES:
-            raise ValueError(f"the arrays unpack to more than {MAX_FILE_BYTES} bytes")
+        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+            raise ValueError("the arrays must not be packed: they could unpack to any size")
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in _ARRAYS}
-    for name, dimensions in _ARRAYS.items():
+    for name, (dtype, shape) in _ARRAYS.items():
         array = arrays[name]
-        if array.ndim != dimensions or array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise ValueError(
-                f"{name} must have {dimensions} dimensions of finite floats, not {array.dtype}{array.shape}"
-            )
-    if arrays["takes"].shape[1:] != arrays["centroid"].shape:
-        raise ValueError(f"takes {arrays['takes'].shape} and centroid {arrays['centroid'].shape} do not fit together")
+        if kind == COSINE and name in _TRAINED_ARRAYS:
+            fits = array.size == 0
+        else:
+            fits = len(array.shape) == len(shape) and all(n == m or (m == 0 < n) for n, m in zip(array.shape, shape))
+        if not fits or array.dtype != dtype or not np.isfinite(array).all():
+            raise ValueError(f"{name} is {array.dtype}{array.shape}, it must be finite {dtype}{shape}, kind {kind!r}")
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
-def _typed(header: Mapping[str, Any], key: str, kind: type) -> Any:
-    if not isinstance(header[key], kind):
-        raise ValueError(f"{key}={header[key]!r} must be {kind.__name__}")
-    return header[key]
+def _checked_header(header: Any) -> dict[str, Any]:
+    """The header, if its checksum holds and it has exactly the keys and types of the format."""
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ValueError(f"its format must be {FORMAT}")
+    if header["header_sha256"] != _header_sha256(header):
+        raise ValueError("the header's checksum does not hold")
+    if set(header) != set(_HEADER):
+        raise ValueError(f"the header's keys must be exactly {sorted(_HEADER)}")
+    for key, kind in _HEADER.items():
+        if type(header[key]) is not kind:  # JSON's true is an int to isinstance
+            raise ValueError(f"{key}={header[key]!r} must be {kind.__name__}")
+    if header["kind"] not in (COSINE, TRAINED):
+        raise ValueError(f"kind={header['kind']!r} must be {COSINE} or {TRAINED}")
+    if not -1 <= header["threshold"] <= 1:  # NaN is not, either
+        raise ValueError(f"threshold={header['threshold']} must be within -1…1")
+    if not all(isinstance(value, str) for value in header["binding"].values()):
+        raise ValueError(f"binding={header['binding']!r} must have sha256 sums")
+    return header
 
 
-def _one_of(header: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:
-    if header[key] not in allowed:
-        raise ValueError(f"{key}={header[key]!r} must be one of {allowed}")
-    return str(header[key])
+def _names(folders: Iterable[Path]) -> Iterator[str]:
+    """The names that folders stand for; a folder that this module did not name stands for nobody."""
+    for folder in folders:
+        name = urllib.parse.unquote(folder.name)
+        with contextlib.suppress(InputError):
+            if folder_name(name) == folder.name:
+                yield name
+
+
+def _is_version(folder: Path) -> bool:
+    name = folder.name
+    return name.isascii() and name.isdigit() and f"{int(name):04d}" == name
 
 
 def _folders(path: Path) -> list[Path]:
     """The real folders inside a folder, hidden ones and links left out; none where there is no such folder."""
-    if not path.is_dir():
+    try:
+        with os.scandir(path) as entries:
+            return [
+                path / entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+            ]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return [p for p in path.iterdir() if not p.name.startswith(".") and p.is_dir() and not p.is_symlink()]
+    except OSError as error:
+        raise PersonError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _make_folder(path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import soxr
+from scipy.signal import fftconvolve
+
 from earmark.engine.audio import RATE_HZ, Float32, Int16, to_float, to_int16
 from earmark.engine.speaker import locate_speech
-from scipy.signal import fftconvolve
 
 GAIN_DB = (-12.0, 6.0)
 SNR_DB = (5.0, 20.0)

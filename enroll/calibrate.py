@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from earmark.engine.audio import Float32
 from earmark.engine.head import SpeakerHead
 from earmark.engine.person import COSINE, TRAINED

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from earmark.engine.audio import Float32
 from earmark.engine.card import load_card, read_model
 from earmark.engine.errors import ModelError

@@ -10,12 +10,9 @@ from typing import Any
 from earmark.engine.console import make_detector, networks
 from earmark.engine.errors import AudioError, EnrolmentRefused
 from earmark.engine.files import read_audio
-from earmark.engine.head import SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import PersonStore, folder_name
-from earmark.engine.speaker import SpeakerNetwork
 
-from . import cohort
 from .enrolment import Enroller, Enrolment, Options, Recording
 from .progress import progress
 from .quality import Fault
@@ -24,7 +21,7 @@ from .quality import Fault
 def enroll(arguments: argparse.Namespace) -> int:
     """Learns a voice from recordings, once for each wake word; asks nothing."""
     folder_name(arguments.name)  # refuses a bad name before the work
-    enroller = Enroller(SpeakerNetwork(), SpeakerHead(), cohort.shipped())
+    enroller = Enroller.shipped()
     keywords: list[KeywordNetwork | None] = [None] if arguments.any_phrase else [*networks(arguments)]
     recordings, unreadable = _read(arguments.files)
     options = Options(seed=arguments.seed, far=arguments.far, min_takes=arguments.min_takes)
@@ -62,7 +59,7 @@ def _read(files: list[str]) -> tuple[list[Recording], list[Fault]]:
     recordings, faults = [], []
     for file in files:
         try:
-            recordings.append(Recording(file, read_audio(file)))
+            recordings.append(Recording.read(file))
         except AudioError as error:
             faults.append(Fault(file, "unreadable", str(error).removeprefix(f"{file}: ")))
     return recordings, faults

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from earmark.engine.audio import Float32, Int16
 from earmark.engine.errors import AudioError, EnrolmentRefused
+from earmark.engine.files import read_audio
 from earmark.engine.head import HeadWeights, SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import ANY_PHRASE, COSINE, TRAINED, Voiceprint
@@ -18,6 +20,7 @@ from earmark.engine.verifier import binding_of
 from . import calibrate, quality
 from .augment import augmented
 from .cohort import Cohort
+from .cohort import shipped as shipped_cohort
 from .quality import Fault, Take
 from .train import Progress, TakeEmbeddings, TrainPlan, train
 
@@ -33,6 +36,12 @@ class Recording:
 
     file: str
     samples: Int16
+    """(n,) int16 at 16 kHz."""
+
+    @classmethod
+    def read(cls, file: str) -> Recording:
+        """Reads a file; raises what `FileSource` raises."""
+        return cls(file, read_audio(file))
 
 
 @dataclass(frozen=True)
@@ -62,12 +71,17 @@ class Enroller:
     head: SpeakerHead
     cohort: Cohort
 
+    @classmethod
+    def shipped(cls) -> Enroller:
+        """With the networks and the cohort that earmark carries."""
+        return cls(SpeakerNetwork(), SpeakerHead(), shipped_cohort())
+
     def enrol(
         self,
         name: str,
         recordings: Sequence[Recording],
         keyword: KeywordNetwork | None,
-        options: Options,
+        options: Options | None = None,
         on_stage: OnStage | None = None,
         on_step: Progress | None = None,
         faults: Sequence[Fault] = (),
@@ -83,7 +97,7 @@ class Enroller:
         Raises:
             EnrolmentRefused: too few takes are left; the message lists why.
         """
-        on_stage = on_stage or _untold
+        options, on_stage = options or Options(), on_stage or _untold
         takes, faults = self._takes(recordings, keyword, on_stage, list(faults))
         if len(takes) < options.min_takes:
             raise EnrolmentRefused(_refusal(name, len(takes), options.min_takes, faults), faults)
@@ -162,7 +176,7 @@ class Enroller:
             centroid=mean,
             prototype=trained.prototype if kind == TRAINED else none,
             weights=trained.weights if kind == TRAINED else HeadWeights(none.reshape(0, 0), none),
-            report=_report(trials, kind, scores, options),
+            report=_report(trials, kind, scores, to_measure @ mean, options),
         )
 
     def _cohorts(self, phrase: str, mean: Float32) -> tuple[Float32, Float32]:
@@ -172,13 +186,17 @@ class Enroller:
         return halves[0].nearest(mean, self.head.cohort_rows).embeddings, halves[1].embeddings
 
 
-def _report(trials: dict[str, calibrate.Trial], kind: str, scores: Float32, options: Options) -> dict[str, Any]:
+def _report(
+    trials: dict[str, calibrate.Trial], kind: str, scores: Float32, cosines: Float32, options: Options
+) -> dict[str, Any]:
+    """What was measured; `scores` and `cosines` are the impostors', with the kept score and with the plain one."""
     return {
         "seed": options.seed,
         "wanted_far": options.far,
         "kept": kind,
         "impostors": len(scores),
         "impostor_mean": _rounded(scores.mean()),
+        "cosine_threshold": _rounded(calibrate.threshold(cosines, trials.get(COSINE), options.far)),
         "leave_one_out": {
             name: {"own": [_rounded(score) for score in trial.own], "margin": _rounded(trial.margin())}
             for name, trial in trials.items()

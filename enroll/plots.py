@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from earmark.engine.audio import RATE_HZ, Int16, to_float
 from earmark.engine.detector import FLUSH_SAMPLES, Detector, Event
 from earmark.engine.errors import InstallationError

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
 from earmark.engine.audio import RATE_HZ, Float32, Int16
 from earmark.engine.errors import AudioError
 from earmark.engine.keyword import KeywordNetwork

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
 from earmark.engine.audio import Int16
 from earmark.engine.card import builtin_keywords, load_manifest
 from earmark.engine.errors import AudioError

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from earmark.engine import mel
 from earmark.engine.audio import RATE_HZ
 from earmark.engine.card import CARD_FORMAT, Card, load_card

@@ -23,13 +23,14 @@ from pathlib import Path
 import librosa
 import numpy as np
 import numpy.typing as npt
+from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures
+
 from earmark.engine.audio import Float32, to_float
 from earmark.engine.card import builtin_keywords
 from earmark.engine.files import read_audio
 from earmark.engine.mel import to_level
 from earmark.engine.speaker import REPEATED_SAMPLES, locate_speech
 from earmark.models.speaker_net import Weights, read_checkpoint, reference
-from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures
 
 REPOSITORY = Path(__file__).parent.parent
 AUDIO_DIR = REPOSITORY / "tests" / "audio"

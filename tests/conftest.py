@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+
 from earmark.engine.audio import Int16
 from earmark.engine.card import load_manifest
 from earmark.engine.files import read_audio
@@ -20,8 +23,6 @@ from earmark.engine.person import Voiceprint
 from earmark.engine.speaker import SpeakerNetwork
 from earmark.enroll import cohort
 from earmark.enroll.enrolment import Enroller, Options, Recording
-from hypothesis import settings
-from hypothesis import strategies as st
 
 REPOSITORY = Path(__file__).parent.parent
 DATA_VARIABLE = "EARMARK_TEST_DATA"

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import cut, cut_points
-from earmark.engine.audio import RATE_HZ, AudioFormat, Converter, Float32, Int16, to_float, to_int16
-from earmark.engine.errors import AudioError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from earmark.engine.audio import RATE_HZ, AudioFormat, Converter, Float32, Int16, to_float, to_int16
+from earmark.engine.errors import AudioError
 
 STEP = 2.0**-15  # one step of int16
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from conftest import MakeNetwork, cut, cut_points
-from earmark.engine.decision import REFRACTORY_SAMPLES, Candidate, KeywordDecision
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from earmark.engine.decision import REFRACTORY_SAMPLES, Candidate, KeywordDecision
 
 STRIDE = 3
 FIRST_END = 800  # samples behind the third frame: 480 + 2 · 160

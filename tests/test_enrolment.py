@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from earmark.engine.audio import Int16
 from earmark.engine.card import load_manifest
 from earmark.engine.detector import Detector
@@ -70,7 +71,8 @@ def test_alone_at_home_other_voices_are_strangers(
     keyword = household[0].keyword
     network = KeywordNetwork(load_manifest(keyword))
     verifier = Verifier(household, enroller.speaker, enroller.head)
-    own, others = [], []
+    own: list[bool] = []
+    others: list[bool] = []
     for voice in (*VOICES, *STRANGERS[keyword]):
         for path in takes(voice, keyword, "test"):
             crop = find_wakes(np.pad(read_audio(path), 8000), network).crops[0]
@@ -188,7 +190,8 @@ def _decisions(
 ) -> tuple[list[bool], list[bool]]:
     """Of every person's test takes against every voiceprint: own ones accepted, others' accepted."""
     verifier = Verifier([], enroller.speaker, enroller.head)
-    own, others = [], []
+    own: list[bool] = []
+    others: list[bool] = []
     for speaker, roles in people.items():
         for samples in roles["test"]:
             try:

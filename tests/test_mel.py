@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Read
+
 from earmark.engine import mel
 from earmark.engine.audio import Float32, to_float
 

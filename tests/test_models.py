@@ -1,0 +1,148 @@
+"""The shipped files: what their cards say of them, and what another implementation computes with the same weights."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from conftest import REPOSITORY, Read
+
+from earmark.engine import runtime
+from earmark.engine.audio import Float32
+from earmark.engine.card import MODELS_DIR, load_card, read_model
+from earmark.engine.speaker import SpeakerNetwork
+
+CARDS = ("speaker", "head", "cohort")
+NETWORKS = ("speaker", "head")
+VIEWS = {"as it is": slice(0, 256), "repeated to 1.6 s": slice(256, 512)}
+Tensors = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def golden(golden_dir: Path) -> dict[str, Float32]:
+    """File in tests/audio -> (2, 256), by scripts/make_golden.py in float64."""
+    with np.load(golden_dir / "speaker.npz") as arrays:
+        return dict(zip(arrays["paths"].tolist(), arrays["embeddings"]))
+
+
+@pytest.fixture(scope="module")
+def cohort() -> dict[str, npt.NDArray[Any]]:
+    with np.load(io.BytesIO(read_model(load_card("cohort")))) as arrays:
+        return dict(arrays)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_embeddings_equal_the_golden_ones(
+    speaker: SpeakerNetwork, golden: dict[str, Float32], audio_dir: Path, read: Read, view: str
+) -> None:
+    """The file holds its weights as float16, the golden ones come from float32 weights."""
+    for path, expected in golden.items():
+        found = speaker.embed(read(audio_dir / path))[VIEWS[view]] * np.sqrt(2)
+        assert found @ expected[list(VIEWS).index(view)] >= 0.9999, path
+        assert np.linalg.norm(found) == pytest.approx(1, abs=1e-3)
+
+
+def test_golden_embeddings_tell_voices_apart(golden: dict[str, Float32]) -> None:
+    """Else the test above would pass for a network that gives everybody the same."""
+    stacked = np.array([pair.ravel() for pair in golden.values()]) / np.sqrt(2)
+    cosines = stacked @ stacked.T
+    assert cosines[~np.eye(len(stacked), dtype=bool)].max() < 0.9
+
+
+def test_an_utterance_does_not_touch_the_next_one(audio_dir: Path, read: Read) -> None:
+    first, second = read(audio_dir / "rms_alexa_test_1.flac"), read(audio_dir / "slt_alexa_test_1.flac")
+    alone = SpeakerNetwork().embed(second)
+    network = SpeakerNetwork()
+    network.embed(first)
+    np.testing.assert_array_equal(network.embed(second), alone)
+    network.embed(first[:8000])  # another length in between
+    np.testing.assert_array_equal(network.embed(second), alone)
+
+
+def test_an_embedding_has_unit_length_and_does_not_hear_the_gain(
+    speaker: SpeakerNetwork, audio_dir: Path, read: Read
+) -> None:
+    samples = read(audio_dir / "slt_alexa_test_1.flac")
+    embedding = speaker.embed(samples)
+    assert (embedding.shape, embedding.dtype.name) == ((512,), "float32")
+    assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-3)
+    assert speaker.embed(samples // 4) @ embedding > 0.999
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_file_is_the_one_its_card_describes(name: str) -> None:
+    card = load_card(name)
+    content = (MODELS_DIR / card.file).read_bytes()
+    assert (hashlib.sha256(content).hexdigest(), len(content)) == (card.sha256, card.size_bytes)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_readme_names_the_file_and_its_hash(name: str) -> None:
+    readme = REPOSITORY / "models" / "README.md"
+    if not readme.is_file():
+        pytest.skip("models/README.md is not written yet")
+    text, card = readme.read_text("utf-8"), load_card(name)
+    assert card.file in text
+    assert card.sha256 in text
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_runtime_reports_the_cards_signatures(name: str) -> None:
+    card = load_card(name)
+    interpreter = runtime.open_model(read_model(card), card.file)
+    reported = {}
+    for signature in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(signature)
+        reported[signature] = {
+            "inputs": described(runner.get_input_details()),
+            "outputs": described(runner.get_output_details()),
+        }
+    assert reported == card.signatures
+
+
+def described(details: Tensors) -> Tensors:
+    """A runtime's description in the card's words; -1 is any length."""
+    return {
+        name: {
+            "shape": [int(n) for n in (tensor["shape_signature"] if len(tensor["shape"]) else tensor["shape"])],
+            "dtype": np.dtype(tensor["dtype"]).name,
+        }
+        for name, tensor in details.items()
+    }
+
+
+def test_cohort_has_the_cards_shapes(cohort: dict[str, npt.NDArray[Any]]) -> None:
+    found = {name: list(array.shape) for name, array in cohort.items()}
+    assert found == {
+        name: each["shape"] for name, each in load_card("cohort").signatures["arrays"]["outputs"].items()
+    }
+    assert {name: array.dtype.kind for name, array in cohort.items()} == {
+        "embeddings": "f",
+        "phrase": "U",
+        "speaker": "U",
+    }
+
+
+def test_cohort_rows_are_embeddings(cohort: dict[str, npt.NDArray[Any]]) -> None:
+    """Finite, of unit length within the precision of float16, never negative: the network ends in a ReLU."""
+    embeddings = cohort["embeddings"]
+    assert embeddings.dtype.name == "float16"
+    assert np.isfinite(embeddings).all()
+    assert (embeddings >= 0).all()
+    np.testing.assert_allclose(np.linalg.norm(embeddings.astype(np.float64), axis=1), 1, atol=1e-3)
+
+
+def test_cohort_has_nobody_twice_for_a_phrase(cohort: dict[str, npt.NDArray[Any]]) -> None:
+    pairs = list(zip(cohort["speaker"].tolist(), cohort["phrase"].tolist()))
+    assert len(set(pairs)) == len(pairs)
+    assert all("/" in speaker and speaker.split("/")[1] and phrase for speaker, phrase in pairs)
+
+
+def test_cohort_was_made_with_the_shipped_networks() -> None:
+    assert load_card("cohort").parameters["speaker_sha256"] == load_card("speaker").sha256
+    assert any(load_card("cohort").sha256 in source for source in load_card("head").sources)

@@ -1,4 +1,4 @@
-"""The field's error rates, of scores of own tries (targets) and of strangers' (impostors). Rates are fractions of 1."""
+"""The field's error rates, from scores of own tries (targets) and of strangers (impostors), as fractions of 1."""
 
 from __future__ import annotations
 

@@ -44,9 +44,8 @@ def main() -> int:
     audio = _speech(minutes)
     rows = [*_replay_rows(audio), *_stage_rows(audio)]
     print("# Benchmarks\n")
-    print(
-        f"`python scripts/bench.py`: {runtime.version()}, Python {platform.python_version()}, {_processor()}, one core,"
-    )
+    versions = f"{runtime.version()}, Python {platform.python_version()}"
+    print(f"`python scripts/bench.py`: {versions}, {_processor()}, one core,")
     print(f"medians of {RUNS} runs; {minutes:g} minutes of the synthetic speech in tests/audio a run.\n")
     print("| what | median | lowest | highest |\n|---|---|---|---|")
     for name, values in rows:

@@ -19,20 +19,19 @@ SETS = {
     "wuw": "telephone, other day and line, 1 to 3 takes",
 }
 
+HEADER = """# Accuracy
+
+`python scripts/study.py DATA`; rates in %, enrolled for 1 % of strangers, seed 0. `head` is what enrolment uses,
+`cosine` the plain cosine of the same takes. The cohort holds no clip of the measured corpus.
+
+| set | trials: own, strangers | system | EER | FRR at 1 % FAR | at 0.1 % FAR | at the enrolled threshold: FAR, FRR |
+|---|---|---|---|---|---|---|"""
+
 
 def main() -> int:
     """Evaluates the sets that are there."""
     enroller = Enroller.shipped()
-    print(
-        "# Accuracy\n\n`python scripts/study.py DATA`; rates in %, enrolled for 1 % of strangers, seed 0. `head` is what"
-    )
-    print(
-        "enrolment uses, `cosine` the plain cosine of the same takes. The cohort holds no clip of the measured corpus.\n"
-    )
-    print(
-        "| set | trials: own, strangers | system | EER | FRR at 1 % FAR | FRR at 0.1 % FAR | at the enrolled threshold: FAR, FRR |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    print(HEADER)
     for name, text in SETS.items():
         path = Path(sys.argv[1]) / f"trials_{name}.csv"
         results = evaluate(read_trials(path), enroller, None, Options(min_takes=1), set_name=name, on_phrase=_tell)

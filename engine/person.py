@@ -205,7 +205,9 @@ class PersonStore:
     def _is_real(self, folder: Path) -> bool:
         """Whether nothing between the store and a folder inside it is a link, which could point anywhere."""
         between = folder.relative_to(self.folder).parts
-        return not any(self.folder.joinpath(*between[: n + 1]).is_symlink() for n in range(len(between)))
+        with contextlib.suppress(PermissionError):  # who lists the folder will say so
+            return not any(self.folder.joinpath(*between[: n + 1]).is_symlink() for n in range(len(between)))
+        return True
 
 
 def default_folder() -> Path:
@@ -329,7 +331,7 @@ def _read_arrays(content: bytes, kind: str) -> dict[str, Float32]:
         if kind == COSINE and name in _TRAINED_ARRAYS:
             fits = array.size == 0
         else:
-            fits = len(array.shape) == len(shape) and all(n == m or (m == 0 < n) for n, m in zip(array.shape, shape))
+            fits = len(array.shape) == len(shape) and all(n == m if m else n > 0 for n, m in zip(array.shape, shape))
         if not fits or array.dtype != dtype or not np.isfinite(array).all():
             raise ValueError(f"{name} is {array.dtype}{array.shape}, it must be finite {dtype}{shape}, kind {kind!r}")
     return {name: array.astype(np.float32) for name, array in arrays.items()}

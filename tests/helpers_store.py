@@ -15,6 +15,7 @@ from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
+
 from earmark.engine.head import HeadWeights
 from earmark.engine.person import COSINE, TRAINED, Binding, PersonStore, Voiceprint
 

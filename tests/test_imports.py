@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, Read, Takes
+
 from earmark.engine.person import PersonStore, Voiceprint
 
 ROOMS = ("engine", "enroll", "models")

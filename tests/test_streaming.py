@@ -13,6 +13,10 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from conftest import MakeNetwork, Read, Takes, cut, cut_points
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import resample_poly
+
 from earmark.engine import detector as detector_module
 from earmark.engine.audio import RATE_HZ, Block, Int16
 from earmark.engine.detector import Detector, Event
@@ -24,9 +28,6 @@ from earmark.engine.person import Voiceprint
 from earmark.engine.sources import ArraySource, Source, StdinSource
 from earmark.engine.speaker import SpeakerNetwork
 from earmark.engine.verifier import Verifier
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.signal import resample_poly
 
 STRIDE_SAMPLES = 480  # a network of the package speaks every 30 ms
 

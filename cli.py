@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    # The matrices here are small: BLAS threads would only wait for each other, and burn a second core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from earmark.engine.errors import EarmarkError  # here so that --help needs nothing at all
 
     try:

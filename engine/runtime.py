@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from .errors import ModelError, RuntimeMissing
@@ -44,6 +46,27 @@ def version() -> str:
     return f"{NAME} {importlib.metadata.version(NAME)}"
 
 
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Keeps the delegate's greeting, which the runtime writes to descriptor 2, out of our standard error.
+
+    What is really wrong arrives as an exception. The descriptor is away for a millisecond, when a network is opened.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # started without a standard error
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def open_model(content: bytes, name: str) -> Any:
     """A new interpreter with its tensors allocated, on one thread.
 
@@ -56,8 +79,9 @@ def open_model(content: bytes, name: str) -> Any:
     if content[4:8] != b"TFL3":  # tflite-runtime quotes other bytes in its message, and fails to decode them
         raise ModelError(f"{name}: not a TensorFlow Lite file")
     try:
-        interpreter = _MODULE.Interpreter(model_content=content, num_threads=1)
-        interpreter.allocate_tensors()
+        with _silenced():
+            interpreter = _MODULE.Interpreter(model_content=content, num_threads=1)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{name}: {NAME} cannot run this network: {error}") from error
     return interpreter

@@ -67,6 +67,16 @@ def test_one_bad_channel_is_enough_to_refuse(rate_hz: int, frame: tuple[float, f
         Converter(AudioFormat(rate_hz, 2)).push(frames)
 
 
+def test_the_position_counts_from_the_start_of_the_stream() -> None:
+    converter = Converter(AudioFormat(48_000, 1))
+    converter.push(np.zeros((1000, 1), np.float32))
+    with pytest.raises(AudioError, match="sample 1002 is nan"):
+        converter.push(np.array([[0], [0], [np.nan]], np.float32))
+    converter.reset()
+    with pytest.raises(AudioError, match="sample 0 is nan"):
+        converter.push(np.array([[np.nan]], np.float32))
+
+
 @pytest.mark.parametrize("rate_hz", [RATE_HZ, 48_000])
 def test_absurdly_loud_floats_clip(rate_hz: int) -> None:
     loud = whole_conversion(np.full((rate_hz // 10, 2), 3e38, np.float32), rate_hz)

@@ -166,15 +166,33 @@ def test_probabilities_lie_on_the_networks_grid(networks: dict[str, KeywordNetwo
 
 
 @pytest.mark.parametrize("word", WORDS)
-@pytest.mark.parametrize(("huge", "limit"), [(1e9, 30.0), (-1e9, -1.0), (27.0, 26.0)])
+@pytest.mark.parametrize("beyond", [27.0, 39.0, 1e9])
 def test_what_int8_cannot_hold_is_clipped_not_wrapped(
-    networks: dict[str, KeywordNetwork], frames: Float32, word: str, huge: float, limit: float
+    networks: dict[str, KeywordNetwork], takes: Takes, read: Read, word: str, beyond: float
 ) -> None:
-    def answer(value: float) -> Float32:
-        networks[word].reset()
-        return networks[word].push(np.concatenate([frames[:30], np.full((30, CHANNELS), value, np.float32)]))
+    """0 and 26 are the ends of int8: what lies beyond must act like them."""
+    frames = Frontend().push(read(takes("slt", word, "test")[0]))
+    too_much = np.where(frames > 22, np.float32(beyond), np.where(frames == 0, np.float32(-beyond), frames))
+    highest = np.where(frames > 22, np.float32(26), frames)
+    clipped = answer(networks[word], highest)
+    assert clipped.max() > 0.1, "the comparison must be of something"
+    np.testing.assert_array_equal(answer(networks[word], too_much), clipped)
 
-    np.testing.assert_array_equal(answer(huge), answer(limit))
+
+@pytest.mark.parametrize("word", WORDS)
+def test_features_are_rounded_to_the_nearest_step_of_int8(
+    networks: dict[str, KeywordNetwork], takes: Takes, read: Read, word: str
+) -> None:
+    """0…26 in 255 steps; the frontend's own are finer. Truncating would move most of them by a step."""
+    frames = Frontend().push(read(takes("slt", word, "test")[0]))
+    nearest = (np.rint(frames.astype(np.float64) * 255 / 26) * 26 / 255).astype(np.float32)
+    assert not np.array_equal(nearest, frames)
+    np.testing.assert_array_equal(answer(networks[word], frames), answer(networks[word], nearest))
+
+
+def answer(network: KeywordNetwork, frames: Float32) -> Float32:
+    network.reset()
+    return network.push(frames)
 
 
 def test_the_same_answers_as_the_package_on_the_test_audio(

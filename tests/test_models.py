@@ -15,7 +15,7 @@ from conftest import REPOSITORY, Read
 from earmark.engine import runtime
 from earmark.engine.audio import Float32
 from earmark.engine.card import MODELS_DIR, load_card, read_model
-from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.speaker import REPEATED_SAMPLES, SpeakerNetwork
 
 CARDS = ("speaker", "head", "cohort")
 NETWORKS = ("speaker", "head")
@@ -62,6 +62,16 @@ def test_an_utterance_does_not_touch_the_next_one(audio_dir: Path, read: Read) -
     np.testing.assert_array_equal(network.embed(second), alone)
     network.embed(first[:8000])  # another length in between
     np.testing.assert_array_equal(network.embed(second), alone)
+
+
+def test_the_second_view_does_not_go_on_where_the_first_ended(
+    speaker: SpeakerNetwork, rng: np.random.Generator
+) -> None:
+    """Sound of just 1.6 s: its two views are one and the same, and so is the shape that the runtime is told."""
+    sound = rng.normal(0, 1000, REPEATED_SAMPLES).astype(np.int16)
+    embedding = speaker.embed(sound)
+    np.testing.assert_array_equal(embedding[VIEWS["as it is"]], embedding[VIEWS["repeated to 1.6 s"]])
+    np.testing.assert_array_equal(speaker.embed(sound), embedding)
 
 
 def test_an_embedding_has_unit_length_and_does_not_hear_the_gain(

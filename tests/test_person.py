@@ -310,7 +310,7 @@ def test_no_flipped_byte_of_the_arrays_is_believed(small: Path) -> None:
             load(small)
 
 
-@pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
+@pytest.mark.parametrize("mask", [0x01, 0xFF])
 def test_flipped_bytes_with_a_right_checksum_are_refused_or_harmless(small: Path, mask: int) -> None:
     """The zip and npy headers, byte for byte; of the numbers themselves only now and then one."""
     content = (small / "arrays.npz").read_bytes()
@@ -357,12 +357,10 @@ def test_a_zip_bomb_is_not_unpacked(version: Path) -> None:
 @pytest.mark.parametrize("rows", [10**7, 10**12, 10**30])
 def test_an_array_that_lies_about_its_size_is_refused(small: Path, rows: int) -> None:
     arrays = (small / "arrays.npz").read_bytes()
-    lying = repack(
-        arrays,
-        "takes.npy",
-        lambda npy: npy.replace(b"(5, 512), }".ljust(45), f"({rows}, 512), }}".ljust(45).encode()),
-    )
-    assert lying != arrays
+    shape, lie = b"(5, 512), }".ljust(45), f"({rows}, 512), }}".ljust(45).encode()
+    lying = repack(arrays, "takes.npy", lambda npy: npy.replace(shape, lie))
+    assert lie in lying
+    assert len(lying) == len(arrays)
     forge(small, arrays=lying)
     with pytest.raises(PersonDamaged):
         load(small)

@@ -26,7 +26,7 @@ from earmark.engine.head import SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import Voiceprint
 from earmark.engine.sources import ArraySource, Source, StdinSource
-from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.speaker import SpeakerNetwork, locate_speech
 from earmark.engine.verifier import Verifier
 
 STRIDE_SAMPLES = 480  # a network of the package speaks every 30 ms
@@ -184,6 +184,11 @@ def two_words(scene: Int16, takes: Takes, read: Read) -> Int16:
     return np.concatenate([scene[: 12 * RATE_HZ], alexa[0], scene[12 * RATE_HZ : 22 * RATE_HZ], alexa[1]])
 
 
+@pytest.fixture(scope="module")
+def two_word_detector(make_network: MakeNetwork, verifier: Verifier) -> Detector:
+    return Detector([make_network("okay_nabu"), make_network("alexa")], verifier, "label")
+
+
 class CountingFrontend(Frontend):
     """A frontend that knows how many samples all of its kind were given."""
 
@@ -211,14 +216,30 @@ def test_two_words_in_one_detector_are_the_union_of_each_alone(
     assert CountingFrontend.samples == len(two_words) + detector_module.FLUSH_SAMPLES
 
 
+@pytest.mark.parametrize("words", [("okay_nabu", "alexa"), ("alexa", "okay_nabu")])
+def test_events_of_two_words_come_in_the_order_of_time(
+    make_network: MakeNetwork, takes: Takes, read: Read, words: tuple[str, str]
+) -> None:
+    """Also where both fall into one piece of a long push; the order of the networks does not count."""
+    alexa, okay_nabu = read(takes("awb", "alexa", "test")[0]), read(takes("awb", "okay_nabu", "test")[0])
+    start, _ = locate_speech(okay_nabu)
+    silence = np.zeros(14_000, np.int16)
+    detector = Detector([make_network(word) for word in words], Verifier([]), "label")
+    alone = pushed(detector, [silence, alexa])[0].sample
+    close = np.concatenate([silence, alexa[: alone - len(silence)], okay_nabu[start:]])
+    events = pushed(detector, [close])
+    assert [event.keyword for event in events] == ["alexa", "okay_nabu"]
+    assert len({event.sample // detector_module.PUSH_SAMPLES for event in events}) == 1, "else this shows nothing"
+    assert pushed(detector, cut(close, list(range(100, len(close), 100)))) == events
+
+
 @given(data=st.data())
 @settings(max_examples=8)
-def test_any_cut_gives_the_same_order_of_two_words(
-    make_network: MakeNetwork, verifier: Verifier, two_words: Int16, data: st.DataObject
+def test_any_cut_gives_the_same_events_of_two_words(
+    two_word_detector: Detector, two_words: Int16, data: st.DataObject
 ) -> None:
-    both = Detector([make_network("okay_nabu"), make_network("alexa")], verifier, "label")
-    whole = pushed(both, [two_words])
-    assert pushed(both, cut(two_words, data.draw(cut_points(len(two_words))))) == whole
+    whole = pushed(two_word_detector, [two_words])
+    assert pushed(two_word_detector, cut(two_words, data.draw(cut_points(len(two_words))))) == whole
 
 
 def test_an_event_lies_at_the_end_of_a_frame_already_pushed(detector: Detector, scene: Int16) -> None:
@@ -251,3 +272,4 @@ def test_a_word_at_the_very_end_is_heard_by_finish(detector: Detector, scene: In
     assert detector.push(cut_short) == []
     (event,) = detector.finish()
     assert (event.sample - expected[0].sample, event.person) == (0, "slt")
+    assert run(detector, ArraySource(cut_short)) == [event]

@@ -20,18 +20,15 @@ DEFAULT_KEYWORD = "okay_nabu"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
-    arguments = _parser().parse_args(argv)
-    level = logging.INFO if arguments.verbose else logging.WARNING
-    logging.basicConfig(level=level, stream=sys.stderr, format="earmark: %(message)s")
-    if getattr(arguments, "keyword", ...) is None:  # argparse would append to a default instead of replacing it
-        arguments.keyword = [DEFAULT_KEYWORD]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be any bytes
     code = 0
     try:
-        code = _run(arguments)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        try:
+            code = _run(_parser().parse_args(argv))
+        finally:  # --help exits, and has something to write all the same
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except BrokenPipeError:  # the reader of our standard output went away, as `| head` does
         _drop_output()
     except OSError as error:  # a full disk behind our standard output, for one
@@ -42,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    level = logging.INFO if arguments.verbose else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="earmark: %(message)s")
+    if getattr(arguments, "keyword", ...) is None:  # argparse would append to a default instead of replacing it
+        arguments.keyword = [DEFAULT_KEYWORD]
     # The matrices here are small: BLAS threads would only wait for each other, and burn a second core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from earmark.engine.errors import EarmarkError  # here so that --help needs nothing at all

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import os
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,45 @@ def version() -> str:
     return f"{NAME} {importlib.metadata.version(NAME)}"
 
 
+def _require_whole(content: bytes, name: str) -> None:
+    """Refuses a truncated file: the runtime reads beyond its end, and the process dies of it.
+
+    A flatbuffer grows towards its start, so what a converter writes first stands at the end: operator codes or
+    buffers. All of these must lie inside the file. Fields by number, as in TFLite's schema: Model has the operator
+    codes as 1 and the buffers as 4, Buffer has its data as 0.
+
+    Raises:
+        ModelError: one does not; `name` is for the message.
+    """
+
+    def number(form: str, at: int) -> int:
+        value: int = struct.unpack_from(form, content, at)[0]
+        return value
+
+    def field(table: int, index: int) -> int:
+        offsets, at = table - number("<i", table), 4 + 2 * index
+        place = number("<H", offsets + at) if at < number("<H", offsets) else 0
+        return table + place if place else 0
+
+    def target(at: int) -> int:
+        return at + number("<I", at)
+
+    def tables(index: int) -> list[int]:
+        vector = target(field(target(0), index))
+        return [target(vector + 4 + 4 * n) for n in range(number("<I", vector))]
+
+    def end_of_table(table: int) -> int:
+        return table + number("<H", table - number("<i", table) + 2)
+
+    try:
+        data = [target(field(buffer, 0)) for buffer in tables(4) if field(buffer, 0)]
+        ends = [end_of_table(table) for table in tables(1) + tables(4)] + [at + 4 + number("<I", at) for at in data]
+    except struct.error:
+        ends = [len(content) + 1]
+    if max(ends, default=0) > len(content):
+        raise ModelError(f"{name}: truncated or damaged: copy or download it again")
+
+
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Keeps the delegate's greeting, which the runtime writes to descriptor 2, out of our standard error.
@@ -78,6 +118,7 @@ def open_model(content: bytes, name: str) -> Any:
     """
     if content[4:8] != b"TFL3":  # tflite-runtime quotes other bytes in its message, and fails to decode them
         raise ModelError(f"{name}: not a TensorFlow Lite file")
+    _require_whole(content, name)
     try:
         with _silenced():
             interpreter = _MODULE.Interpreter(model_content=content, num_threads=1)

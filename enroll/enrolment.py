@@ -101,6 +101,7 @@ class Enroller:
         takes, faults = self._takes(recordings, keyword, on_stage, list(faults))
         if len(takes) < options.min_takes:
             raise EnrolmentRefused(_refusal(name, len(takes), options.min_takes, faults), faults)
+        takes = takes[: self.head.take_rows]  # the head has no more rows, and nobody needs so many
         embedded = self._embed(takes, options, on_stage)
         voiceprint = self._make(name, embedded, keyword, options, on_step)
         return Enrolment(voiceprint, faults)

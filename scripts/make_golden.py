@@ -74,7 +74,8 @@ def keyword_trace(word: str, path: Path) -> npt.NDArray[np.uint8]:
         network.process_streaming(frame)
         if not network._features:  # a stride became whole
             probabilities.append(network._probabilities[-1])
-    return np.rint(256 * np.array(probabilities)).astype(np.uint8)
+    trace: npt.NDArray[np.uint8] = np.rint(256 * np.array(probabilities)).astype(np.uint8)
+    return trace
 
 
 def main() -> None:
@@ -94,7 +95,7 @@ def main() -> None:
 
     traces = {word: keyword_trace(word, AUDIO_DIR / take) for word, take in KEYWORD_TAKES.items()}
     paths = {f"{word}_path": np.array(take) for word, take in KEYWORD_TAKES.items()}
-    np.savez(arguments.out / "keyword.npz", **traces, **paths)  # type: ignore[arg-type]  # numpy's stub lacks **arrays
+    np.savez(arguments.out / "keyword.npz", **traces, **paths)
 
     for file in sorted(arguments.out.glob("*.npz")):
         print(f"{file}: {file.stat().st_size} bytes")

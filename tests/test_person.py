@@ -360,7 +360,6 @@ def test_an_array_that_lies_about_its_size_is_refused(small: Path, rows: int) ->
     shape, lie = b"(5, 512), }".ljust(45), f"({rows}, 512), }}".ljust(45).encode()
     lying = repack(arrays, "takes.npy", lambda npy: npy.replace(shape, lie))
     assert lie in lying
-    assert len(lying) == len(arrays)
     forge(small, arrays=lying)
     with pytest.raises(PersonDamaged):
         load(small)
@@ -640,10 +639,10 @@ import os, sys
 from earmark.engine.errors import EarmarkError
 from earmark.engine.person import PersonStore
 from helpers_store import make_voiceprint
-store = PersonStore(sys.argv[1])
+store, person = PersonStore(sys.argv[1]), make_voiceprint()
 os.setgid(65534)
 os.setuid(65534)
-for ask in (store.names, lambda: store.load("anna", "okay_nabu"), lambda: store.save(make_voiceprint())):
+for ask in (store.names, lambda: store.load("anna", "okay_nabu"), lambda: store.save(person)):
     try:
         ask()
     except EarmarkError as error:

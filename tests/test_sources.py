@@ -163,13 +163,15 @@ def test_a_source_can_be_read_twice(wav: Path, samples: Int16) -> None:
             np.testing.assert_array_equal(gathered(source)[0], samples)
 
 
-@pytest.mark.parametrize("size", [0, 1, 26, 4097])
+@pytest.mark.parametrize("size", [0, 1, 26, 27, 4097])
 def test_chunks_before_the_audio_are_passed_over(wav: Path, samples: Int16, size: int) -> None:
     content = wav.read_bytes()
     chunk = b"LIST" + struct.pack("<I", size) + bytes(size + size % 2)
     content = content[:12] + chunk + content[12:36] + chunk + content[36:]
     wav.write_bytes(content[:4] + struct.pack("<I", len(content) - 8) + content[8:])
     np.testing.assert_array_equal(read_audio(wav), samples)
+    os.truncate(wav, wav.stat().st_size - 2)
+    assert refusal(wav).startswith("truncated: the header promises 32000 frames, the file holds 31999")
 
 
 def test_chunks_behind_the_audio_are_not_heard(wav: Path, samples: Int16) -> None:

@@ -30,6 +30,7 @@ from earmark.engine.head import TrainBatch
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.sources import ArraySource
 from earmark.engine.verifier import Verifier
+from earmark.engine.wakes import find_wakes
 from earmark.enroll.enrolment import Enroller, Recording
 
 AUDIO = Path(__file__).parent.parent / "tests" / "audio"
@@ -46,7 +47,8 @@ def main() -> int:
     print("# Benchmarks\n")
     versions = f"{runtime.version()}, Python {platform.python_version()}"
     print(f"`python scripts/bench.py`: {versions}, {_processor()}, one core,")
-    print(f"medians of {RUNS} runs; {minutes:g} minutes of the synthetic speech in tests/audio a run.\n")
+    print(f"medians of {RUNS} runs; {minutes:g} minutes of the synthetic speech in tests/audio a run, in which")
+    print(f'"okay nabu" is heard {_wakes(audio)} times: with somebody enrolled each costs an embedding.\n')
     print("| what | median | lowest | highest |\n|---|---|---|---|")
     for name, values in rows:
         print(f"| {name} | {_number(statistics.median(values))} | {_number(min(values))} | {_number(max(values))} |")
@@ -63,7 +65,9 @@ def _replay_rows(audio: Int16) -> list[tuple[str, list[float]]]:
     person = enroller.enrol("slt", recordings, networks[0]).voiceprint
     verifier = Verifier([person], enroller.speaker, enroller.head)
     seconds = len(audio) / RATE_HZ
-    rows = []
+    nobody = Detector(networks[:1], Verifier([], enroller.speaker, enroller.head))
+    taken = _times(functools.partial(_replay, nobody, audio))
+    rows = [("replay, one wake word, nobody enrolled: × real time", [seconds / t for t in taken])]
     for count in (1, 2, 4):
         detector = Detector(networks[:count], verifier)
         taken = _times(functools.partial(_replay, detector, audio))
@@ -112,6 +116,10 @@ def _times(run: Callable[[], object]) -> list[float]:
         run()
         taken.append(time.perf_counter() - start)
     return taken
+
+
+def _wakes(audio: Int16) -> int:
+    return len(find_wakes(audio, KeywordNetwork(load_manifest("okay_nabu"))).candidates)
 
 
 def _speech(minutes: float) -> Int16:

@@ -6,12 +6,10 @@ import argparse
 import json
 
 from .audio import RATE_HZ
-from .card import load_manifest
+from .card import load_card, load_manifest
 from .detector import Detector, Event
-from .head import SpeakerHead
 from .keyword import KeywordNetwork
 from .person import PersonStore
-from .speaker import SpeakerNetwork
 from .verifier import Verifier, load_people
 
 
@@ -31,10 +29,9 @@ def make_detector(arguments: argparse.Namespace) -> Detector:
         EarmarkError: a wake word, a model or a person cannot be used.
     """
     keywords = networks(arguments)
-    speaker, head = SpeakerNetwork(), SpeakerHead()
     manifests = [network.manifest for network in keywords]
-    people = load_people(PersonStore(arguments.store), manifests, speaker.card, head.card)
-    return Detector(keywords, Verifier(people, speaker, head), arguments.mode)
+    people = load_people(PersonStore(arguments.store), manifests, load_card("speaker"), load_card("head"))
+    return Detector(keywords, Verifier(people), arguments.mode)
 
 
 def print_event(event: Event, source: str | None, as_json: bool) -> None:

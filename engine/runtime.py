@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 import os
 import struct
 from collections.abc import Iterator
@@ -44,6 +43,8 @@ NAME, _MODULE = _choose()
 
 def version() -> str:
     """Name and version of the runtime in use."""
+    import importlib.metadata  # 25 ms that only those pay who ask
+
     return f"{NAME} {importlib.metadata.version(NAME)}"
 
 

@@ -34,8 +34,9 @@ class Verifier:
         self, people: Iterable[Voiceprint], speaker: SpeakerNetwork | None = None, head: SpeakerHead | None = None
     ) -> None:
         self.people = list(people)
-        self._speaker = speaker or SpeakerNetwork()
-        self._head = head or SpeakerHead()
+        self._speaker, self._head = speaker, head
+        if self.people:
+            self._networks()  # a damaged one is told at once, not at the first wake
 
     def enrolled(self, keyword: str) -> list[Voiceprint]:
         """The voiceprints that can be asked about a wake word."""
@@ -51,7 +52,7 @@ class Verifier:
         people = self.enrolled(keyword)
         if not people:
             return Verdict(None, None)
-        embedding = self._speaker.embed(crop)
+        embedding = self._networks()[0].embed(crop)
         scores = [self.score(person, embedding[None])[0] for person in people]
         best = max(range(len(people)), key=lambda i: scores[i] - people[i].threshold)
         known = scores[best] >= people[best].threshold
@@ -62,8 +63,15 @@ class Verifier:
         cosine: Float32 = embeddings @ person.centroid
         if person.kind == COSINE:
             return cosine
-        self._head.set_weights(person.weights)
-        return (cosine + self._head.score(embeddings, person.prototype)) / 2
+        head = self._networks()[1]
+        head.set_weights(person.weights)
+        return (cosine + head.score(embeddings, person.prototype)) / 2
+
+    def _networks(self) -> tuple[SpeakerNetwork, SpeakerHead]:
+        """Opened when there is somebody to know."""
+        self._speaker = self._speaker or SpeakerNetwork()
+        self._head = self._head or SpeakerHead()
+        return self._speaker, self._head
 
 
 def binding_of(keyword_sha256: str, speaker: Card, head: Card) -> Binding:

@@ -459,6 +459,8 @@ def test_a_pipe_that_has_nothing_yet_is_not_at_its_end(tmp_path: Path, takes: Ta
     with listening(tmp_path, stdin=reader) as process:
         os.close(reader)
         with os.fdopen(writer, "wb") as pipe:
+            with pytest.raises(subprocess.TimeoutExpired):  # it goes on listening
+                process.wait(1)
             pipe.write(raw([takes("rms", "okay_nabu", "test")[0]]))
         out, err = process.communicate()
         run = checked(process.returncode, out, err)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +87,20 @@ def evaluate(
         set_name: the corpus's name in the cohort; its speakers are left out of the cohort one and all.
         on_phrase: told how many phrases are done, and of how many.
     """
-    cohort = enroller.cohort
     if set_name:
-        cohort = cohort.pick(~np.char.startswith(cohort.speaker, f"{set_name}/"))
-    enroller = Enroller(enroller.speaker, enroller.head, cohort)
+        enroller = without_set(enroller, set_name)
     trial_rows: dict[str, list[tuple[bool, float, bool]]] = {"head": [], "cosine": []}
     refused = []
     for number, (phrase, people) in enumerate(trials.items()):
         tests = {
-            speaker: [_embed(enroller, path, keyword) for path in roles["test"]] for speaker, roles in people.items()
+            speaker: [embed_try(enroller, path, keyword) for path in roles["test"]]
+            for speaker, roles in people.items()
         }
         for speaker, roles in people.items():
             if not roles["enroll"]:
                 continue
             try:
-                person = _enrol(enroller, speaker, roles["enroll"][:takes], keyword, options)
+                person = enrol_files(enroller, speaker, roles["enroll"][:takes], keyword, options)
             except EnrolmentRefused:
                 refused.append(f"{phrase}/{speaker}")
                 continue
@@ -115,9 +114,16 @@ def evaluate(
     return {"trials": counts, "refused": refused, "systems": systems}
 
 
-def _enrol(
+def without_set(enroller: Enroller, set_name: str) -> Enroller:
+    """The same, with no clip of one corpus in the cohort."""
+    cohort = enroller.cohort
+    return replace(enroller, cohort=cohort.pick(~np.char.startswith(cohort.speaker, f"{set_name}/")))
+
+
+def enrol_files(
     enroller: Enroller, name: str, files: list[Path], keyword: KeywordNetwork | None, options: Options
 ) -> Voiceprint:
+    """Enrols from those of the files that can be read; raises EnrolmentRefused."""
     recordings = []
     for path in files:
         try:
@@ -127,7 +133,7 @@ def _enrol(
     return enroller.enrol(name, recordings, keyword, options).voiceprint
 
 
-def _embed(enroller: Enroller, path: Path, keyword: KeywordNetwork | None) -> Float32 | None:
+def embed_try(enroller: Enroller, path: Path, keyword: KeywordNetwork | None) -> Float32 | None:
     """(512,), or None where the detector would not have got so far."""
     for found in quality.find_takes(read_audio(path), str(path), keyword):
         if isinstance(found, quality.Take):

@@ -1,7 +1,8 @@
 """Builds what ships, each model and its card together, so that they cannot part::
 
-    python -m earmark.models.export speaker cohort head --data DIR   # rebuilds, in this order
-    python -m earmark.models.export speaker cohort head --data DIR --check   # rebuilds aside and compares
+    python -m earmark.models.export --data DIR           # rebuilds speaker, cohort and head, in this order
+    python -m earmark.models.export --data DIR --check   # rebuilds aside and compares
+    python -m earmark.models.export --check              # the same without the data: the cohort by its card only
 
 `speaker` and `head` need TensorFlow (extra `build`), `cohort` needs the data. The GE2E weights come from the wheel
 Resemblyzer 0.1.4: `--wheel`, or it is downloaded by pip.
@@ -26,7 +27,7 @@ import numpy.typing as npt
 
 from earmark.engine import mel
 from earmark.engine.audio import RATE_HZ
-from earmark.engine.card import CARD_FORMAT, Card, load_card
+from earmark.engine.card import CARD_FORMAT, Card, load_card, read_model
 
 from . import head_net, speaker_net
 
@@ -38,14 +39,23 @@ Signatures = dict[str, dict[str, dict[str, Any]]]
 def main() -> int:
     """Builds or checks what is named; exit 1 where a check finds a difference."""
     parser = argparse.ArgumentParser(description="Build the shipped models and their cards.")
-    parser.add_argument("names", nargs="+", choices=list(BUILDERS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="speaker, cohort, head; all of them by default")
     parser.add_argument("--check", action="store_true", help="rebuild aside and compare with what is here")
     parser.add_argument("--wheel", type=Path, help="Resemblyzer-0.1.4-py3-none-any.whl")
     parser.add_argument("--data", type=Path, help="folder with index.csv and the sets of the cohort")
     parser.add_argument("--out", type=Path, default=HERE, help="where to write (beside this recipe)")
     arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(BUILDERS)
+    if unknown:
+        parser.error(f"no model {', '.join(sorted(unknown))}: there are {', '.join(BUILDERS)}")
     differences = 0
-    for name in arguments.names:
+    for name in arguments.names or BUILDERS:
+        if name == "cohort" and arguments.data is None:
+            if not arguments.check:
+                parser.error("the cohort needs --data")
+            read_model(load_card(name, HERE), HERE)
+            print("cohort.npz: fits its card; not rebuilt, which needs --data", file=sys.stderr)
+            continue
         content, card = BUILDERS[name](arguments)
         if arguments.check:
             differences += not _same(name, content, card)
@@ -83,8 +93,6 @@ def _speaker(arguments: argparse.Namespace) -> tuple[bytes, Card]:
 def _cohort(arguments: argparse.Namespace) -> tuple[bytes, Card]:
     from . import build_cohort  # runs the engine, which the others do without
 
-    if arguments.data is None:
-        raise SystemExit("the cohort needs --data")
     content = build_cohort.build(arguments.data)
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         shapes = {

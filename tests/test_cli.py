@@ -24,7 +24,7 @@ from conftest import Takes
 from helpers_store import Run, checked, command, earmark, environment, forge, snapshot
 
 from earmark.engine.audio import Int16
-from earmark.engine.card import builtin_keywords, load_manifest
+from earmark.engine.card import MODELS_DIR, builtin_keywords, load_manifest
 from earmark.engine.errors import KeywordError
 from earmark.engine.files import read_audio
 from earmark.engine.person import PersonStore, Voiceprint
@@ -627,7 +627,7 @@ def test_the_doctor_says_what_is_damaged_and_what_to_do(installed: Path, takes: 
     assert all(detail.endswith(": install earmark again") for detail in failed.values())
     assert earmark("doctor", "--store", shared, code=1, env=env).err == "earmark: 4 of the checks failed\n"
 
-    shutil.copy(Path(importlib.util.find_spec("earmark.models").origin).parent / "speaker.json", models)  # type: ignore
+    shutil.copy(MODELS_DIR / "speaker.json", models)
     for arguments in (["replay", "--json", *takes("slt", "okay_nabu", "test")], ["listen", "-"]):
         run = earmark(*arguments, "--store", shared, code=1, env=env)
         assert run.out == ""

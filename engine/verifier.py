@@ -65,13 +65,18 @@ class Verifier:
             return cosine
         head = self._networks()[1]
         head.set_weights(person.weights)
-        return (cosine + head.score(embeddings, person.prototype)) / 2
+        return fused(cosine, head.score(embeddings, person.prototype))
 
     def _networks(self) -> tuple[SpeakerNetwork, SpeakerHead]:
         """Opened when there is somebody to know."""
         self._speaker = self._speaker or SpeakerNetwork()
         self._head = self._head or SpeakerHead()
         return self._speaker, self._head
+
+
+def fused(cosine: Float32, trained: Float32) -> Float32:
+    """The score where the trained head is used: the mean of both cosines, (n,) each."""
+    return (cosine + trained) / 2
 
 
 def binding_of(keyword_sha256: str, speaker: Card, head: Card) -> Binding:

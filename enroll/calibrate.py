@@ -10,6 +10,7 @@ import numpy as np
 from earmark.engine.audio import Float32
 from earmark.engine.head import SpeakerHead
 from earmark.engine.person import COSINE, TRAINED
+from earmark.engine.verifier import fused
 
 from .train import TakeEmbeddings, Trained, TrainPlan, train
 
@@ -53,7 +54,7 @@ def leave_one_out(
         scores = {COSINE: probe @ centroid(rest)}
         if len(takes) >= MIN_TRAINED_TAKES:
             trained = train(head, rest, negatives, plan)
-            scores[TRAINED] = (scores[COSINE] + head.score(probe, trained.prototype)) / 2
+            scores[TRAINED] = fused(scores[COSINE], head.score(probe, trained.prototype))
         for kind, values in scores.items():
             own[kind].append(float(values[0]))
             others[kind].append(values[1:])
@@ -72,7 +73,7 @@ def threshold(others: Float32, trial: Trial | None, far: float) -> float:
 
     Halfway between the score that a share `far` of the (k,) impostors reaches and the mean of the own takes, each
     left out in turn. The impostors alone are not enough: recorded elsewhere, they score too low, and a wanted FAR of
-    1 % became 16 % on speakers of another corpus; halfway it was 1.5 % at 7 % FRR (docs/architecture.md,
+    1 % became 16 % on speakers of another corpus; halfway it was 1.4 % at 8 % FRR (docs/architecture.md,
     "Thresholds"). A single take (`trial=None`) leaves only the impostors.
     """
     quantile = float(np.quantile(others, 1 - far))
@@ -92,4 +93,4 @@ def kind_scores(kind: str, head: SpeakerHead, trained: Trained | None, mean: Flo
     cosine: Float32 = rows @ mean
     if kind == COSINE or trained is None:
         return cosine
-    return (cosine + head.score(rows, trained.prototype)) / 2
+    return fused(cosine, head.score(rows, trained.prototype))

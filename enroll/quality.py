@@ -16,9 +16,9 @@ from earmark.engine.wakes import find_wakes
 PAD_SAMPLES = RATE_HZ // 2  # silence around a recording: a tightly cut one must be heard as it would be in a room
 MAX_PHRASE_SAMPLES = 4 * RATE_HZ  # of any-phrase takes: longer is a sentence, not a wake word
 CLIPPED_LEVEL, CLIPPED_SHARE = 32_700, 0.08  # of full scale 32768; share of the speech: a loud speaker of dsp has 5 %
-QUIET_DBFS = -60.0  # RMS of the speech: 6 dB above the rounding noise of a 16-bit recording at −20 dB gain
+QUIET_DBFS = -60.0  # RMS of the speech; chosen, not measured: 41 dB above the rounding noise of 16 bits (−101 dBFS)
 SAME_COSINE = 0.998  # of 14,978 pairs of real takes 37 are copies (1.000), one other lies above this, the rest below
-OTHER_VOICE_GAP = 0.25  # below the median take; measured on speakers of five takes, see docs/architecture.md
+OTHER_VOICE_GAP = 0.25  # below the median take; of five takes of one real voice 1 in 1000 lies 0.22 below (dsp)
 
 ADVICE = {
     "unreadable": "record it again as WAV or FLAC",

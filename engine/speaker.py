@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from . import mel, runtime
 from .audio import RATE_HZ, Float32, Int16, to_float
@@ -13,27 +14,54 @@ EMBEDDING_SIZE = 512
 CROP_SAMPLES = 6 * RATE_HZ // 5  # 1.2 s: the longest shipped wake word, spoken slowly, ends before the network fires
 MIN_SPEECH_SAMPLES = RATE_HZ // 10  # 0.1 s; a shorter crop holds a click, not a word
 REPEATED_SAMPLES = 8 * RATE_HZ // 5  # 1.6 s: the length the network was trained on (Wan et al. 2018)
-_ENVELOPE_SAMPLES = RATE_HZ // 40  # 25 ms
-_FLOOR = 1e-3  # speech = within 30 dB of the loudest 25 ms
-_MARGIN_SAMPLES = RATE_HZ // 20  # 50 ms kept on both sides: soft onsets and tails
+
+# What counts as spoken: found on 300 clips of asc, dsp and gsc with recorded noise and rooms, against the bounds of
+# the clean clip. At 10 dB SNR it covers 94 % of the word with 35 % too much around it, an energy trim 100 and 58 %.
+_NOISE_PERCENTILE = 20  # a fifth of a crop is pause or the gaps of the word, in each band: that is the noise
+_NOISE_FRAMES = 5  # over so many frames the bands are averaged first: a single frame's power scatters
+_NOISE_SHARE = 1.5  # of the noise is subtracted
+_FLOOR = 1e-3  # speech = within 30 dB of the loudest 30 ms, …
+_QUIET_PERCENTILE, _ABOVE_QUIET = 15, 4.0  # … and 6 dB above the quiet frames that are left
+_MARGIN_FRAMES = 5  # 50 ms kept on both sides: soft onsets and tails
 
 
 def locate_speech(samples: Int16) -> tuple[int, int]:
-    """Start and end of what is spoken in (n,) int16: all within 30 dB of the loudest 25 ms, and 50 ms around it.
+    """Start and end of what is spoken in (n,) int16, and 50 ms around it.
+
+    Spoken is what lies within 30 dB of the loudest 30 ms and 6 dB above the quiet part, after each mel band's noise
+    has been subtracted.
 
     Raises:
-        AudioError: all samples are zero, or what is spoken is shorter than 0.2 s.
+        AudioError: all samples are zero, or what is spoken is shorter than 0.1 s.
     """
-    power = np.square(samples.astype(np.float64))
-    sums = np.cumsum(np.pad(power, (_ENVELOPE_SAMPLES // 2 + 1, _ENVELOPE_SAMPLES - _ENVELOPE_SAMPLES // 2 - 1)))
-    envelope = sums[_ENVELOPE_SAMPLES:] - sums[:-_ENVELOPE_SAMPLES]
-    loud = np.flatnonzero(envelope > envelope.max(initial=0.0) * _FLOOR)
-    if not len(loud) or loud[-1] - loud[0] < MIN_SPEECH_SAMPLES:
+    power = mel.power_mel(to_float(samples))
+    noise = np.percentile(_moving_mean(power, _NOISE_FRAMES), _NOISE_PERCENTILE, axis=0)
+    clear = _moving_mean(np.maximum(power - _NOISE_SHARE * noise, 0).sum(axis=1, keepdims=True), 3)[:, 0]
+    loud = _above(clear, max(clear.max() * _FLOOR, _ABOVE_QUIET * float(np.percentile(clear, _QUIET_PERCENTILE))))
+    if (loud[-1] - loud[0]) * mel.HOP_SAMPLES < MIN_SPEECH_SAMPLES:  # a drawn-out vowel, or noise as loud as the word
+        whole = _moving_mean(power.sum(axis=1, keepdims=True), 3)[:, 0]
+        loud = _above(whole, whole.max() * _FLOOR)
+    length = int(loud[-1] - loud[0]) * mel.HOP_SAMPLES
+    if length < MIN_SPEECH_SAMPLES:
         raise AudioError(
-            f"nothing said: {0 if not len(loud) else 1000 * (loud[-1] - loud[0]) // RATE_HZ} ms of sound in "
-            f"{1000 * len(samples) // RATE_HZ} ms, at least {1000 * MIN_SPEECH_SAMPLES // RATE_HZ} ms are needed"
+            f"nothing said: {1000 * length // RATE_HZ} ms of sound in {1000 * len(samples) // RATE_HZ} ms, "
+            f"at least {1000 * MIN_SPEECH_SAMPLES // RATE_HZ} ms are needed"
         )
-    return max(0, int(loud[0]) - _MARGIN_SAMPLES), min(len(samples), int(loud[-1]) + _MARGIN_SAMPLES)
+    start, end = loud[0] - _MARGIN_FRAMES, loud[-1] + _MARGIN_FRAMES
+    return max(0, int(start) * mel.HOP_SAMPLES), min(len(samples), int(end) * mel.HOP_SAMPLES)
+
+
+def _above(envelope: Float32, floor: float) -> npt.NDArray[np.intp]:
+    """Frame numbers, at least one: [0] where nothing is."""
+    loud = np.flatnonzero(envelope > floor)
+    return loud if len(loud) else np.zeros(1, np.intp)
+
+
+def _moving_mean(rows: Float32, count: int) -> Float32:
+    """(t, k) -> (t, k): the mean of `count` (odd) rows around each; what lies beyond the ends is zero."""
+    sums = np.cumsum(np.pad(rows, ((count // 2 + 1, count // 2), (0, 0))), axis=0, dtype=np.float64)
+    mean: Float32 = ((sums[count:] - sums[:-count]) / count).astype(np.float32)
+    return mean
 
 
 class SpeakerNetwork:

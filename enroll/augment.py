@@ -51,8 +51,14 @@ def with_noise(samples: Float32, snr_db: float, slope: float, rng: np.random.Gen
     """float32 (n,) plus stationary noise whose power falls as frequency ** -slope, at `snr_db` over the whole."""
     spectrum = np.fft.rfft(rng.standard_normal(len(samples)))
     bins = np.maximum(np.arange(len(spectrum)), len(samples) * 50 / RATE_HZ)  # flat below 50 Hz
-    noise = np.fft.irfft(spectrum * bins ** (-slope / 2), len(samples))
-    scale = np.sqrt(np.mean(samples**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
+    noise = np.fft.irfft(spectrum * bins ** (-slope / 2), len(samples)).astype(np.float32)
+    return mixed(samples, noise, snr_db, 0, len(samples))
+
+
+def mixed(samples: Float32, noise: Float32, snr_db: float, start: int, end: int) -> Float32:
+    """float32 (n,) plus noise (n,), scaled to `snr_db` between `start` and `end`; noise silent there is not scaled."""
+    power, noise_power = np.mean(samples[start:end] ** 2), np.mean(noise[start:end] ** 2)
+    scale = np.sqrt(power / noise_power) * 10 ** (-snr_db / 20) if noise_power > 0 else 1.0
     noisy: Float32 = (samples + scale * noise).astype(np.float32)
     return noisy
 

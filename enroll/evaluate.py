@@ -1,7 +1,8 @@
 """Trial lists -> error rates, through the real enrolment.
 
 A list is a CSV file with the columns `path,speaker,phrase,role`; paths are relative to it. Every speaker of a phrase
-with `enroll` rows is enrolled; every `test` row of that phrase is scored against everybody who is.
+with `enroll` rows is enrolled; every `test` row of that phrase is scored against everybody who is. `negative` rows,
+any audio, are replayed with everybody enrolled: what wakes the detector there is a false accept.
 """
 
 from __future__ import annotations
@@ -9,109 +10,148 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from earmark.engine.audio import Float32
+from earmark.engine.audio import RATE_HZ, Float32
+from earmark.engine.detector import Detector
 from earmark.engine.errors import AudioError, EnrolmentRefused, InputError
 from earmark.engine.files import read_audio
 from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.person import COSINE, Voiceprint
+from earmark.engine.person import Voiceprint
+from earmark.engine.sources import ArraySource
 from earmark.engine.verifier import Verifier
 
 from . import metrics, quality
+from .comparators import COMPARATORS
+from .conditions import Conditions
 from .enrolment import Enroller, Options, Recording
 
 COLUMNS = {"path", "speaker", "phrase", "role"}
-REJECTED = -1.0  # score of a try in which no speech or no wake word was found: it is rejected at any threshold
-FARS = (0.01, 0.001)
-Roles = dict[str, list[Path]]
+ROLES = ("enroll", "test", "negative")
+HEAD = "head"
+"""What enrolment would really use; the other systems are the comparators."""
+REJECTED = -np.inf  # score of a try in which no speech or no wake word was found: it is rejected at any threshold
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What one system said of all trials."""
+class TrialList:
+    """What a list names."""
 
-    targets: Float32
-    impostors: Float32
-    target_accepted: Float32
-    """1 where the enrolled threshold let the person in, else 0."""
-    impostor_accepted: Float32
+    people: dict[str, dict[str, dict[str, list[Path]]]]
+    """phrase -> speaker -> role -> files."""
+    negatives: list[Path]
 
-    def rates(self) -> dict[str, float]:
-        """EER, FRR at fixed FAR, and both errors at the enrolled thresholds."""
-        fixed = {f"frr_at_far_{far:g}": metrics.frr_at_far(self.targets, self.impostors, far) for far in FARS}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was found."""
+
+    systems: dict[str, metrics.Trials]
+    refused: list[str]
+    """`phrase/speaker` of whom enrolment refused, with the reason."""
+    unreadable: list[str] = field(default_factory=list)
+    false_accepts_per_hour: float | None = None
+    """None without `negative` rows, or without a keyword network."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `earmark evaluate` writes it; rates are fractions of 1."""
+        own = int(self.systems[HEAD].own.sum())
         return {
-            "eer": metrics.eer(self.targets, self.impostors),
-            **fixed,
-            "frr_at_enrolled": 1 - float(self.target_accepted.mean()),
-            "far_at_enrolled": float(self.impostor_accepted.mean()),
+            "trials": {"target": own, "impostor": len(self.systems[HEAD].own) - own},
+            "refused": self.refused,
+            "unreadable": self.unreadable,
+            "systems": {name: metrics.to_json(trials) for name, trials in self.systems.items()},
+            "false_accepts_per_hour": self.false_accepts_per_hour,
         }
 
 
-def read_trials(path: Path) -> dict[str, dict[str, Roles]]:
-    """phrase -> speaker -> role -> files.
+@dataclass(frozen=True)
+class Setup:
+    """How to measure."""
+
+    enroller: Enroller
+    keyword: KeywordNetwork | None
+    """None: any phrase."""
+    options: Options = field(default_factory=Options)
+    takes: int | None = None
+    """At most so many `enroll` rows of each person."""
+    conditions: Conditions = field(default_factory=Conditions)
+    """Of the test rows."""
+    on_progress: Callable[[str, int, int], None] | None = None
+    """Told a stage's name, how much of it is done, and of how much."""
+
+    def told(self, stage: str, done: int, total: int) -> None:
+        """Passes progress on."""
+        if self.on_progress is not None:
+            self.on_progress(stage, done, total)
+
+
+def read_trials(path: Path) -> TrialList:
+    """Reads a list.
 
     Raises:
-        InputError: it cannot be read, or lacks a column.
+        InputError: it cannot be read, lacks a column, or has a role that there is not.
     """
-    trials: dict[str, dict[str, Roles]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    people: dict[str, dict[str, dict[str, list[Path]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    negatives = []
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             if not set(reader.fieldnames or ()) >= COLUMNS:
                 raise InputError(f"{path}: a trial list has the columns {', '.join(sorted(COLUMNS))}")
             for row in reader:
-                trials[row["phrase"]][row["speaker"]][row["role"]].append(path.parent / row["path"])
-    except (OSError, UnicodeDecodeError) as error:
+                if row["role"] not in ROLES:
+                    raise InputError(
+                        f"{path}: line {reader.line_num}: role={row['role']!r} must be one of {', '.join(ROLES)}"
+                    )
+                if row["role"] == "negative":
+                    negatives.append(path.parent / row["path"])
+                else:
+                    people[row["phrase"]][row["speaker"]][row["role"]].append(path.parent / row["path"])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
-    return trials
+    return TrialList(people, negatives)
 
 
-def evaluate(
-    trials: dict[str, dict[str, Roles]],
-    enroller: Enroller,
-    keyword: KeywordNetwork | None,
-    options: Options,
-    takes: int | None = None,
-    set_name: str = "",
-    on_phrase: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Error rates of what enrolment would really use (`head`) and of the plain cosine of the same takes (`cosine`).
+def evaluate(trials: TrialList, setup: Setup) -> Results:
+    """Error rates of what enrolment would really use, and of the comparators on the same takes.
 
-    Args:
-        takes: at most so many `enroll` rows of each person.
-        set_name: the corpus's name in the cohort; its speakers are left out of the cohort one and all.
-        on_phrase: told how many phrases are done, and of how many.
+    Raises:
+        InputError: there is no trial of an own voice, or none of a stranger's.
     """
-    if set_name:
-        enroller = without_set(enroller, set_name)
-    trial_rows: dict[str, list[tuple[bool, float, bool]]] = {"head": [], "cosine": []}
-    refused = []
-    for number, (phrase, people) in enumerate(trials.items()):
-        tests = {
-            speaker: [embed_try(enroller, path, keyword) for path in roles["test"]]
-            for speaker, roles in people.items()
-        }
+    rows: dict[str, list[tuple[float, bool, bool, str, str]]] = {name: [] for name in (HEAD, *COMPARATORS)}
+    enrolled: list[Voiceprint] = []
+    refused: list[str] = []
+    unreadable: list[str] = []
+    total = sum(len(roles) for people in trials.people.values() for roles in people.values())
+    done = 0
+    for phrase, people in trials.people.items():
+        tries = []
         for speaker, roles in people.items():
+            tries += [(speaker, _embed_try(path, setup, unreadable)) for path in roles["test"]]
+        for speaker, roles in people.items():
+            done += 1
+            setup.told(phrase, done, total)
             if not roles["enroll"]:
                 continue
             try:
-                person = enrol_files(enroller, speaker, roles["enroll"][:takes], keyword, options)
-            except EnrolmentRefused:
-                refused.append(f"{phrase}/{speaker}")
+                person = enrol_files(setup, speaker, roles["enroll"][: setup.takes])
+            except EnrolmentRefused as error:
+                refused.append(f"{phrase}/{speaker}: {error}")
                 continue
-            for system, values in _score(enroller, person, tests):
-                trial_rows[system] += values
-        if on_phrase is not None:
-            on_phrase(number + 1, len(trials))
-    systems = {system: _collect(rows).rates() for system, rows in trial_rows.items()}
-    own = sum(target for target, _, _ in trial_rows["head"])
-    counts = {"target": own, "impostor": len(trial_rows["head"]) - own}
-    return {"trials": counts, "refused": refused, "systems": systems}
+            enrolled.append(person)
+            for system, scored in _score(setup.enroller, person, tries):
+                rows[system] += scored
+    systems = {system: _collect(values) for system, values in rows.items()}
+    if not systems[HEAD].own.any() or systems[HEAD].own.all():
+        listed = "".join(f"\n  {line}" for line in refused[:10])
+        raise InputError(f"the list has no trial of an enrolled person's own, or none of a stranger's{listed}")
+    return Results(systems, refused, unreadable, _false_accepts_per_hour(trials.negatives, setup, enrolled))
 
 
 def without_set(enroller: Enroller, set_name: str) -> Enroller:
@@ -120,9 +160,7 @@ def without_set(enroller: Enroller, set_name: str) -> Enroller:
     return replace(enroller, cohort=cohort.pick(~np.char.startswith(cohort.speaker, f"{set_name}/")))
 
 
-def enrol_files(
-    enroller: Enroller, name: str, files: list[Path], keyword: KeywordNetwork | None, options: Options
-) -> Voiceprint:
+def enrol_files(setup: Setup, name: str, files: list[Path]) -> Voiceprint:
     """Enrols from those of the files that can be read; raises EnrolmentRefused."""
     recordings = []
     for path in files:
@@ -130,36 +168,73 @@ def enrol_files(
             recordings.append(Recording.read(str(path)))
         except AudioError:
             continue
-    return enroller.enrol(name, recordings, keyword, options).voiceprint
+    return setup.enroller.enrol(name, recordings, setup.keyword, setup.options).voiceprint
 
 
-def embed_try(enroller: Enroller, path: Path, keyword: KeywordNetwork | None) -> Float32 | None:
-    """(512,), or None where the detector would not have got so far."""
-    for found in quality.find_takes(read_audio(path), str(path), keyword):
-        if isinstance(found, quality.Take):
-            return enroller.speaker.embed(found.crop)
+def _embed_try(path: Path, setup: Setup, unreadable: list[str]) -> Float32 | None:
+    """The embedding, or None where the detector would not have got so far."""
+    try:
+        samples = read_audio(path)
+    except AudioError as error:
+        unreadable.append(str(error))
+        return None
+    heard = setup.conditions.apply(samples, f"{path.parent.name}/{path.name}")
+    return embed_first(setup.enroller, heard, setup.keyword)
+
+
+def embed_first(enroller: Enroller, samples: Any, keyword: KeywordNetwork | None) -> Float32 | None:
+    """The embedding of the first utterance in (n,) int16 that the detector would find; None: there is none."""
+    for crop in quality.crops(samples, keyword):
+        try:
+            return enroller.speaker.embed(crop)
+        except AudioError:
+            continue
     return None
 
 
 def _score(
-    enroller: Enroller, person: Voiceprint, tests: dict[str, list[Float32 | None]]
-) -> Iterator[tuple[str, list[tuple[bool, float, bool]]]]:
-    """For both systems: whether it is a target, the score, and whether the threshold lets it in."""
-    verifier = Verifier([], enroller.speaker, enroller.head)
-    rows = [(speaker == person.name, embedding) for speaker, tries in tests.items() for embedding in tries]
-    known = np.array([embedding for _, embedding in rows if embedding is not None], np.float32).reshape(-1, 512)
-    plain = person.report["cosine_threshold"]
-    for system, scores, threshold in (
-        ("head", verifier.score(person, known), person.threshold),
-        ("cosine", known @ person.centroid, person.threshold if person.kind == COSINE else plain),
-    ):
-        left = iter(scores.tolist())
-        values = [REJECTED if embedding is None else next(left) for _, embedding in rows]
-        yield system, [(own, value, value >= threshold) for (own, _), value in zip(rows, values)]
+    enroller: Enroller, person: Voiceprint, tries: list[tuple[str, Float32 | None]]
+) -> Iterator[tuple[str, list[tuple[float, bool, bool, str, str]]]]:
+    """For every system: score, whether it is the person's own, whether it is accepted, who is enrolled, who spoke."""
+    known = np.array([embedding for _, embedding in tries if embedding is not None], np.float32)
+    known = known.reshape(len(known), enroller.speaker.embedding_size)
+    margins = {HEAD: Verifier([], enroller.speaker, enroller.head).margin(person, known)}
+    for name, comparator in COMPARATORS.items():
+        margins[name] = comparator(enroller, person, known)
+    for system, values in margins.items():
+        left = iter(values.tolist())
+        scores = [REJECTED if embedding is None else next(left) for _, embedding in tries]
+        yield (
+            system,
+            [
+                (score, speaker == person.name, score >= 0, person.name, speaker)
+                for (speaker, _), score in zip(tries, scores)
+            ],
+        )
 
 
-def _collect(rows: list[tuple[bool, float, bool]]) -> Scores:
-    own, scores, accepted = (np.array(column) for column in zip(*rows))
-    own = own.astype(bool)
-    scores, accepted = scores.astype(np.float32), accepted.astype(np.float32)
-    return Scores(scores[own], scores[~own], accepted[own], accepted[~own])
+def _collect(rows: list[tuple[float, bool, bool, str, str]]) -> metrics.Trials:
+    scores, own, accepted, persons, speakers = zip(*rows) if rows else ((), (), (), (), ())
+    _, number = np.unique(np.array([*persons, *speakers]), return_inverse=True)
+    return metrics.Trials(
+        np.array(scores, np.float64),
+        np.array(own, bool),
+        np.array(accepted, bool),
+        number[: len(rows)],
+        number[len(rows) :],
+    )
+
+
+def _false_accepts_per_hour(negatives: list[Path], setup: Setup, people: list[Voiceprint]) -> float | None:
+    """Detections an hour in speech that holds no wake word, with everybody enrolled."""
+    if not negatives or setup.keyword is None:
+        return None
+    detector = Detector([setup.keyword], Verifier(people, setup.enroller.speaker, setup.enroller.head), "only")
+    accepts, samples = 0, 0
+    for number, path in enumerate(negatives):
+        audio = read_audio(path)
+        detector.reset()
+        accepts += sum(event.type == "detection" for event in detector.run(ArraySource(audio)))
+        samples += len(audio)
+        setup.told("negative", number + 1, len(negatives))
+    return accepts / (samples / RATE_HZ / 3600)

@@ -1,30 +1,103 @@
-"""The field's error rates, from scores of own tries (targets) and of strangers (impostors), as fractions of 1."""
+"""The field's error rates, from trials: a try, and the person whom it was compared with."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Scores = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+FARS = (0.01, 0.001)
+DCF_TARGET_SHARE = 0.01  # NIST SRE 2008 to 2018: one try in a hundred is the person's own, both errors cost the same
+BOOTSTRAP_DRAWS = 400
+INTERVAL = (2.5, 97.5)  # per cent: 95 % lie between
 
 
-def error_rates(targets: Scores, impostors: Scores) -> tuple[Scores, Scores, Scores]:
-    """Thresholds (n,), and FRR and FAR (n,) at each: accepted is what scores at least the threshold."""
-    thresholds = np.unique(np.concatenate([targets, impostors]))
-    frr = np.searchsorted(np.sort(targets), thresholds) / len(targets)
-    far = 1 - np.searchsorted(np.sort(impostors), thresholds) / len(impostors)
-    return thresholds, frr, far
+@dataclass(frozen=True)
+class Det:
+    """Both errors at every threshold that makes a difference, for a detection error trade-off curve."""
+
+    thresholds: Floats
+    """(k,), ascending; accepted is what scores at least the threshold. The last is infinite: nobody is."""
+    frr: Floats
+    """(k,) share of the own tries rejected, ascending."""
+    far: Floats
+    """(k,) share of the strangers' tries accepted, descending."""
+
+    def eer(self) -> float:
+        """Equal error rate: where FRR and FAR meet."""
+        nearest = int(np.abs(self.frr - self.far).argmin())
+        return float(self.frr[nearest] + self.far[nearest]) / 2
+
+    def frr_at_far(self, far: float) -> float:
+        """FRR at the lowest threshold which lets at most a share `far` of the strangers in."""
+        return float(self.frr[np.argmax(self.far <= far)])
+
+    def min_dcf(self) -> float:
+        """The least detection cost of any threshold, over that of rejecting everybody (NIST's normalised minDCF)."""
+        costs = DCF_TARGET_SHARE * self.frr + (1 - DCF_TARGET_SHARE) * self.far
+        return float(costs.min() / DCF_TARGET_SHARE)
 
 
-def eer(targets: Scores, impostors: Scores) -> float:
-    """Equal error rate: where FRR and FAR meet."""
-    _, frr, far = error_rates(targets, impostors)
-    nearest = int(np.abs(frr - far).argmin())
-    return float(frr[nearest] + far[nearest]) / 2
+@dataclass(frozen=True)
+class Trials:
+    """What one system said of n trials; every column is (n,)."""
+
+    scores: Floats
+    """-inf where the detector would not have got as far as a score."""
+    own: npt.NDArray[np.bool_]
+    accepted: npt.NDArray[np.bool_]
+    """By the threshold of the enrolment."""
+    person: npt.NDArray[np.intp]
+    """Number of who is enrolled."""
+    speaker: npt.NDArray[np.intp]
+    """Number of who spoke; the same numbers."""
+
+    def det(self, weight: Floats | None = None) -> Det:
+        """The curve; `weight` (n,) counts a trial so many times."""
+        weight = np.ones(len(self.scores)) if weight is None else weight
+        order = np.argsort(self.scores, kind="stable")
+        sorted_scores, own = self.scores[order], self.own[order]
+        starts = np.flatnonzero(np.r_[True, sorted_scores[1:] != sorted_scores[:-1]])
+        below = [np.r_[0.0, np.cumsum(weight[order] * mask)][np.r_[starts, len(own)]] for mask in (own, ~own)]
+        frr, passed_over = (counts / counts[-1] for counts in below)
+        return Det(np.r_[sorted_scores[starts], np.inf], frr, 1 - passed_over)
+
+    def rates(self, weight: Floats | None = None) -> dict[str, float]:
+        """EER, FRR at fixed FAR, minDCF, and both errors at the enrolled thresholds, as fractions of 1."""
+        weight = np.ones(len(self.scores)) if weight is None else weight
+        det = self.det(weight)
+        own, strangers = weight * self.own, weight * ~self.own
+        return {
+            "eer": det.eer(),
+            **{f"frr_at_far_{far:g}": det.frr_at_far(far) for far in FARS},
+            "min_dcf": det.min_dcf(),
+            "frr_at_enrolled": 1 - float(own @ self.accepted / own.sum()),
+            "far_at_enrolled": float(strangers @ self.accepted / strangers.sum()),
+        }
+
+    def intervals(self, seed: int = 0) -> dict[str, list[float]]:
+        """95 % intervals of all rates, by drawing speakers anew, enrolled ones and strangers alike.
+
+        Trials of one speaker are no independent observations: so whole speakers are drawn, with replacement, and a
+        stranger's trial counts as often as the person and the stranger were both drawn (two-way cluster bootstrap;
+        S. Bengio and J. Mariéthoz, "A statistical significance test for person authentication", 2004, on why).
+        """
+        rng = np.random.default_rng(seed)
+        count = int(max(self.person.max(), self.speaker.max())) + 1
+        draws: dict[str, list[float]] = {}
+        for _ in range(BOOTSTRAP_DRAWS):
+            times = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
+            weight = times[self.person] * np.where(self.own, 1.0, times[self.speaker])
+            if not (weight @ self.own and weight @ ~self.own):
+                continue  # nobody enrolled was drawn
+            for name, value in self.rates(weight).items():
+                draws.setdefault(name, []).append(value)
+        return {name: [float(value) for value in np.percentile(values, INTERVAL)] for name, values in draws.items()}
 
 
-def frr_at_far(targets: Scores, impostors: Scores, far: float) -> float:
-    """Share of own tries rejected where a share `far` of the strangers is let in."""
-    return float(np.mean(targets < np.quantile(impostors, 1 - far)))
+def to_json(trials: Trials) -> dict[str, Any]:
+    """The rates with their intervals, as `earmark evaluate` writes them."""
+    return {**trials.rates(), "ci95": trials.intervals()}

@@ -11,7 +11,7 @@ from earmark.engine.audio import RATE_HZ, Float32, Int16
 from earmark.engine.errors import AudioError
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.speaker import locate_speech
-from earmark.engine.wakes import find_wakes
+from earmark.engine.wakes import Wakes, find_wakes
 
 PAD_SAMPLES = RATE_HZ // 2  # silence around a recording: a tightly cut one must be heard as it would be in a room
 MAX_PHRASE_SAMPLES = 4 * RATE_HZ  # of any-phrase takes: longer is a sentence, not a wake word
@@ -65,7 +65,7 @@ def find_takes(samples: Int16, file: str, keyword: KeywordNetwork | None) -> lis
         return [Fault(file, "nothing_said", "all samples are zero")]
     if keyword is None:
         return [_judged(Take(file, samples, None))]
-    wakes = find_wakes(np.pad(samples, PAD_SAMPLES), keyword)
+    wakes = _wakes(samples, keyword)
     if not wakes.candidates:
         whole = _judged(Take(file, samples, 0.0))
         if isinstance(whole, Fault):  # why it was not heard
@@ -75,6 +75,15 @@ def find_takes(samples: Int16, file: str, keyword: KeywordNetwork | None) -> lis
         return [Fault(file, "keyword_not_heard", detail)]
     pairs = zip(wakes.crops, wakes.candidates)
     return [_judged(Take(file, crop, candidate.score)) for crop, candidate in pairs]
+
+
+def crops(samples: Int16, keyword: KeywordNetwork | None) -> list[Int16]:
+    """What the detector would give to the speaker network of (n,) int16; with `keyword=None` all of it."""
+    return [samples] if keyword is None else _wakes(samples, keyword).crops
+
+
+def _wakes(samples: Int16, keyword: KeywordNetwork) -> Wakes:
+    return find_wakes(np.pad(samples, PAD_SAMPLES), keyword)
 
 
 def repeated(embeddings: Float32) -> Iterator[tuple[int, int]]:

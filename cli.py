@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=_natural, default=0, help="of the augmentation; the same seed gives the same file (0)"
     )
     _add_store(enroll)
+    _add_models(enroll)
 
     replay = _command(
         commands, "replay", "earmark.engine.commands:replay", "what the detector would say of recordings"
@@ -118,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_keyword(replay)
     _add_mode(replay)
     _add_store(replay)
+    _add_models(replay)
 
     listen = _command(commands, "listen", "earmark.engine.daemon:listen", "detect live, until SIGINT or SIGTERM")
     source = listen.add_mutually_exclusive_group()
@@ -126,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_keyword(listen)
     _add_mode(listen)
     _add_store(listen)
+    _add_models(listen)
 
     plot = _command(
         commands, "plot", "earmark.enroll.commands:plot", "draw a recording's timeline: scores, decisions, who"
@@ -135,6 +138,31 @@ def _parser() -> argparse.ArgumentParser:
     _add_keyword(plot)
     _add_mode(plot)
     _add_store(plot)
+    _add_models(plot)
+
+    evaluate = _command(
+        commands, "evaluate", "earmark.enroll.commands:evaluate", "error rates on recordings of your own people"
+    )
+    evaluate.add_argument(
+        "trials",
+        metavar="TRIALS.csv",
+        help="columns path,speaker,phrase,role; role: enroll, test or negative; paths relative to the file",
+    )
+    phrase = evaluate.add_mutually_exclusive_group()
+    _add_keyword(phrase)
+    phrase.add_argument(
+        "--any-phrase", action="store_true", help="no keyword network: one phrase a file, whatever it is"
+    )
+    evaluate.add_argument("--takes", type=_positive, metavar="N", help="enrol with at most so many takes (all)")
+    evaluate.add_argument("--noise", metavar="DIR", help="noise from these recordings is mixed into the test rows")
+    evaluate.add_argument("--snr-db", type=float, default=10.0, metavar="DB", help="speech to noise (10)")
+    evaluate.add_argument("--room", type=_room, metavar="RT60_S", help="test rows are heard in such a room")
+    evaluate.add_argument("--telephone", action="store_true", help="test rows pass a telephone line (300-3400 Hz)")
+    evaluate.add_argument("--gain-db", type=float, default=0.0, metavar="DB", help="test rows are louder or quieter")
+    evaluate.add_argument("--far", type=_share, default=0.01, help="wanted share of accepted strangers (0.01)")
+    evaluate.add_argument("--plot", metavar="PICTURE.png", help="draw the detection error trade-off")
+    evaluate.add_argument("--json", metavar="OUT", help="write the results there; - is standard output")
+    _add_models(evaluate)
 
     people = _command(commands, "people", "", "who is enrolled")
     what = people.add_subparsers(metavar="WHAT", required=True)
@@ -156,7 +184,8 @@ def _command(commands: Any, name: str, handler: str, text: str) -> argparse.Argu
     )
     if handler:
         command.set_defaults(handler=handler)
-        command.add_argument("--json", action="store_true", help="machine output: one JSON object a line")
+        if name != "evaluate":  # its --json names a file
+            command.add_argument("--json", action="store_true", help="machine output: one JSON object a line")
         command.add_argument("-v", "--verbose", action="store_true", help="more on standard error")
     return command
 
@@ -181,6 +210,19 @@ def _add_mode(command: argparse.ArgumentParser) -> None:
 
 def _add_store(command: argparse.ArgumentParser) -> None:
     command.add_argument("--store", metavar="DIR", help="of the people (~/.local/share/earmark/people)")
+
+
+def _add_models(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--models", metavar="DIR", help="speaker network, head and cohort of your own, each with its card (built in)"
+    )
+
+
+def _room(text: str) -> float:
+    value = float(text)
+    if not 0.05 <= value <= 5:
+        raise argparse.ArgumentTypeError(f"{text} must be an RT60 between 0.05 and 5 s")
+    return value
 
 
 def _share(text: str) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from .audio import RATE_HZ
-from .card import load_card, load_manifest
+from .card import MODELS_DIR, load_card, load_manifest
 from .detector import Detector, Event
 from .keyword import KeywordNetwork
 from .person import PersonStore
@@ -22,6 +23,11 @@ def networks(arguments: argparse.Namespace) -> list[KeywordNetwork]:
     return [KeywordNetwork(load_manifest(name)) for name in dict.fromkeys(arguments.keyword)]
 
 
+def models(arguments: argparse.Namespace) -> Path:
+    """The folder of speaker network, head and cohort: that of `--models`, or the one that earmark carries."""
+    return Path(arguments.models) if arguments.models else MODELS_DIR
+
+
 def make_detector(arguments: argparse.Namespace) -> Detector:
     """A detector as `--keyword`, `--store` and `--mode` say.
 
@@ -30,8 +36,11 @@ def make_detector(arguments: argparse.Namespace) -> Detector:
     """
     keywords = networks(arguments)
     manifests = [network.manifest for network in keywords]
-    people = load_people(PersonStore(arguments.store), manifests, load_card("speaker"), load_card("head"))
-    return Detector(keywords, Verifier(people), arguments.mode)
+    folder = models(arguments)
+    people = load_people(
+        PersonStore(arguments.store), manifests, load_card("speaker", folder), load_card("head", folder)
+    )
+    return Detector(keywords, Verifier(people, folder=folder), arguments.mode)
 
 
 def print_event(event: Event, source: str | None, as_json: bool) -> None:

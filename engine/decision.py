@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,11 @@ from .frontend import frame_end
 from .keyword import KeywordNetwork
 
 REFRACTORY_SAMPLES = RATE_HZ  # 1 s: longer than any shipped wake word, shorter than saying it twice
+LOOSE_SHARE = 0.4  # of the published cutoff: the gate for voices that are known; measured by scripts/gates.py
+# So long a peak waits for a higher mean or the fall. The 3 s ring must still hold the 1.2 s before it when it is
+# judged, and one push may run 1 s ahead: that leaves 0.8 s, less one inference. In real and synthetic wake words
+# the mean fell to the loose gate within 0.54 s of its peak, and rose above an earlier peak at most 0.36 s after it.
+PEAK_WAIT_SAMPLES = 3 * RATE_HZ // 5
 
 
 @dataclass(frozen=True)
@@ -21,9 +26,13 @@ class Candidate:
 
     keyword: str
     sample: int
-    """Position behind the last sample that the network had seen when the score crossed the cutoff."""
+    """Position behind the last sample that the network had seen when the score crossed the cutoff, or peaked."""
     score: float
     """Mean probability at that moment, 0…1."""
+    weak: bool = False
+    """It passed the loose gate and not the cutoff: a wake only if the voice is known."""
+    waited_samples: int = 0
+    """How much later it was decided: not at once where it is weak, for a peak is known by what follows."""
 
 
 class KeywordDecision:
@@ -35,25 +44,37 @@ class KeywordDecision:
         mean    ..../‾‾‾‾\\../‾\\.......................
         fires       ^         (refractory: not again)
 
+    With a loose gate there are weak candidates too, and the others are the same. An excursion of the mean over the
+    loose gate that never passes the cutoff gives one, at its peak, when the mean has fallen to the gate or the peak
+    is `PEAK_WAIT_SAMPLES` old. None has its peak in the refractory time.
+
     Args:
         keyword: name that goes into the candidates.
         cutoff: 0…1; the mean must be above it.
         window: how many probabilities are averaged.
         stride: feature frames per probability.
+        loose_cutoff: 0…cutoff; None: no weak candidates.
     """
 
     def __init__(
-        self, keyword: str, cutoff: float, window: int, stride: int, refractory_samples: int = REFRACTORY_SAMPLES
+        self,
+        keyword: str,
+        cutoff: float,
+        window: int,
+        stride: int,
+        refractory_samples: int = REFRACTORY_SAMPLES,
+        loose_cutoff: float | None = None,
     ) -> None:
         self._keyword, self._cutoff, self._window, self._stride = keyword, cutoff, window, stride
-        self._refractory_samples = refractory_samples
+        self._refractory_samples, self._loose_cutoff = refractory_samples, loose_cutoff
         self.reset()
 
     @classmethod
-    def of(cls, network: KeywordNetwork) -> KeywordDecision:
-        """The decision that a network's manifest asks for."""
-        manifest = network.manifest
-        return cls(manifest.name, manifest.probability_cutoff, manifest.sliding_window_size, network.stride)
+    def of(cls, network: KeywordNetwork, loose: bool = False) -> KeywordDecision:
+        """The decision that a network's manifest asks for; `loose` adds the loose gate."""
+        manifest, cutoff = network.manifest, network.manifest.probability_cutoff
+        loose_cutoff = LOOSE_SHARE * cutoff if loose else None
+        return cls(manifest.name, cutoff, manifest.sliding_window_size, network.stride, loose_cutoff=loose_cutoff)
 
     def reset(self) -> None:
         """Forgets the stream."""
@@ -61,6 +82,8 @@ class KeywordDecision:
         self._count = 0
         self._armed = True
         self._ready_at = 0
+        self._peak: Candidate | None = None
+        self._spent = False  # the excursion has given its candidate, or passed the cutoff
 
     def push(self, probabilities: npt.NDArray[np.float32]) -> list[Candidate]:
         """(n,) probabilities in order -> the candidates that they complete, mostly none."""
@@ -78,4 +101,20 @@ class KeywordDecision:
                 candidates.append(Candidate(self._keyword, sample, score))
                 self._armed = False
                 self._ready_at = sample + self._refractory_samples
+            if self._loose_cutoff is not None:
+                peak = self._ended_peak(score, sample, self._loose_cutoff)
+                if peak is not None and peak.sample >= self._ready_at:
+                    candidates.append(replace(peak, waited_samples=sample - peak.sample))
         return candidates
+
+    def _ended_peak(self, score: float, sample: int, loose_cutoff: float) -> Candidate | None:
+        """Follows the excursion over the loose gate; its peak, if it is over now."""
+        if score > self._cutoff:
+            self._peak, self._spent = None, True
+        elif score > loose_cutoff and not self._spent and (self._peak is None or score > self._peak.score):
+            self._peak = Candidate(self._keyword, sample, score, weak=True)
+        fallen, peak = score <= loose_cutoff, self._peak
+        if fallen or (peak is not None and sample - peak.sample >= PEAK_WAIT_SAMPLES):
+            self._peak, self._spent = None, not fallen
+            return peak
+        return None

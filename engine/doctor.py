@@ -21,7 +21,7 @@ from .frontend import Frontend
 from .head import SpeakerHead
 from .keyword import KeywordNetwork
 from .person import PersonStore, check_binding
-from .speaker import EMBEDDING_SIZE, SpeakerNetwork
+from .speaker import SpeakerNetwork
 from .verifier import binding_of
 
 _PACKAGES = ("earmark", "numpy", "pymicro-features", "pymicro-wakeword", "sounddevice", "soundfile", "soxr")
@@ -85,7 +85,7 @@ def _check_speaker() -> str:
     network = SpeakerNetwork()
     tone = (8000 * np.sin(np.arange(RATE_HZ) * 2 * np.pi * 200 / RATE_HZ)).astype(np.int16)
     first, again = network.embed(tone), network.embed(tone)
-    if first.shape != (EMBEDDING_SIZE,) or not np.array_equal(first, again):
+    if first.shape != (network.embedding_size,) or not np.array_equal(first, again):
         raise ModelError(f"{network.card.file}: the same sound gives two embeddings: install earmark again")
     return _describe(network.card)
 

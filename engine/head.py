@@ -8,6 +8,7 @@ formulas.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from . import runtime
 from .audio import Float32
-from .card import MODELS_DIR, Card, load_card, read_model
+from .card import MODELS_DIR, load_card, read_model
 from .errors import ModelError
 
 SIGNATURES = ("initialize", "train", "infer", "get_weights", "set_weights")
@@ -65,14 +66,14 @@ class SpeakerHead:
         ModelError: the head is damaged, or lacks one of its signatures.
     """
 
-    def __init__(self, card: Card | None = None) -> None:
-        self.card = card or load_card("head")
+    def __init__(self, folder: Path = MODELS_DIR) -> None:
+        self.card = load_card("head", folder)
         self.embedding_size = int(self.card.parameters["embedding_size"])
         self.projection_size = int(self.card.parameters["projection_size"])
         self.take_rows = int(self.card.parameters["take_rows"])
         self.cohort_rows = int(self.card.parameters["cohort_rows"])
         self._infer_rows = int(self.card.parameters["infer_rows"])
-        self._interpreter = runtime.open_model(read_model(self.card, MODELS_DIR), self.card.file)
+        self._interpreter = runtime.open_model(read_model(self.card, folder), self.card.file)
         missing = set(SIGNATURES) - set(self._interpreter.get_signature_list())
         if missing:
             raise ModelError(f"{self.card.file}: signatures {sorted(missing)} are missing: install earmark again")

@@ -18,6 +18,14 @@ FFT_SAMPLES = 400  # 25 ms
 HOP_SAMPLES = 160  # 10 ms
 MELS = 40
 LEVEL_DBFS = -30.0  # RMS of the speech the network was trained on (Resemblyzer's hyper-parameters)
+PARAMETERS = {
+    "rate_hz": RATE_HZ,
+    "fft_samples": FFT_SAMPLES,
+    "hop_samples": HOP_SAMPLES,
+    "mels": MELS,
+    "level_dbfs": LEVEL_DBFS,
+}
+"""What a speaker network's card must ask for."""
 
 # M. Slaney, "Auditory Toolbox", 1998: linear below 1000 Hz, 200/3 Hz a mel; above, 27 mels for a factor of 6.4
 _LINEAR_HZ_PER_MEL = 200 / 3

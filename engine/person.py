@@ -44,12 +44,12 @@ KEPT_VERSIONS = 5
 MAX_FILE_BYTES = 4 << 20  # ten times the largest honest file: refuses a bomb before it is unpacked
 MAX_NAME_BYTES = 200  # of the folder's name; file systems allow 255
 
-_ARRAYS: Mapping[str, tuple[str, tuple[int, ...]]] = {  # name -> type, and shape where 0 is any length from 1 on
-    "takes": ("float32", (0, 512)),
-    "centroid": ("float32", (512,)),
-    "prototype": ("float32", (128,)),
-    "projection": ("float16", (512, 128)),
-    "bias": ("float32", (1,)),
+_ARRAYS: Mapping[str, tuple[str, str]] = {  # name -> type, and a letter a dimension: the same letter, the same length
+    "takes": ("float32", "nd"),
+    "centroid": ("float32", "d"),
+    "prototype": ("float32", "p"),
+    "projection": ("float16", "dp"),
+    "bias": ("float32", "1"),
 }
 _TRAINED_ARRAYS = ("prototype", "projection", "bias")  # empty where the kind is `cosine`
 _HEADER: Mapping[str, type] = {
@@ -88,11 +88,11 @@ class Voiceprint:
     """Score, in -1…1, from which on it is this person."""
     binding: Binding
     takes: Float32
-    """(n, 512) embeddings of the enrolment takes, unit rows."""
+    """(n, d) embeddings of the enrolment takes, unit rows; d is the speaker network's embedding size."""
     centroid: Float32
-    """(512,) their mean, unit length."""
+    """(d,) their mean, unit length."""
     prototype: Float32
-    """(128,) mean of the projected takes, unit length."""
+    """(p,) mean of the projected takes, unit length; p is the head's projection size."""
     weights: HeadWeights
     """The trained projection; empty arrays where `kind` is `cosine`."""
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -326,14 +326,21 @@ def _read_arrays(content: bytes, kind: str) -> dict[str, Float32]:
             raise ValueError("the arrays must not be packed: they could unpack to any size")
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in _ARRAYS}
-    for name, (dtype, shape) in _ARRAYS.items():
+    lengths = {"1": 1}
+    for name, (dtype, letters) in _ARRAYS.items():
         array = arrays[name]
         if kind == COSINE and name in _TRAINED_ARRAYS:
             fits = array.size == 0
         else:
-            fits = len(array.shape) == len(shape) and all(n == m if m else n > 0 for n, m in zip(array.shape, shape))
+            fits = len(array.shape) == len(letters) and all(
+                length > 0 and lengths.setdefault(letter, length) == length
+                for letter, length in zip(letters, array.shape)
+            )
         if not fits or array.dtype != dtype or not np.isfinite(array).all():
-            raise ValueError(f"{name} is {array.dtype}{array.shape}, it must be finite {dtype}{shape}, kind {kind!r}")
+            raise ValueError(
+                f"{name} is {array.dtype}{array.shape}, it must be finite {dtype}, shape {letters!r} with {lengths}, "
+                f"kind {kind!r}"
+            )
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 

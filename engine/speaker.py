@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 
 from . import mel, runtime
 from .audio import RATE_HZ, Float32, Int16, to_float
-from .card import MODELS_DIR, Card, load_card, read_model
+from .card import MODELS_DIR, load_card, read_model
 from .errors import AudioError, ModelError
 
-EMBEDDING_SIZE = 512
 CROP_SAMPLES = 6 * RATE_HZ // 5  # 1.2 s: the longest shipped wake word, spoken slowly, ends before the network fires
 MIN_SPEECH_SAMPLES = RATE_HZ // 10  # 0.1 s; a shorter crop holds a click, not a word
-REPEATED_SAMPLES = 8 * RATE_HZ // 5  # 1.6 s: the length the network was trained on (Wan et al. 2018)
+MAX_SPEECH_SAMPLES = 13 * RATE_HZ // 10  # 1.3 s: the longest crop that the network was trained on
 
 # What counts as spoken: found on 300 clips of asc, dsp and gsc with recorded noise and rooms, against the bounds of
 # the clean clip. At 10 dB SNR it covers 94 % of the word with 35 % too much around it, an energy trim 100 and 58 %.
@@ -65,48 +66,55 @@ def _moving_mean(rows: Float32, count: int) -> Float32:
 
 
 class SpeakerNetwork:
-    """GE2E (L. Wan et al., "Generalized end-to-end loss for speaker verification", 2018) on two views of a crop.
+    """A network that turns the power mel of an utterance into an embedding, one pass an utterance.
 
-    The network reads the crop as it is, and repeated to 1.6 s; both 256-d outputs are concatenated and scaled to
-    unit length. On held-out speakers that is better than either alone (docs/architecture.md).
+    The shipped one is the noise-proof student of GE2E (models/README.md); any other does that takes the same mel
+    and has a card (docs/architecture.md, "Another speaker network").
+
+    Args:
+        folder: of `speaker.json` and the file that it names.
 
     Raises:
-        ModelError: the shipped network is damaged or does not fit its card.
+        ModelError: the network is damaged or does not fit its card, or wants another mel than the engine makes.
     """
 
-    def __init__(self, card: Card | None = None) -> None:
-        self.card = card or load_card("speaker")
-        self._interpreter = runtime.open_model(read_model(self.card, MODELS_DIR), self.card.file)
+    def __init__(self, folder: Path = MODELS_DIR) -> None:
+        self.card = load_card("speaker", folder)
+        wanted = {name: self.card.parameters.get(name) for name in mel.PARAMETERS}
+        if wanted != mel.PARAMETERS:
+            raise ModelError(f"{self.card.file}: its card asks for {wanted}: the engine makes {mel.PARAMETERS}")
+        self._interpreter = runtime.open_model(read_model(self.card, folder), self.card.file)
         self._input = int(self._interpreter.get_input_details()[0]["index"])
-        self._output = int(self._interpreter.get_output_details()[0]["index"])
+        output = self._interpreter.get_output_details()[0]
+        self._output = int(output["index"])
+        self.embedding_size = int(output["shape"][-1])
 
     def embed(self, crop: Int16) -> Float32:
-        """(n,) int16 of about one utterance -> (512,) float32 of unit length.
+        """(n,) int16 of about one utterance -> (embedding_size,) float32 of unit length.
 
-        Trims to the speech, brings it to the network's level, and embeds it.
+        Trims to the speech, at most 1.3 s of it, brings it to the network's level, and embeds it.
 
         Raises:
             AudioError: there is no speech in it.
             ModelError: the network gave something that is no embedding.
         """
         start, end = locate_speech(crop)
-        speech = mel.to_level(to_float(crop[start:end]))
-        views = [self._run(speech), self._run(np.resize(speech, REPEATED_SAMPLES))]
-        embedding: Float32 = (np.concatenate(views) / np.sqrt(len(views))).astype(np.float32)
-        if not np.isfinite(embedding).all() or not np.any(embedding):
+        speech = to_float(crop[start : min(end, start + MAX_SPEECH_SAMPLES)])
+        embedding = self._run(mel.power_mel(mel.to_level(speech)))
+        length = float(np.linalg.norm(embedding))
+        if not np.isfinite(length) or length == 0.0:
             raise ModelError(
                 f"{self.card.file}: the embedding of {end - start} samples is not finite: `earmark doctor`"
             )
-        return embedding
+        return embedding / np.float32(length)
 
-    def _run(self, speech: Float32) -> Float32:
-        """float32 (n,) -> (256,) of unit length."""
-        frames = mel.power_mel(speech)[None]
+    def _run(self, frames: Float32) -> Float32:
+        """(frames, 40) -> (embedding_size,)."""
         interpreter = self._interpreter
-        interpreter.resize_tensor_input(self._input, frames.shape)
+        interpreter.resize_tensor_input(self._input, (1, *frames.shape))
         interpreter.allocate_tensors()
         interpreter.reset_all_variables()  # else the LSTM goes on where the last utterance ended
-        interpreter.set_tensor(self._input, frames)
+        interpreter.set_tensor(self._input, frames[None])
         interpreter.invoke()
         embedding: Float32 = interpreter.get_tensor(self._output)[0]
         return embedding

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 
 from .audio import Float32, Int16
-from .card import Card, KeywordManifest
+from .card import MODELS_DIR, Card, KeywordManifest
 from .head import SpeakerHead
 from .person import ANY_PHRASE, COSINE, Binding, PersonStore, Voiceprint, check_binding
 from .speaker import SpeakerNetwork
@@ -31,10 +34,14 @@ class Verifier:
     """
 
     def __init__(
-        self, people: Iterable[Voiceprint], speaker: SpeakerNetwork | None = None, head: SpeakerHead | None = None
+        self,
+        people: Iterable[Voiceprint],
+        speaker: SpeakerNetwork | None = None,
+        head: SpeakerHead | None = None,
+        folder: Path = MODELS_DIR,
     ) -> None:
         self.people = list(people)
-        self._speaker, self._head = speaker, head
+        self._speaker, self._head, self._folder = speaker, head, folder
         if self.people:
             self._networks()  # a damaged one is told at once, not at the first wake
 
@@ -59,7 +66,7 @@ class Verifier:
         return Verdict(people[best].name if known else None, float(scores[best]))
 
     def score(self, person: Voiceprint, embeddings: Float32) -> Float32:
-        """(n, 512) embeddings -> (n,) scores in -1…1."""
+        """(n, embedding size) embeddings -> (n,) scores in -1…1."""
         cosine: Float32 = embeddings @ person.centroid
         if person.kind == COSINE:
             return cosine
@@ -67,10 +74,14 @@ class Verifier:
         head.set_weights(person.weights)
         return fused(cosine, head.score(embeddings, person.prototype))
 
+    def margin(self, person: Voiceprint, embeddings: Float32) -> Float32:
+        """(n, embedding size) embeddings -> (n,) scores less the person's threshold: comparable between people."""
+        return self.score(person, embeddings) - np.float32(person.threshold)
+
     def _networks(self) -> tuple[SpeakerNetwork, SpeakerHead]:
         """Opened when there is somebody to know."""
-        self._speaker = self._speaker or SpeakerNetwork()
-        self._head = self._head or SpeakerHead()
+        self._speaker = self._speaker or SpeakerNetwork(self._folder)
+        self._head = self._head or SpeakerHead(self._folder)
         return self._speaker, self._head
 
 

@@ -56,7 +56,7 @@ def with_noise(samples: Float32, snr_db: float, slope: float, rng: np.random.Gen
 
 
 def mixed(samples: Float32, noise: Float32, snr_db: float, start: int, end: int) -> Float32:
-    """float32 (n,) plus noise (n,), scaled to `snr_db` between `start` and `end`; noise silent there is not scaled."""
+    """float32 (n,) plus noise, at `snr_db` between `start` and `end`; noise that is silent there stays as it is."""
     power, noise_power = np.mean(samples[start:end] ** 2), np.mean(noise[start:end] ** 2)
     scale = np.sqrt(power / noise_power) * 10 ** (-snr_db / 20) if noise_power > 0 else 1.0
     noisy: Float32 = (samples + scale * noise).astype(np.float32)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import beta
 
 from earmark.engine.audio import Float32
 from earmark.engine.head import SpeakerHead
@@ -14,7 +15,30 @@ from earmark.engine.verifier import fused
 
 from .train import TakeEmbeddings, Trained, TrainPlan, train
 
-MIN_TRAINED_TAKES = 4  # below five takes training was no gain (speaker-disjoint study), and leave-one-out needs three
+MIN_GUARDED_TAKES = 4  # below, leaving one out leaves too little to train on: nothing can be said about the head
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The threshold for 1 % of strangers, as a sum; fitted by `scripts/study` on people of both folds."""
+
+    constant: float
+    own: float
+    """Share of the mean of the own takes, each left out."""
+    others: float
+    """Share of the score which a share `far` of the cohort reaches."""
+    one_take: float
+    """Divided by the number of takes: a mean of few takes is farther from the next one."""
+    typical_own: float
+    """Stands for the mean of the own takes where there is only one."""
+    decade: float
+    """Added for each tenth of the FAR."""
+
+
+RULES = {
+    COSINE: Rule(constant=0.1, own=0.6, others=0.25, one_take=-0.05, typical_own=0.9, decade=0.06),
+    TRAINED: Rule(constant=0.1, own=0.6, others=0.25, one_take=-0.05, typical_own=0.8, decade=0.06),
+}
 
 
 @dataclass(frozen=True)
@@ -42,17 +66,17 @@ def leave_one_out(
     """What each kind of score would have said of every take, had it not been there.
 
     Args:
-        takes: n ≥ 2 of them.
+        takes: n of them; with a single one there is nothing to leave out, and no trial.
         cohort: (k, 512) impostors who score.
         negatives: (j, 512) impostors who train; other speakers than those of `cohort`.
     """
     own: dict[str, list[float]] = {COSINE: [], TRAINED: []}
     others: dict[str, list[Float32]] = {COSINE: [], TRAINED: []}
-    for left_out, take in enumerate(takes):
+    for left_out, take in enumerate(takes if len(takes) > 1 else ()):
         rest = [other for number, other in enumerate(takes) if number != left_out]
         probe = np.concatenate([take.clean[None], cohort])
         scores = {COSINE: probe @ centroid(rest)}
-        if len(takes) >= MIN_TRAINED_TAKES:
+        if len(takes) >= 2:
             trained = train(head, rest, negatives, plan)
             scores[TRAINED] = fused(scores[COSINE], head.score(probe, trained.prototype))
         for kind, values in scores.items():
@@ -62,24 +86,47 @@ def leave_one_out(
 
 
 def better_kind(trials: dict[str, Trial]) -> str:
-    """The trained head, only where leave-one-out says that it is better than the plain cosine."""
-    if TRAINED not in trials or trials[TRAINED].margin() <= trials[COSINE].margin():
-        return COSINE
-    return TRAINED
+    """The trained head, unless leave-one-out says that the plain cosine is better."""
+    if not trials or len(trials[COSINE].own) < MIN_GUARDED_TAKES:
+        return TRAINED
+    return TRAINED if trials[TRAINED].margin() > trials[COSINE].margin() else COSINE
 
 
-def threshold(others: Float32, trial: Trial | None, far: float) -> float:
+def threshold(kind: str, others: Float32, own: Float32 | None, takes: int, far: float) -> float:
     """The score from which on it is the person.
 
-    Halfway between the score that a share `far` of the (k,) impostors reaches and the mean of the own takes, each
-    left out in turn. The impostors alone are not enough: recorded elsewhere, they score too low, and a wanted FAR of
-    1 % became 16 % on speakers of another corpus; halfway it was 1.4 % at 8 % FRR (docs/architecture.md,
-    "Thresholds"). A single take (`trial=None`) leaves only the impostors.
+    Args:
+        kind: of the score.
+        others: (k,) scores of impostors from the cohort.
+        own: (n,) scores of the own takes, each left out in turn; None: there is a single take.
+        takes: their number.
+        far: the wanted share of accepted strangers.
+    """
+    rule = RULES[kind]
+    mean = rule.typical_own if own is None or not len(own) else float(own.mean())
+    return (
+        rule.constant
+        + rule.own * mean
+        + rule.others * float(np.quantile(others, 0.99))
+        + rule.one_take / takes
+        + rule.decade * float(np.log10(0.01 / far))
+    )
+
+
+def halfway(others: Float32, own: Float32 | None, far: float) -> float:
+    """Between the score that a share `far` of the (k,) impostors reaches and the mean of the own takes left out.
+
+    A rule without constants, for a score of any scale.
     """
     quantile = float(np.quantile(others, 1 - far))
-    if trial is None:
-        return quantile
-    return (quantile + max(quantile, float(trial.own.mean()))) / 2
+    return quantile if own is None else (quantile + max(quantile, float(own.mean()))) / 2
+
+
+def share_interval(count: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share of which `count` of `total` were seen (C. Clopper and E. Pearson, 1934)."""
+    low = float(beta.ppf(0.025, count, total - count + 1)) if count else 0.0
+    high = float(beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
+    return low, high
 
 
 def centroid(takes: Sequence[TakeEmbeddings]) -> Float32:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import functools
 import io
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.engine.audio import Float32
-from earmark.engine.card import load_card, read_model
+from earmark.engine.card import MODELS_DIR, load_card, read_model
 from earmark.engine.errors import ModelError
 
 
@@ -22,7 +23,7 @@ class Cohort:
     """Impostor embeddings with what is known of each."""
 
     embeddings: Float32
-    """(n, 512), unit rows."""
+    """(n, embedding size), unit rows."""
     phrase: npt.NDArray[np.str_]
     """(n,) what is said: a wake word's name where a network knows it, else the corpus's own word."""
     speaker: npt.NDArray[np.str_]
@@ -45,21 +46,21 @@ class Cohort:
         return self.pick(number % 2 == 0), self.pick(number % 2 == 1)
 
     def nearest(self, centroid: Float32, count: int) -> Cohort:
-        """The `count` rows that resemble a (512,) centroid most: the impostors who matter."""
+        """The `count` rows that resemble a centroid most: the impostors who matter."""
         order = np.argsort(-(self.embeddings @ centroid), kind="stable")
         return self.pick(order[:count])
 
 
-@functools.lru_cache(maxsize=1)
-def shipped() -> Cohort:
-    """The cohort in `models/cohort.npz`.
+@functools.lru_cache(maxsize=2)
+def load(folder: Path = MODELS_DIR) -> Cohort:
+    """The cohort of a folder of models; by default the one that earmark carries.
 
     Raises:
         ModelError: it is damaged or does not fit its card.
     """
-    card = load_card("cohort")
+    card = load_card("cohort", folder)
     try:
-        with np.load(io.BytesIO(read_model(card)), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(read_model(card, folder)), allow_pickle=False) as arrays:
             embeddings = arrays["embeddings"].astype(np.float32)
             cohort = Cohort(embeddings, arrays["phrase"], arrays["speaker"])
     except (ValueError, KeyError) as error:

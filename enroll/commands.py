@@ -5,25 +5,29 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from earmark.engine.console import make_detector, networks
-from earmark.engine.errors import AudioError, EnrolmentRefused
+from earmark.engine.console import make_detector, models, networks
+from earmark.engine.errors import EnrolmentRefused, InputError
 from earmark.engine.files import read_audio
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import PersonStore, folder_name
 
-from .enrolment import Enroller, Enrolment, Options, Recording
+from .conditions import Conditions, read_noises
+from .enrolment import Enroller, Enrolment, Options, read_recordings
+from .evaluate import Setup, read_trials
+from .evaluate import evaluate as run_evaluation
 from .progress import progress
-from .quality import Fault
 
 
 def enroll(arguments: argparse.Namespace) -> int:
     """Learns a voice from recordings, once for each wake word; asks nothing."""
     folder_name(arguments.name)  # refuses a bad name before the work
-    enroller = Enroller.shipped()
+    enroller = Enroller.load(models(arguments))
     keywords: list[KeywordNetwork | None] = [None] if arguments.any_phrase else [*networks(arguments)]
-    recordings, unreadable = _read(arguments.files)
+    recordings, unreadable = read_recordings(arguments.files)
     options = Options(seed=arguments.seed, far=arguments.far, min_takes=arguments.min_takes)
     store = PersonStore(arguments.store)
     for keyword in keywords:
@@ -42,6 +46,82 @@ def enroll(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Measures error rates on a trial list, through the real enrolment."""
+    trials = read_trials(Path(arguments.trials))
+    keyword = None if arguments.any_phrase else _one_network(arguments)
+    setup = Setup(
+        Enroller.load(models(arguments)),
+        keyword,
+        Options(far=arguments.far, min_takes=1),
+        arguments.takes,
+        Conditions(
+            room_rt60_s=arguments.room,
+            noises=read_noises(Path(arguments.noise)) if arguments.noise else (),
+            snr_db=arguments.snr_db,
+            telephone=arguments.telephone,
+            gain_db=arguments.gain_db,
+        ),
+    )
+    with progress(arguments.json == "-", 0) as shown:
+        results = run_evaluation(trials, replace(setup, on_progress=shown.stage))
+    if trials.negatives and keyword is None:
+        print("earmark: negative rows need --keyword: without one nothing can wake falsely", file=sys.stderr)
+    for line in (*results.refused, *results.unreadable):
+        print(f"earmark: left out: {line}", file=sys.stderr)
+    if arguments.plot:
+        from .plots import det  # matplotlib is in an extra, and slow
+
+        det(results.systems, arguments.plot)
+    values = results.to_json()
+    text = json.dumps(values, indent=None if arguments.json == "-" else 1, ensure_ascii=False)
+    if arguments.json and arguments.json != "-":
+        _write_text(Path(arguments.json), text + "\n")
+    print(text if arguments.json == "-" else _table(values))
+    return 0
+
+
+def _write_text(path: Path, text: str) -> None:
+    """All of it or nothing: whoever reads the file meanwhile sees the old one."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(text, "utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _one_network(arguments: argparse.Namespace) -> KeywordNetwork:
+    found = networks(arguments)
+    if len(found) != 1:
+        raise InputError(f"{len(found)} wake words are named: a trial list is measured with one --keyword")
+    return found[0]
+
+
+def _table(values: dict[str, Any]) -> str:
+    """The rates in %, with their 95 % intervals, for people."""
+    columns = {
+        "eer": "EER",
+        "frr_at_far_0.01": "FRR at 1 % FAR",
+        "frr_at_far_0.001": "FRR at 0.1 % FAR",
+        "frr_at_enrolled": "FRR enrolled",
+        "far_at_enrolled": "FAR enrolled",
+    }
+    counts = values["trials"]
+    lines = [f"{counts['target']} own trials, {counts['impostor']} of strangers; % with 95 % intervals over speakers"]
+    lines.append("".join(f"{title:>22}" for title in ("", *columns.values())))
+    for name, rates in values["systems"].items():
+        cells = [
+            f"{100 * rates[key]:.2f} [{100 * rates['ci95'][key][0]:.1f}, {100 * rates['ci95'][key][1]:.1f}]"
+            for key in columns
+        ]
+        lines.append(f"{name:>22}" + "".join(f"{cell:>22}" for cell in cells))
+    if values["false_accepts_per_hour"] is not None:
+        lines.append(f"false accepts per hour: {values['false_accepts_per_hour']:.2f}")
+    return "\n".join(lines)
+
+
 def plot(arguments: argparse.Namespace) -> int:
     """Draws the timeline of a recording."""
     from .plots import timeline  # matplotlib is in an extra, and slow
@@ -52,17 +132,6 @@ def plot(arguments: argparse.Namespace) -> int:
     else:
         print(arguments.out)
     return 0
-
-
-def _read(files: list[str]) -> tuple[list[Recording], list[Fault]]:
-    """The recordings, and the faults of those that cannot be read."""
-    recordings, faults = [], []
-    for file in files:
-        try:
-            recordings.append(Recording.read(file))
-        except AudioError as error:
-            faults.append(Fault(file, "unreadable", str(error).removeprefix(f"{file}: ")))
-    return recordings, faults
 
 
 def _print_enrolment(enrolment: Enrolment, version: int, as_json: bool) -> None:
@@ -84,9 +153,14 @@ def _print_enrolment(enrolment: Enrolment, version: int, as_json: bool) -> None:
     for fault in enrolment.faults:
         print(f"not used: {fault}", file=sys.stderr)
     own = report["leave_one_out"].get(person.kind, {}).get("own", [])
+    expected = report["expected_frr"]
     print(f"{person.name}: enrolled for {person.keyword} from {len(person.takes)} takes (version {version})")
     print(f"  score      {'plain cosine' if person.kind == 'cosine' else 'cosine and trained head'}")
     print(f"  threshold  {person.threshold:.2f}, for {100 * report['wanted_far']:g} % of strangers")
     if own:
         print(f"  own takes, each left out in turn  {'  '.join(f'{score:.2f}' for score in own)}")
-    print(f"  strangers, on average             {report['impostor_mean']:.2f}")
+        low, high = expected["ci95"]
+        print(
+            f"  of which would be rejected        {expected['rejected']} of {expected['of']} "
+            f"(from then on {100 * low:.0f} to {100 * high:.0f} %, 95 % interval)"
+        )

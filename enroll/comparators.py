@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import minimize
 
 from earmark.engine.audio import Float32
@@ -15,6 +16,7 @@ from .enrolment import Enroller
 
 LOGISTIC_PENALTY = 1e-3  # of the squared weights, per trial: scikit-learn's C = 1 for the 5 takes and 1000 impostors
 
+Floats = npt.NDArray[np.float64]
 Comparator = Callable[[Enroller, Voiceprint, Float32], Float32]
 """Enroller, person and (n, d) embeddings -> (n,) scores less the threshold."""
 
@@ -33,7 +35,7 @@ def logistic(enroller: Enroller, person: Voiceprint, embeddings: Float32) -> Flo
         rest = [np.delete(person.takes, number, axis=0) for number in range(len(person.takes))]
         left_out = [float(_fit(others, to_train)(take[None])[0]) for take, others in zip(person.takes, rest)]
         own = np.array(left_out, np.float32)
-    return scores(embeddings) - np.float32(calibrate.threshold(scores(to_measure), own, person.report["wanted_far"]))
+    return scores(embeddings) - np.float32(calibrate.halfway(scores(to_measure), own, person.report["wanted_far"]))
 
 
 def _fit(own: Float32, others: Float32) -> Callable[[Float32], Float32]:
@@ -41,7 +43,7 @@ def _fit(own: Float32, others: Float32) -> Callable[[Float32], Float32]:
     sign = np.r_[np.ones(len(own)), -np.ones(len(others))]
     weight = np.r_[np.full(len(own), 0.5 / len(own)), np.full(len(others), 0.5 / len(others))]
 
-    def loss(parameters: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    def loss(parameters: Floats) -> tuple[float, Floats]:
         direction, bias = parameters[:-1], parameters[-1]
         margin = sign * (rows @ direction + bias)
         pushed = -weight * sign / (1 + np.exp(margin))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from earmark.engine.audio import Float32, Int16
-from earmark.engine.errors import AudioError, EnrolmentRefused
+from earmark.engine.card import MODELS_DIR
+from earmark.engine.errors import AudioError, EnrolmentRefused, ModelError
 from earmark.engine.files import read_audio
 from earmark.engine.head import HeadWeights, SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
@@ -20,7 +22,7 @@ from earmark.engine.verifier import binding_of
 from . import calibrate, quality
 from .augment import augmented
 from .cohort import Cohort
-from .cohort import shipped as shipped_cohort
+from .cohort import load as load_cohort
 from .quality import Fault, Take
 from .train import Progress, TakeEmbeddings, TrainPlan, train
 
@@ -42,6 +44,17 @@ class Recording:
     def read(cls, file: str) -> Recording:
         """Reads a file; raises what `FileSource` raises."""
         return cls(file, read_audio(file))
+
+
+def read_recordings(files: Sequence[str]) -> tuple[list[Recording], list[Fault]]:
+    """The recordings, and the faults of those that cannot be read."""
+    recordings, faults = [], []
+    for file in files:
+        try:
+            recordings.append(Recording.read(file))
+        except AudioError as error:
+            faults.append(Fault(file, "unreadable", str(error).removeprefix(f"{file}: ")))
+    return recordings, faults
 
 
 @dataclass(frozen=True)
@@ -72,9 +85,21 @@ class Enroller:
     cohort: Cohort
 
     @classmethod
-    def shipped(cls) -> Enroller:
-        """With the networks and the cohort that earmark carries."""
-        return cls(SpeakerNetwork(), SpeakerHead(), shipped_cohort())
+    def load(cls, folder: Path = MODELS_DIR) -> Enroller:
+        """With the networks and the cohort of a folder; by default those that earmark carries.
+
+        Raises:
+            ModelError: one is damaged, or they do not belong together.
+        """
+        enroller = cls(SpeakerNetwork(folder), SpeakerHead(folder), load_cohort(folder))
+        sizes = {
+            "speaker": enroller.speaker.embedding_size,
+            "head": enroller.head.embedding_size,
+            "cohort": enroller.cohort.embeddings.shape[1],
+        }
+        if len(set(sizes.values())) > 1:
+            raise ModelError(f"{folder}: embedding sizes {sizes} differ: build head and cohort for this network")
+        return enroller
 
     def enrol(
         self,
@@ -158,29 +183,35 @@ class Enroller:
     ) -> Voiceprint:
         mean = calibrate.centroid(takes)
         phrase = keyword.manifest.name if keyword else ANY_PHRASE
-        to_train, to_measure = self._cohorts(phrase, mean)
-        trials = (
-            calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan) if len(takes) > 1 else {}
-        )
-        kind = calibrate.better_kind(trials) if trials else COSINE
+        to_train, to_measure = self.cohorts(phrase, mean)
+        trials = calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan)
         trained = train(self.head, takes, to_train, options.plan, on_step)
-        scores = calibrate.kind_scores(kind, self.head, trained, mean, to_measure)
-        own = trials[kind] if trials else None
+        kind = calibrate.better_kind(trials)
+        thresholds = {
+            each: calibrate.threshold(
+                each,
+                calibrate.kind_scores(each, self.head, trained, mean, to_measure),
+                trials[each].own if each in trials else None,
+                len(takes),
+                options.far,
+            )
+            for each in (COSINE, TRAINED)
+        }
         none = np.zeros(0, np.float32)
         return Voiceprint(
             name=name,
             keyword=phrase,
             kind=kind,
-            threshold=calibrate.threshold(scores, own, options.far),
+            threshold=thresholds[kind],
             binding=binding_of(keyword.manifest.model_sha256 if keyword else "", self.speaker.card, self.head.card),
             takes=np.array([take.clean for take in takes]),
             centroid=mean,
             prototype=trained.prototype if kind == TRAINED else none,
             weights=trained.weights if kind == TRAINED else HeadWeights(none.reshape(0, 0), none),
-            report=_report(trials, kind, scores, to_measure @ mean, options),
+            report=_report(trials, kind, thresholds, len(to_measure), options),
         )
 
-    def _cohorts(self, phrase: str, mean: Float32) -> tuple[Float32, Float32]:
+    def cohorts(self, phrase: str, mean: Float32) -> tuple[Float32, Float32]:
         """Impostors to train against and, other people, to measure with: the phrase's own where there are enough."""
         same = self.cohort.pick(self.cohort.phrase == phrase)
         halves = (same if len(same) >= MIN_PHRASE_COHORT else self.cohort).halves()
@@ -188,16 +219,22 @@ class Enroller:
 
 
 def _report(
-    trials: dict[str, calibrate.Trial], kind: str, scores: Float32, cosines: Float32, options: Options
+    trials: dict[str, calibrate.Trial], kind: str, thresholds: dict[str, float], impostors: int, options: Options
 ) -> dict[str, Any]:
-    """What was measured; `scores` and `cosines` are the impostors', with the kept score and with the plain one."""
+    """What was measured, for people and for `earmark evaluate`."""
+    own = trials[kind].own if kind in trials else np.zeros(0, np.float32)
+    rejected = int(np.sum(own < thresholds[kind]))
     return {
         "seed": options.seed,
         "wanted_far": options.far,
         "kept": kind,
-        "impostors": len(scores),
-        "impostor_mean": _rounded(scores.mean()),
-        "cosine_threshold": _rounded(calibrate.threshold(cosines, trials.get(COSINE), options.far)),
+        "impostors": impostors,
+        "cosine_threshold": _rounded(thresholds[COSINE]),
+        "expected_frr": {
+            "rejected": rejected,
+            "of": len(own),
+            "ci95": [_rounded(bound) for bound in calibrate.share_interval(rejected, len(own))],
+        },
         "leave_one_out": {
             name: {"own": [_rounded(score) for score in trial.own], "margin": _rounded(trial.margin())}
             for name, trial in trials.items()

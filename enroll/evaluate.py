@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from earmark.engine.verifier import Verifier
 from . import metrics, quality
 from .comparators import COMPARATORS
 from .conditions import Conditions
-from .enrolment import Enroller, Options, Recording
+from .enrolment import Enroller, Options, read_recordings
 
 COLUMNS = {"path", "speaker", "phrase", "role"}
 ROLES = ("enroll", "test", "negative")
@@ -43,8 +43,28 @@ class TrialList:
 
     people: dict[str, dict[str, dict[str, list[Path]]]]
     """phrase -> speaker -> role -> files."""
-    negatives: list[Path]
+    negatives: list[Path] = field(default_factory=list)
 
+    def only(self, wanted: Callable[[str], bool]) -> TrialList:
+        """The trials among those speakers whose name is wanted."""
+        people = {
+            phrase: {speaker: roles for speaker, roles in speakers.items() if wanted(speaker)}
+            for phrase, speakers in self.people.items()
+        }
+        return TrialList(people, self.negatives)
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """Everybody of a list whom enrolment took."""
+
+    people: dict[str, list[Voiceprint]]
+    """phrase -> voiceprints."""
+    refused: list[str]
+    """`phrase/speaker: why` of the others."""
+
+    def __iter__(self) -> Iterator[Voiceprint]:
+        return (person for people in self.people.values() for person in people)
 
 
 @dataclass(frozen=True)
@@ -53,8 +73,9 @@ class Results:
 
     systems: dict[str, metrics.Trials]
     refused: list[str]
-    """`phrase/speaker` of whom enrolment refused, with the reason."""
     unreadable: list[str] = field(default_factory=list)
+    announced: float | None = None
+    """Share of the people whose rejected tries lie in the interval that their enrolment announced."""
     false_accepts_per_hour: float | None = None
     """None without `negative` rows, or without a keyword network."""
 
@@ -66,8 +87,19 @@ class Results:
             "refused": self.refused,
             "unreadable": self.unreadable,
             "systems": {name: metrics.to_json(trials) for name, trials in self.systems.items()},
+            "frr_inside_announced": self.announced,
             "false_accepts_per_hour": self.false_accepts_per_hour,
         }
+
+
+class _Row(NamedTuple):
+    """One trial of one system."""
+
+    score: float
+    """Less the threshold."""
+    accepted: bool
+    person: str
+    speaker: str
 
 
 @dataclass(frozen=True)
@@ -124,51 +156,70 @@ def evaluate(trials: TrialList, setup: Setup) -> Results:
     Raises:
         InputError: there is no trial of an own voice, or none of a stranger's.
     """
-    rows: dict[str, list[tuple[float, bool, bool, str, str]]] = {name: [] for name in (HEAD, *COMPARATORS)}
-    enrolled: list[Voiceprint] = []
+    return measure(trials, enrol(trials, setup), setup)
+
+
+def enrol(trials: TrialList, setup: Setup) -> Enrolled:
+    """Everybody with `enroll` rows, each phrase by itself."""
+    people: dict[str, list[Voiceprint]] = {phrase: [] for phrase in trials.people}
     refused: list[str] = []
+    wanted = [
+        (phrase, speaker, roles["enroll"])
+        for phrase, speakers in trials.people.items()
+        for speaker, roles in speakers.items()
+        if roles.get("enroll")
+    ]
+    for number, (phrase, speaker, files) in enumerate(wanted):
+        recordings, faults = read_recordings([str(path) for path in files[: setup.takes]])
+        try:
+            enrolment = setup.enroller.enrol(speaker, recordings, setup.keyword, setup.options, faults=faults)
+            people[phrase].append(enrolment.voiceprint)
+        except EnrolmentRefused as error:
+            refused.append(f"{phrase}/{speaker}: {error}")
+        setup.told("enrolling", number + 1, len(wanted))
+    return Enrolled(people, refused)
+
+
+def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
+    """Scores every try of a phrase against everybody who is enrolled for it.
+
+    Raises:
+        InputError: there is no trial of an own voice, or none of a stranger's.
+    """
+    rows: dict[str, list[_Row]] = {name: [] for name in (HEAD, *COMPARATORS)}
     unreadable: list[str] = []
-    total = sum(len(roles) for people in trials.people.values() for roles in people.values())
-    done = 0
-    for phrase, people in trials.people.items():
-        tries = []
-        for speaker, roles in people.items():
-            tries += [(speaker, _embed_try(path, setup, unreadable)) for path in roles["test"]]
-        for speaker, roles in people.items():
-            done += 1
-            setup.told(phrase, done, total)
-            if not roles["enroll"]:
-                continue
-            try:
-                person = enrol_files(setup, speaker, roles["enroll"][: setup.takes])
-            except EnrolmentRefused as error:
-                refused.append(f"{phrase}/{speaker}: {error}")
-                continue
-            enrolled.append(person)
-            for system, scored in _score(setup.enroller, person, tries):
-                rows[system] += scored
+    held = []
+    for number, (phrase, speakers) in enumerate(trials.people.items()):
+        tries = [
+            (speaker, _embed_try(path, setup, unreadable))
+            for speaker, roles in speakers.items()
+            for path in roles.get("test", ())
+        ]
+        for person in enrolled.people[phrase]:
+            scored = _score(setup.enroller, person, tries)
+            for system, values in scored.items():
+                rows[system] += values
+            own = [not row.accepted for row in scored[HEAD] if row.speaker == row.person]
+            low, high = person.report["expected_frr"]["ci95"]
+            held += [low <= sum(own) / len(own) <= high] if own else []
+        setup.told("measuring", number + 1, len(trials.people))
     systems = {system: _collect(values) for system, values in rows.items()}
     if not systems[HEAD].own.any() or systems[HEAD].own.all():
-        listed = "".join(f"\n  {line}" for line in refused[:10])
+        listed = "".join(f"\n  {line}" for line in enrolled.refused[:10])
         raise InputError(f"the list has no trial of an enrolled person's own, or none of a stranger's{listed}")
-    return Results(systems, refused, unreadable, _false_accepts_per_hour(trials.negatives, setup, enrolled))
+    return Results(
+        systems,
+        enrolled.refused,
+        unreadable,
+        float(np.mean(held)),
+        _false_accepts_per_hour(trials.negatives, setup, list(enrolled)),
+    )
 
 
 def without_set(enroller: Enroller, set_name: str) -> Enroller:
     """The same, with no clip of one corpus in the cohort."""
     cohort = enroller.cohort
     return replace(enroller, cohort=cohort.pick(~np.char.startswith(cohort.speaker, f"{set_name}/")))
-
-
-def enrol_files(setup: Setup, name: str, files: list[Path]) -> Voiceprint:
-    """Enrols from those of the files that can be read; raises EnrolmentRefused."""
-    recordings = []
-    for path in files:
-        try:
-            recordings.append(Recording.read(str(path)))
-        except AudioError:
-            continue
-    return setup.enroller.enrol(name, recordings, setup.keyword, setup.options).voiceprint
 
 
 def _embed_try(path: Path, setup: Setup, unreadable: list[str]) -> Float32 | None:
@@ -192,36 +243,30 @@ def embed_first(enroller: Enroller, samples: Any, keyword: KeywordNetwork | None
     return None
 
 
-def _score(
-    enroller: Enroller, person: Voiceprint, tries: list[tuple[str, Float32 | None]]
-) -> Iterator[tuple[str, list[tuple[float, bool, bool, str, str]]]]:
-    """For every system: score, whether it is the person's own, whether it is accepted, who is enrolled, who spoke."""
+def _score(enroller: Enroller, person: Voiceprint, tries: list[tuple[str, Float32 | None]]) -> dict[str, list[_Row]]:
+    """What every system says of all tries against one person."""
     known = np.array([embedding for _, embedding in tries if embedding is not None], np.float32)
     known = known.reshape(len(known), enroller.speaker.embedding_size)
     margins = {HEAD: Verifier([], enroller.speaker, enroller.head).margin(person, known)}
     for name, comparator in COMPARATORS.items():
         margins[name] = comparator(enroller, person, known)
+    rows = {}
     for system, values in margins.items():
         left = iter(values.tolist())
         scores = [REJECTED if embedding is None else next(left) for _, embedding in tries]
-        yield (
-            system,
-            [
-                (score, speaker == person.name, score >= 0, person.name, speaker)
-                for (speaker, _), score in zip(tries, scores)
-            ],
-        )
+        rows[system] = [_Row(score, score >= 0, person.name, speaker) for (speaker, _), score in zip(tries, scores)]
+    return rows
 
 
-def _collect(rows: list[tuple[float, bool, bool, str, str]]) -> metrics.Trials:
-    scores, own, accepted, persons, speakers = zip(*rows) if rows else ((), (), (), (), ())
-    _, number = np.unique(np.array([*persons, *speakers]), return_inverse=True)
+def _collect(rows: list[_Row]) -> metrics.Trials:
+    _, number = np.unique([row.person for row in rows] + [row.speaker for row in rows], return_inverse=True)
+    person, speaker = number[: len(rows)], number[len(rows) :]
     return metrics.Trials(
-        np.array(scores, np.float64),
-        np.array(own, bool),
-        np.array(accepted, bool),
-        number[: len(rows)],
-        number[len(rows) :],
+        np.array([row.score for row in rows], np.float64),
+        person == speaker,
+        np.array([row.accepted for row in rows], bool),
+        person,
+        speaker,
     )
 
 

@@ -78,12 +78,15 @@ class Trials:
             "far_at_enrolled": float(strangers @ self.accepted / strangers.sum()),
         }
 
-    def intervals(self, seed: int = 0) -> dict[str, list[float]]:
+    def intervals(self, other: Trials | None = None, seed: int = 0) -> dict[str, list[float]]:
         """95 % intervals of all rates, by drawing speakers anew, enrolled ones and strangers alike.
 
         Trials of one speaker are no independent observations: so whole speakers are drawn, with replacement, and a
         stranger's trial counts as often as the person and the stranger were both drawn (two-way cluster bootstrap;
         S. Bengio and J. Mariéthoz, "A statistical significance test for person authentication", 2004, on why).
+
+        Args:
+            other: another system's scores of the same trials: the intervals are of the differences to it.
         """
         rng = np.random.default_rng(seed)
         count = int(max(self.person.max(), self.speaker.max())) + 1
@@ -93,8 +96,9 @@ class Trials:
             weight = times[self.person] * np.where(self.own, 1.0, times[self.speaker])
             if not (weight @ self.own and weight @ ~self.own):
                 continue  # nobody enrolled was drawn
+            base = other.rates(weight) if other is not None else {}
             for name, value in self.rates(weight).items():
-                draws.setdefault(name, []).append(value)
+                draws.setdefault(name, []).append(value - base.get(name, 0.0))
         return {name: [float(value) for value in np.percentile(values, INTERVAL)] for name, values in draws.items()}
 
 

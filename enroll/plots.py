@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.stats import norm
 
 from earmark.engine.audio import RATE_HZ, Int16, to_float
 from earmark.engine.detector import FLUSH_SAMPLES, Detector, Event
@@ -12,6 +13,8 @@ from earmark.engine.errors import InstallationError
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.sources import ArraySource
 from earmark.engine.wakes import find_wakes
+
+from .metrics import Trials
 
 try:
     import matplotlib
@@ -24,6 +27,7 @@ except ImportError as error:
 
 KNOWN, UNKNOWN = "#1a7f37", "#b3261e"
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+DET_SHARES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
 PEAKS_A_SECOND = 200  # of the drawn waveform: more than a picture has pixels for
 
 
@@ -53,6 +57,36 @@ def timeline(samples: Int16, keywords: Sequence[KeywordNetwork], detector: Detec
     scores.legend(loc="upper left", fontsize="small", framealpha=0.6)
     figure.savefig(out, dpi=110)
     return events
+
+
+def det(systems: Mapping[str, Trials], out: str) -> None:
+    """Writes a PNG: detection error trade-off curves on normal deviates, with each system's enrolled thresholds.
+
+    On such axes normally distributed scores make straight lines (A. Martin et al., "The DET curve in assessment of
+    detection task performance", 1997).
+    """
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    axes = figure.subplots()
+    for name, trials in systems.items():
+        curve, rates = trials.det(), trials.rates()
+        far, frr = (np.clip(share, DET_SHARES[0], DET_SHARES[-1]) for share in (curve.far, curve.frr))
+        (line,) = axes.plot(norm.ppf(far), norm.ppf(frr), label=f"{name}: EER {100 * rates['eer']:.1f} %")
+        enrolled = np.clip([rates["far_at_enrolled"], rates["frr_at_enrolled"]], DET_SHARES[0], DET_SHARES[-1])
+        axes.plot(*norm.ppf(enrolled)[:, None], "o", color=line.get_color())
+    axes.plot([], [], "o", color="grey", label="at the enrolled thresholds")
+    axes.axline((0, 0), slope=1, color="grey", linewidth=0.8, linestyle=":")
+    ticks, labels = norm.ppf(DET_SHARES), [f"{100 * share:g}" for share in DET_SHARES]
+    axes.set_xticks(ticks, labels)
+    axes.set_yticks(ticks, labels)
+    axes.set(
+        xlim=(ticks[0], ticks[-1]),
+        ylim=(ticks[0], ticks[-1]),
+        xlabel="false accepts of strangers, %",
+        ylabel="false rejects of the own voice, %",
+    )
+    axes.grid(linewidth=0.4)
+    axes.legend(loc="upper right", fontsize="small")
+    figure.savefig(out, dpi=110)
 
 
 def _draw_waveform(axes: Axes, samples: Int16) -> None:

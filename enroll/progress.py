@@ -14,6 +14,16 @@ except ImportError:  # the extra `enroll` is not installed: lines will do
     Progress = None  # type: ignore[assignment,misc]
 
 
+UNITS = {
+    "listening": "recordings",
+    "varying": "takes",
+    "enrolling": "people",
+    "measuring": "phrases",
+    "negative": "recordings",
+}
+"""What each stage counts."""
+
+
 class Shown:
     """Shows nothing; base of the two that do."""
 
@@ -38,7 +48,7 @@ class Lines(Shown):
     def stage(self, name: str, done: int, total: int) -> None:
         """Prints when the stage is over."""
         if done == total:
-            _say(f"{name}: {total} recordings" if name == "listening" else f"{name}: {total} takes")
+            _say(f"{name}: {total} {UNITS[name]}")
 
     def step(self, number: int, loss: TrainLoss) -> None:
         """Prints the loss now and then."""

@@ -17,29 +17,40 @@ from pathlib import Path
 import numpy as np
 
 from earmark.engine.audio import Int16
-from earmark.engine.card import builtin_keywords, load_manifest
+from earmark.engine.card import MODELS_DIR, builtin_keywords, load_manifest
 from earmark.engine.errors import AudioError
 from earmark.engine.files import read_audio
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.speaker import SpeakerNetwork
 from earmark.engine.wakes import find_wakes
 
+from .folds import fold_of
+
 SETS = {
     "asc": "Arabic Speech Commands (A. Ghandoura et al.), CC BY 4.0",
     "dsp": "DSPSpeech-20 (Z. Chen), MIT",
     "gsc": "Speech Commands v0.01 (P. Warden), CC BY 4.0",
+    "wuw": "Wake-Up-Word corpus II (wake-up-word/wuw-corpus-ii), CC BY-SA 4.0",
     "wake": "Picovoice wake-word-benchmark and OHF-Voice pymicro-wakeword, Apache-2.0; "
     "Mycroft Precise Community Data, public domain",
 }
 FIRST_TAKES_OF_ONE_PHRASE = ("gsc",)  # a thousand speakers: one clip of each is enough
 
 
-def build(data: Path) -> bytes:
-    """The content of cohort.npz: embeddings (n, 512) float16, phrase (n,) and speaker (n,) as text."""
-    network = SpeakerNetwork()
+def build(data: Path, folder: Path = MODELS_DIR, fold: int | None = None) -> bytes:
+    """The content of cohort.npz: embeddings (n, d) float16, phrase (n,) and speaker (n,) as text.
+
+    Args:
+        data: folder of the speech.
+        folder: of the speaker network.
+        fold: whose speakers are left out, as in `train_speaker.py`.
+    """
+    network = SpeakerNetwork(folder)
     keywords = {name: KeywordNetwork(load_manifest(name)) for name in builtin_keywords()}
     columns: dict[str, list[object]] = {"embeddings": [], "phrase": [], "speaker": []}
     for row in _chosen(data):
+        if row["speaker"] and fold is not None and fold_of(row["set"], row["speaker"]) == fold:
+            continue
         for crop in _crops(read_audio(data / row["path"]), keywords.get(row["phrase"])):
             try:
                 embedding = network.embed(crop)

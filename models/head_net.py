@@ -22,7 +22,6 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Outputs = dict[str, Any]
 
-EMBEDDING_SIZE = 512
 PROJECTION_SIZE = 128
 TAKE_ROWS = 80  # a person's takes and their augmented copies; unused rows have weight 0
 COHORT_ROWS = 128  # other people; unused rows have weight 0
@@ -40,11 +39,11 @@ WEIGHT_FLOOR = 1e-12  # added to a sum of weights: no rows, no loss
 
 
 def build(projection: Array, centre: Array) -> bytes:
-    """The TensorFlow Lite file of a head which starts at `projection` (512, 128), less `centre` (512,)."""
+    """The TensorFlow Lite file of a head which starts at `projection` (d, 128), less `centre` (d,)."""
     import tensorflow as tf
 
-    _check("projection", projection, (EMBEDDING_SIZE, PROJECTION_SIZE))
-    _check("centre", centre, (EMBEDDING_SIZE,))
+    _check("projection", projection, (len(centre), PROJECTION_SIZE))
+    _check("centre", centre, (len(centre),))
     head = _Head(tf, projection.astype(np.float32), centre.astype(np.float32))
     module = tf.Module()
     module.state = head.state  # a module tracks the variables for saving
@@ -66,6 +65,7 @@ class _Head:
 
     def __init__(self, tf: Any, projection: Array, centre: Array) -> None:
         self._tf = tf
+        self.embedding_size = len(centre)
         self._start = tf.constant(projection)
         self._centre = tf.constant(centre)
         self.projection = tf.Variable(projection)
@@ -90,19 +90,20 @@ class _Head:
         def spec(name: str, *shape: int, dtype: Any = self._tf.float32) -> Any:
             return self._tf.TensorSpec(shape, dtype, name=name)
 
-        projection = spec("projection", EMBEDDING_SIZE, PROJECTION_SIZE)
+        size = self.embedding_size
+        projection = spec("projection", size, PROJECTION_SIZE)
         inputs = {
             "initialize": [],
             "train": [
-                spec("takes", TAKE_ROWS, EMBEDDING_SIZE),
+                spec("takes", TAKE_ROWS, size),
                 spec("take_weight", TAKE_ROWS),
                 spec("take_of_row", TAKE_ROWS, dtype=self._tf.int32),
-                spec("cohort", COHORT_ROWS, EMBEDDING_SIZE),
+                spec("cohort", COHORT_ROWS, size),
                 spec("cohort_weight", COHORT_ROWS),
                 spec("learning_rate", 1),
                 spec("pull", 1),
             ],
-            "infer": [spec("embeddings", INFER_ROWS, EMBEDDING_SIZE), spec("prototype", 1, PROJECTION_SIZE)],
+            "infer": [spec("embeddings", INFER_ROWS, size), spec("prototype", 1, PROJECTION_SIZE)],
             "get_weights": [],
             "set_weights": [projection, spec("bias", 1)],
         }
@@ -174,7 +175,7 @@ class _Head:
         return self._tf.where(weight[:, None] > 0.0, rows, 0.0)
 
     def _project(self, embeddings: Any) -> Any:
-        """(rows, 512) -> (rows, 128) of length 1."""
+        """(rows, d) -> (rows, 128) of length 1."""
         return self._unit(self._tf.matmul(embeddings - self._centre, self.projection))
 
     def _unit(self, rows: Any) -> Any:

@@ -1,11 +1,15 @@
-"""Recipe of the speaker network: GE2E weights from the Resemblyzer wheel -> a TensorFlow Lite file.
+"""Recipe of the speaker network's file: weights -> a TensorFlow Lite file.
 
-Architecture (L. Wan et al., "Generalized End-to-End Loss for Speaker Verification", 2018, as published in
-Resemblyzer 0.1.4, Apache-2.0): 40 linear power mels per 10 ms frame -> 3 x LSTM(256) -> the last frame's
-state -> linear 256 -> ReLU -> L2 normalisation.
+Teacher (L. Wan et al., "Generalized End-to-End Loss for Speaker Verification", 2018, as published in Resemblyzer
+0.1.4, Apache-2.0): 40 linear power mels per 10 ms frame -> 3 x LSTM(256) -> the last frame's state -> linear 256
+-> ReLU -> L2 normalisation. It is asked twice, about the utterance as it is and repeated to 1.6 s.
 
-This module is a recipe: the device only runs the file it makes. `read_checkpoint` and `reference` need numpy
-alone; `build` needs TensorFlow.
+What ships is its student, which starts as the teacher and answers in one pass, also in noise (`train_speaker.py`):
+the same LSTMs; the last state and an attentive mean of all states, each -> linear 256 -> ReLU -> L2 normalisation;
+both together, 512 numbers of length 1.
+
+This module is a recipe: the device only runs the file it makes. `read_checkpoint`, `read_weights`, `teacher` and
+`student` need numpy alone; `build` needs TensorFlow.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ UNITS = 256
 LAYERS = 3
 CONSTANT_ALIGNMENT_BYTES = 16
 NORM_FLOOR = 1e-12  # added to the squared length, so that an all-zero vector stays zero
+REPEATED_FRAMES = 161  # 1.6 s, the length that the teacher was trained on (Wan et al. 2018)
 
 # torch's layout: four gates of UNITS rows each, in Keras's order: input, forget, cell, output.
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -48,6 +53,14 @@ for _layer in range(LAYERS):
     SHAPES[f"lstm.weight_hh_l{_layer}"] = (4 * UNITS, UNITS)
     SHAPES[f"lstm.bias_ih_l{_layer}"] = (4 * UNITS,)
     SHAPES[f"lstm.bias_hh_l{_layer}"] = (4 * UNITS,)
+
+
+STUDENT_SHAPES: dict[str, tuple[int, ...]] = {
+    "attention.weight": (1, UNITS),
+    "attention.bias": (1,),
+    "mean.weight": (UNITS, UNITS),
+    "mean.bias": (UNITS,),
+}
 
 
 class _Tensor(NamedTuple):
@@ -131,13 +144,47 @@ def _array(name: str, tensor: _Tensor, storages: dict[str, Array]) -> Array:
     return flat.reshape(expected).astype(np.float32)
 
 
-def reference(weights: Weights, mel: Array) -> Array:
-    """The forward pass in the precision of `mel`: (frames, 40) linear power mel -> (256,) of length 1."""
+def read_weights(file: Path) -> Weights:
+    """The student's weights, as `train_speaker.py` saved them: those of SHAPES and STUDENT_SHAPES, as float32.
+
+    Raises ValueError where one is missing, of another shape, or not finite.
+    """
+    with np.load(file, allow_pickle=False) as arrays:
+        weights = {name: arrays[name].astype(np.float32) for name in arrays.files}
+    for name, shape in {**SHAPES, **STUDENT_SHAPES}.items():
+        if name not in weights or weights[name].shape != shape or not np.isfinite(weights[name]).all():
+            raise ValueError(f"{file}: {name}: must be there, finite and of shape {shape}")
+    return weights
+
+
+def teacher(weights: Weights, mel: Array) -> Array:
+    """(frames, 40) linear power mel -> (512,): what GE2E says of both views, in the precision of `mel`."""
+    repeated = mel[np.arange(REPEATED_FRAMES) % len(mel)]
+    views = [_view(weights, "linear", _states(weights, frames)[-1]) for frames in (mel, repeated)]
+    return np.concatenate(views) / np.sqrt(2)
+
+
+def student(weights: Weights, mel: Array) -> Array:
+    """(frames, 40) linear power mel -> (512,), in the precision of `mel`."""
+    states = _states(weights, mel)
+    attention = states @ weights["attention.weight"][0] + weights["attention.bias"]
+    share = np.exp(attention - attention.max())
+    mean = (share / share.sum()) @ states
+    return np.concatenate([_view(weights, "linear", states[-1]), _view(weights, "mean", mean)]) / np.sqrt(2)
+
+
+def _view(weights: Weights, name: str, state: Array) -> Array:
+    """Linear, ReLU, length 1: (256,) -> (256,)."""
+    output = np.maximum(weights[f"{name}.weight"] @ state + weights[f"{name}.bias"], 0)
+    return np.asarray(output / np.sqrt(np.sum(output**2) + NORM_FLOOR))
+
+
+def _states(weights: Weights, mel: Array) -> Array:
+    """The states of the last LSTM layer, (frames, 256)."""
     sequence = np.asarray(mel)
     for layer in range(LAYERS):
         sequence = _lstm(weights, layer, sequence)
-    embedding = np.maximum(weights["linear.weight"] @ sequence[-1] + weights["linear.bias"], 0)
-    return np.asarray(embedding / np.sqrt(np.sum(embedding**2) + NORM_FLOOR))
+    return sequence
 
 
 def _lstm(weights: Weights, layer: int, sequence: Array) -> Array:
@@ -162,7 +209,7 @@ def _logistic(x: Array) -> Array:
 
 
 def build(weights: Weights) -> bytes:
-    """The TensorFlow Lite file: signature `embed`, mel (1, frames, 40) float32 -> embedding (1, 256).
+    """The TensorFlow Lite file: signature `embed`, mel (1, frames, 40) float32 -> embedding (1, 512).
 
     The weights are stored as float16 and widened by the runtime. Whoever runs it must call
     `reset_all_variables()` before each utterance, once tensors are allocated: the fused LSTM keeps its state
@@ -170,30 +217,36 @@ def build(weights: Weights) -> bytes:
     """
     import tensorflow as tf
 
+    layers = [tf.keras.layers.LSTM(UNITS, return_sequences=True) for _ in range(LAYERS)]  # each becomes one operator
+    attend, *project = tf.keras.layers.Dense(1), *(tf.keras.layers.Dense(UNITS, activation="relu") for _ in range(2))
     mel = tf.keras.Input(batch_shape=(1, None, MELS), name="mel")
-    sequence = mel
-    for layer in range(LAYERS):
-        # Only the last layer drops all frames but the final one; the converter fuses each into one operator.
-        sequence = tf.keras.layers.LSTM(UNITS, return_sequences=layer < LAYERS - 1)(sequence)
-    network = tf.keras.Model(mel, tf.keras.layers.Dense(UNITS, activation="relu")(sequence))
-    network.set_weights(_keras_weights(weights))
+    states = mel
+    for layer in layers:
+        states = layer(states)
+    mean = tf.reduce_sum(tf.nn.softmax(attend(states), axis=1) * states, axis=1)
+    views = [layer(state) for layer, state in zip(project, (states[:, -1], mean))]
+    network = tf.keras.Model(mel, views)
+    for layer, arrays in zip((*layers, attend, *project), _keras_weights(weights)):
+        layer.set_weights(arrays)
 
     @tf.function(input_signature=[tf.TensorSpec((1, None, MELS), tf.float32, name="mel")])  # type: ignore[untyped-decorator]
     def embed(mel: Any) -> Any:
-        # Fused into one operator without a constant of ours: as float16, NORM_FLOOR would become 0.
-        return {"embedding": tf.math.l2_normalize(network(mel), axis=1, epsilon=NORM_FLOOR)}
+        # Normalised by one operator each, without a constant of ours: as float16, NORM_FLOOR would become 0.
+        views = [tf.math.l2_normalize(view, axis=1, epsilon=NORM_FLOOR) for view in network(mel)]
+        return {"embedding": tf.math.l2_normalize(tf.concat(views, axis=1), axis=1, epsilon=NORM_FLOOR)}
 
     return _in_fixed_order(_convert(tf, network, embed))
 
 
-def _keras_weights(weights: Weights) -> list[Array]:
+def _keras_weights(weights: Weights) -> list[list[Array]]:
     """Keras keeps (inputs, outputs), torch (outputs, inputs); torch also splits each bias in two."""
-    arrays: list[Array] = []
+    arrays = []
     for layer in range(LAYERS):
-        arrays.append(weights[f"lstm.weight_ih_l{layer}"].T)
-        arrays.append(weights[f"lstm.weight_hh_l{layer}"].T)
-        arrays.append(weights[f"lstm.bias_ih_l{layer}"] + weights[f"lstm.bias_hh_l{layer}"])
-    return [*arrays, weights["linear.weight"].T, weights["linear.bias"]]
+        bias = weights[f"lstm.bias_ih_l{layer}"] + weights[f"lstm.bias_hh_l{layer}"]
+        arrays.append([weights[f"lstm.weight_ih_l{layer}"].T, weights[f"lstm.weight_hh_l{layer}"].T, bias])
+    for name in ("attention", "linear", "mean"):
+        arrays.append([weights[f"{name}.weight"].T, weights[f"{name}.bias"]])
+    return arrays
 
 
 def _convert(tf: Any, network: Any, embed: Callable[..., Any]) -> bytes:

@@ -58,7 +58,7 @@ def main() -> int:
 def _replay_rows(audio: Int16) -> list[tuple[str, list[float]]]:
     """Times real time, for one to four wake words and for twice the audio."""
     names = ["okay_nabu", *(name for name in builtin_keywords() if name != "okay_nabu")]
-    enroller = Enroller.shipped()
+    enroller = Enroller.load()
     files = sorted(AUDIO.glob("slt_okay_nabu_enroll_*.flac"))
     recordings = [Recording.read(str(file)) for file in files]
     networks = [KeywordNetwork(load_manifest(name)) for name in names]
@@ -81,7 +81,7 @@ def _replay_rows(audio: Int16) -> list[tuple[str, list[float]]]:
 
 
 def _stage_rows(audio: Int16) -> list[tuple[str, list[float]]]:
-    enroller = Enroller.shipped()
+    enroller = Enroller.load()
     frames = Frontend().push(audio)
     network = KeywordNetwork(load_manifest("okay_nabu"))
     hops = len(audio) / 160

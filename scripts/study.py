@@ -31,7 +31,7 @@ principal axes of the whole shipped cohort, has seen one take of each phrase of 
 
 def main() -> int:
     """Evaluates the sets that are there."""
-    enroller = Enroller.shipped()
+    enroller = Enroller.load()
     print(HEADER)
     for name, text in SETS.items():
         path = Path(sys.argv[1]) / f"trials_{name}.csv"

@@ -40,7 +40,7 @@ def main() -> int:
     data = Path(sys.argv[1])
     shares: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for name in SETS:
-        enroller = without_set(Enroller.shipped(), name)
+        enroller = without_set(Enroller.load(), name)
         for phrase, people in read_trials(data / f"trials_{name}.csv").items():
             print(f"{name}: {phrase}", file=sys.stderr)
             for rule, share in _phrase(enroller, people):

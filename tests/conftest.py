@@ -123,5 +123,5 @@ def speech_data() -> Path:
 def slt(takes: Takes, speaker: SpeakerNetwork, head: SpeakerHead, make_network: MakeNetwork) -> Voiceprint:
     """The voice `slt`, enrolled for "okay nabu" from its five takes."""
     recordings = [Recording(path.name, read_audio(path)) for path in takes("slt", "okay_nabu", "enroll")]
-    enroller = Enroller(speaker, head, cohort.shipped())
+    enroller = Enroller(speaker, head, cohort.load())
     return enroller.enrol("slt", recordings, make_network("okay_nabu"), Options()).voiceprint

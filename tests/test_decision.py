@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from conftest import MakeNetwork, cut, cut_points
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earmark.engine.decision import REFRACTORY_SAMPLES, Candidate, KeywordDecision
+from earmark.engine.decision import LOOSE_SHARE, PEAK_WAIT_SAMPLES, REFRACTORY_SAMPLES, Candidate, KeywordDecision
 
 STRIDE = 3
 FIRST_END = 800  # samples behind the third frame: 480 + 2 · 160
@@ -22,9 +23,13 @@ def sample_of(probability: int) -> int:
 
 
 def decide(
-    probabilities: Sequence[float], cutoff: float = 0.5, window: int = 2, refractory_samples: int = 0
+    probabilities: Sequence[float],
+    cutoff: float = 0.5,
+    window: int = 2,
+    refractory_samples: int = 0,
+    loose_cutoff: float | None = None,
 ) -> list[Candidate]:
-    decision = KeywordDecision("word", cutoff, window, STRIDE, refractory_samples)
+    decision = KeywordDecision("word", cutoff, window, STRIDE, refractory_samples, loose_cutoff)
     return decision.push(np.array(probabilities, np.float32))
 
 
@@ -92,20 +97,130 @@ def test_reset_forgets_window_arming_and_refractory_time() -> None:
     assert decision.push(probabilities) == first != []
 
 
+@pytest.mark.parametrize(
+    ("shows", "probabilities", "strict", "weak"),
+    [
+        ("at its peak, when it has fallen", [0, 0.3, 0.4, 0.3, 0], [], [(2, 4)]),
+        ("the loose gate itself is not above it", [0.25, 0.25, 0], [], []),
+        ("to the loose gate is fallen", [0, 0.4, 0.25, 0.4], [], [(1, 2)]),
+        ("the cutoff itself is not above it", [0, 0.5, 0], [], [(1, 2)]),
+        ("the earliest of equal peaks", [0, 0.4, 0.3, 0.4, 0], [], [(1, 4)]),
+        ("nothing as long as it goes on", [0, 0.3, 0.4, 0.3], [], []),
+        ("each excursion has one", [0.3, 0, 0.4, 0], [], [(0, 1), (2, 3)]),
+        ("what passes the cutoff is not weak as well", [0.4, 1, 0.4, 0.3, 0], [1], []),
+        ("nor after another peak on the way down", [0, 1, 0.3, 0.4, 0.3, 0], [1], []),
+        ("but the next excursion is", [0, 1, 0.3, 0, 0.4, 0], [1], [(4, 5)]),
+        ("without a fall it ends 0.6 s after its peak, once", [0.3, 0.4, *[0.3] * 50, 0], [], [(1, 21)]),
+        ("every higher peak waits anew", [*[0.3] * 15, *[0.4] * 15, *[0.45] * 50], [], [(30, 50)]),
+        ("the next excursion begins after the fall", [*[0.4] * 30, 0.5, 0, 0.3, 0], [], [(0, 20), (32, 33)]),
+        ("the cutoff fires after such an end too", [*[0.4] * 25, 1, 0.4, 0], [25], [(0, 20)]),
+    ],
+)
+def test_when_it_is_a_weak_candidate(
+    shows: str, probabilities: list[float], strict: list[int], weak: list[tuple[int, int]]
+) -> None:
+    """`weak`: where the peak is, and when it is decided."""
+    found = decide(probabilities, window=1, loose_cutoff=0.25)
+    assert [c.sample for c in found if not c.weak] == [sample_of(n) for n in strict], shows
+    wanted = [(sample_of(peak), (end - peak) * STEP) for peak, end in weak]
+    assert [(c.sample, c.waited_samples) for c in found if c.weak] == wanted, shows
+
+
+def test_a_weak_candidate_has_the_mean_of_its_peak() -> None:
+    assert decide([0, 0.25, 0.5, 0, 0], loose_cutoff=0.25) == [
+        Candidate("word", sample_of(2), 0.375, weak=True, waited_samples=STEP)
+    ]
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 19])
+def test_a_weak_candidate_needs_the_warm_up(window: int) -> None:
+    """The mean of a window that is not full would have peaked at once."""
+    found = decide([0.4] * window + [0.0] * 20, window=window, loose_cutoff=0.1)
+    assert [(c.sample, c.weak) for c in found] == [(sample_of(window - 1), True)]
+    assert decide([0.4] * (window - 1), window=window, loose_cutoff=0.1) == []
+
+
+@pytest.mark.parametrize(("refractory_samples", "weak"), [(4 * STEP, [5, 8]), (4 * STEP + 1, [8])])
+def test_no_weak_candidate_peaks_in_the_refractory_time(refractory_samples: int, weak: list[int]) -> None:
+    """The peak counts, not the end: the first peaks four probabilities after the strict one and is decided after six."""
+    probabilities = [0, 1, 0, 0, 0.3, 0.4, 0.3, 0, 0.4, 0]
+    found = decide(probabilities, window=1, refractory_samples=refractory_samples, loose_cutoff=0.25)
+    assert [c.sample for c in found] == [sample_of(n) for n in [1, *weak]]
+
+
+def test_what_passes_the_cutoff_in_the_refractory_time_is_not_weak() -> None:
+    found = decide([1, 0, 0.4, 1, 0.4, 0.3, 0.3, 0], window=1, refractory_samples=4 * STEP, loose_cutoff=0.25)
+    assert [c.sample for c in found] == [sample_of(0)]
+
+
+def test_reset_forgets_an_excursion() -> None:
+    decision = KeywordDecision("word", 0.5, 1, STRIDE, 0, 0.25)
+    for before in ([0.45], [0.4, 1.0], [0.4] * 30):  # open, spent by the cutoff, spent by its length
+        decision.push(np.array(before, np.float32))
+        decision.reset()
+        (candidate,) = decision.push(np.array([0.4, 0.3, 0.0], np.float32))
+        assert (candidate.sample, candidate.weak) == (sample_of(0), True)
+        decision.reset()
+
+
+LEVELS = st.sampled_from([0.0, 0.25, 0.3, 0.375, 0.5, 0.75, 1.0])
+TRACES = st.lists(st.tuples(LEVELS, st.sampled_from([1, 1, 1, 2, 5, 25])), max_size=60).map(
+    lambda runs: [level for level, length in runs for _ in range(length)]
+)
+"""Probabilities; some stay longer than a peak waits."""
+LOOSE = st.sampled_from([None, 0.0, 0.25, 0.375, 0.5])
+
+
 @given(
-    probabilities=st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), max_size=120),
+    probabilities=TRACES,
     window=st.integers(1, 6),
     refractory_samples=st.integers(0, 20 * STEP),
+    loose_cutoff=LOOSE,
     data=st.data(),
 )
-@settings(max_examples=200)
+@settings(max_examples=300)
 def test_any_cut_gives_the_same_candidates(
-    probabilities: list[float], window: int, refractory_samples: int, data: st.DataObject
+    probabilities: list[float],
+    window: int,
+    refractory_samples: int,
+    loose_cutoff: float | None,
+    data: st.DataObject,
 ) -> None:
-    decision = KeywordDecision("word", 0.5, window, STRIDE, refractory_samples)
+    decision = KeywordDecision("word", 0.5, window, STRIDE, refractory_samples, loose_cutoff)
     pieces = cut(np.array(probabilities, np.float32), data.draw(cut_points(len(probabilities))))
     found = [candidate for piece in pieces for candidate in decision.push(piece)]
-    assert found == decide(probabilities, 0.5, window, refractory_samples)
+    assert found == decide(probabilities, 0.5, window, refractory_samples, loose_cutoff)
+
+
+@given(probabilities=TRACES, window=st.integers(1, 6), refractory_samples=st.integers(0, 20 * STEP))
+@settings(max_examples=300)
+def test_the_loose_gate_changes_nothing_for_strict_candidates(
+    probabilities: list[float], window: int, refractory_samples: int
+) -> None:
+    found = decide(probabilities, 0.5, window, refractory_samples, 0.25)
+    strict = [c for c in found if not c.weak]
+    assert strict == decide(probabilities, 0.5, window, refractory_samples)
+    decided = [c.sample + c.waited_samples for c in found]
+    assert decided == sorted(set(decided)), "one at a time, in the order in which they were decided"
+    for candidate in found:
+        if candidate.weak:
+            assert 0.25 < candidate.score <= 0.5
+            assert 0 < candidate.waited_samples < PEAK_WAIT_SAMPLES + STEP
+            assert not any(0 <= candidate.sample - c.sample < refractory_samples for c in strict)
+
+
+@given(probabilities=st.lists(LEVELS, max_size=20))
+@settings(max_examples=300)
+def test_weak_candidates_are_the_peaks_of_the_excursions(probabilities: list[float]) -> None:
+    """Written a second time, on the whole: 20 probabilities are too short for a peak to wait in vain."""
+    expected = []
+    for above, group in groupby(range(len(probabilities)), key=lambda i: probabilities[i] > 0.25):
+        excursion = list(group)
+        highest = max(probabilities[i] for i in excursion)
+        if above and highest <= 0.5 and excursion[-1] + 1 < len(probabilities):
+            expected.append(sample_of(next(i for i in excursion if probabilities[i] == highest)))
+    found = decide(probabilities, window=1, loose_cutoff=0.25)
+    assert [c.sample for c in found if c.weak] == expected
 
 
 def test_a_network_brings_its_manifests_numbers(make_network: MakeNetwork) -> None:
@@ -116,3 +231,12 @@ def test_a_network_brings_its_manifests_numbers(make_network: MakeNetwork) -> No
     decision.reset()
     (candidate,) = decision.push(above)
     assert (candidate.keyword, candidate.sample) == ("alexa", sample_of(4))
+
+
+def test_the_loose_gate_of_a_network_is_a_share_of_its_cutoff(make_network: MakeNetwork) -> None:
+    network = make_network("alexa")
+    gate = LOOSE_SHARE * 0.9
+    trace = np.array([*[gate - 0.01] * 5, 0, 0, 0, 0, 0, *[gate + 0.01] * 5, 0], np.float32)
+    (candidate,) = KeywordDecision.of(network, loose=True).push(trace)
+    assert (candidate.sample, candidate.weak) == (sample_of(14), True)
+    assert KeywordDecision.of(network).push(trace) == []

@@ -34,7 +34,7 @@ Takes = Callable[[str, str, str], "list[Path]"]
 
 @pytest.fixture(scope="session")
 def enroller(speaker: SpeakerNetwork, head: SpeakerHead) -> Enroller:
-    return Enroller(speaker, head, cohort.shipped())
+    return Enroller(speaker, head, cohort.load())
 
 
 def enrol(enroller: Enroller, name: str, files: Sequence[Path], keyword: str, seed: int = 0) -> Voiceprint:
@@ -148,14 +148,14 @@ def test_training_uses_fewer_copies_of_many_takes(head: SpeakerHead, rng: np.ran
     rows = rng.standard_normal((30 * 7, head.embedding_size)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     takes = [TakeEmbeddings(rows[7 * number], rows[7 * number + 1 : 7 * number + 7]) for number in range(30)]
-    trained = train(head, takes, cohort.shipped().embeddings, TrainPlan(steps=2))
+    trained = train(head, takes, cohort.load().embeddings, TrainPlan(steps=2))
     assert np.isfinite(trained.prototype).all()
 
 
 def test_halves_of_the_cohort_share_no_speaker() -> None:
-    first, second = cohort.shipped().halves()
+    first, second = cohort.load().halves()
     assert not set(first.speaker) & set(second.speaker)
-    assert min(len(first), len(second)) > 0.4 * len(cohort.shipped())
+    assert min(len(first), len(second)) > 0.4 * len(cohort.load())
 
 
 def test_real_people_are_told_apart(enroller: Enroller, speech_data: Path) -> None:

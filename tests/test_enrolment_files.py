@@ -181,7 +181,7 @@ def test_more_takes_than_the_head_has_rows_are_cut_short(
     takes = [read_audio(path) for path in good]
     count = head.take_rows + 5
     recordings = [Recording(str(number), augmented(takes[number % 5], rng)) for number in range(count)]
-    enroller = Enroller(speaker, head, cohort.shipped())
+    enroller = Enroller(speaker, head, cohort.load())
     enrolment = enroller.enrol("anna", recordings, None, Options(plan=TrainPlan(steps=1)))
     assert len(recordings) - len(enrolment.faults) > head.take_rows
     assert len(enrolment.voiceprint.takes) == head.take_rows

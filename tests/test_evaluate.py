@@ -42,7 +42,7 @@ def test_a_trial_list_of_distinct_voices_has_few_errors(
     (tmp_path / "trials.csv").write_text("\n".join(rows) + "\n", "utf-8")
 
     trials = read_trials(tmp_path / "trials.csv")
-    results = evaluate(trials, Enroller(speaker, head, cohort.shipped()), None, Options())
+    results = evaluate(trials, Enroller(speaker, head, cohort.load()), None, Options())
 
     assert results["trials"] == {"target": 9, "impostor": 3 * (2 * 3 + 2)}
     assert results["refused"] == []

@@ -1,0 +1,280 @@
+"""The loose gate in the detector: a known voice wakes more easily, and for anybody else nothing changes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from conftest import MakeNetwork, Read, Takes, cut, cut_points
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from earmark.engine.audio import RATE_HZ, Int16
+from earmark.engine.card import KeywordManifest, load_manifest
+from earmark.engine.decision import LOOSE_SHARE, PEAK_WAIT_SAMPLES, REFRACTORY_SAMPLES
+from earmark.engine.detector import MODES, PUSH_SAMPLES, Detector, Event, Mode
+from earmark.engine.errors import AudioError
+from earmark.engine.frontend import HOP_SAMPLES, RING_SAMPLES, frame_end
+from earmark.engine.head import SpeakerHead
+from earmark.engine.keyword import KeywordNetwork
+from earmark.engine.person import Voiceprint
+from earmark.engine.speaker import CROP_SAMPLES, SpeakerNetwork
+from earmark.engine.verifier import Verdict, Verifier
+
+STRIDE = 3
+STEP = 480
+CUTOFF = 0.5  # of the scripted networks; the loose gate is 0.2
+NOISE: Int16 = np.random.default_rng(5).integers(-3000, 3000, 6 * RATE_HZ).astype(np.int16)
+
+Verify = Callable[[Int16], Verdict]
+
+
+class Scripted(KeywordNetwork):
+    """Says what it was told to, whatever it hears, and zero after that; with a window of one, so these are the means."""
+
+    def __init__(
+        self, manifest: KeywordManifest, name: str, probabilities: Sequence[float], stride: int = STRIDE
+    ) -> None:
+        self.manifest = replace(manifest, name=name, probability_cutoff=CUTOFF, sliding_window_size=1)
+        self.stride = stride
+        self._script = np.zeros(1000, np.float32)
+        self._script[: len(probabilities)] = probabilities
+        self.reset()
+
+    def reset(self) -> None:
+        self._frames = 0
+
+    def push(self, frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        start = self._frames // self.stride
+        self._frames += len(frames)
+        return self._script[start : self._frames // self.stride]
+
+
+class Told(Verifier):
+    """Knows people for some wake words, and is told what each crop is."""
+
+    def __init__(self, person: Voiceprint, keywords: Sequence[str], verify: Verify) -> None:
+        super().__init__([])
+        self.people = [replace(person, keyword=keyword) for keyword in keywords]
+        self._told = verify
+        self.crops: list[Int16] = []
+
+    def verify(self, crop: Int16, keyword: str) -> Verdict:
+        if not self.enrolled(keyword):
+            return Verdict(None, None)
+        self.crops.append(crop)
+        return self._told(crop)
+
+
+def known(_crop: Int16) -> Verdict:
+    return Verdict("slt", 0.9)
+
+
+def stranger(_crop: Int16) -> Verdict:
+    return Verdict(None, 0.1)
+
+
+def wordless(_crop: Int16) -> Verdict:
+    raise AudioError("nothing said")
+
+
+def by_content(crop: Int16) -> Verdict:
+    """Two crops in three are of a known voice, and the score tells every single one from the others."""
+    checksum = zlib.crc32(crop.tobytes())
+    return Verdict("slt" if checksum % 3 else None, float(checksum))
+
+
+@pytest.fixture(scope="module")
+def manifest() -> KeywordManifest:
+    return load_manifest("alexa")
+
+
+def sample_of(probability: int) -> int:
+    return frame_end((probability + 1) * STRIDE - 1)
+
+
+def pushed(detector: Detector, pieces: Sequence[Int16]) -> list[Event]:
+    detector.reset()
+    return [event for piece in pieces for event in detector.push(piece)] + detector.finish()
+
+
+WEAK = [*[0.0] * 50, 0.3, 0.4, 0.3, 0]
+"""Peaks at number 51."""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_known_voice_wakes_through_the_loose_gate_in_every_mode(
+    manifest: KeywordManifest, slt: Voiceprint, mode: Mode
+) -> None:
+    verifier = Told(slt, ["word"], known)
+    (event,) = pushed(Detector([Scripted(manifest, "word", WEAK)], verifier, mode), [NOISE])
+    assert event == Event("detection", "word", sample_of(51), pytest.approx(0.4), "slt", 0.9, "known_voice")
+    np.testing.assert_array_equal(verifier.crops, [NOISE[sample_of(51) - CROP_SAMPLES : sample_of(51)]])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("verify", [stranger, wordless])
+def test_anybody_else_is_silent_in_every_mode(
+    manifest: KeywordManifest, slt: Voiceprint, mode: Mode, verify: Verify
+) -> None:
+    verifier = Told(slt, ["word"], verify)
+    assert pushed(Detector([Scripted(manifest, "word", WEAK)], verifier, mode), [NOISE]) == []
+    assert len(verifier.crops) == 1, "it was asked"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_word_for_which_nobody_is_enrolled_has_no_loose_gate(
+    manifest: KeywordManifest, slt: Voiceprint, mode: Mode
+) -> None:
+    verifier = Told(slt, ["another"], known)
+    networks = [Scripted(manifest, "word", WEAK), Scripted(manifest, "another", WEAK)]
+    assert [event.keyword for event in pushed(Detector(networks, verifier, mode), [NOISE])] == ["another"]
+    assert pushed(Detector(networks, Verifier([]), mode), [NOISE]) == []
+
+
+@pytest.mark.parametrize(("later", "events"), [(-1, 1), (0, 2)])
+@pytest.mark.parametrize("second", [0.4, 1.0])
+def test_the_refractory_time_follows_an_accepted_weak_candidate(
+    manifest: KeywordManifest, slt: Voiceprint, later: int, events: int, second: float
+) -> None:
+    """Whether the next is weak or not: an utterance wakes once."""
+    trace = [*[0.0] * 100, second, 0]
+    trace[100 - REFRACTORY_SAMPLES // STEP - 1 - later] = 0.4  # a second is 33.3 probabilities
+    verifier = Told(slt, ["word"], known)
+    found = pushed(Detector([Scripted(manifest, "word", trace)], verifier), [NOISE])
+    assert (len(found), len(verifier.crops)) == (events, events)
+
+
+@pytest.mark.parametrize("verify", [stranger, wordless])
+def test_no_refractory_time_follows_a_weak_candidate_that_is_not_accepted(
+    manifest: KeywordManifest, slt: Voiceprint, verify: Verify
+) -> None:
+    trace = [*[0.0] * 98, 0.4, 0, 1.0, 0]
+    detector = Detector([Scripted(manifest, "word", trace)], Told(slt, ["word"], verify))
+    (event,) = pushed(detector, [NOISE])
+    assert (event.type, event.sample) == ("rejection", sample_of(100))
+
+
+def test_the_refractory_time_is_each_words_own_and_forgotten_by_reset(
+    manifest: KeywordManifest, slt: Voiceprint
+) -> None:
+    networks = [Scripted(manifest, "one", WEAK), Scripted(manifest, "two", [0, *WEAK])]
+    detector = Detector(networks, Told(slt, ["one", "two"], known))
+    events = pushed(detector, [NOISE])
+    assert [event.keyword for event in events] == ["one", "two"]
+    assert pushed(detector, [NOISE]) == events
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_events_come_in_the_order_they_were_decided_in(manifest: KeywordManifest, slt: Voiceprint, size: int) -> None:
+    """The weak one peaked first and was decided last."""
+    weak, strict = [*[0.0] * 50, 0.4, 0.3, 0.3, 0.3, 0], [*[0.0] * 52, 1.0]
+    networks = [Scripted(manifest, "weak", weak), Scripted(manifest, "strict", strict)]
+    events = pushed(Detector(networks, Told(slt, ["weak"], known)), cut(NOISE, list(range(size, len(NOISE), size))))
+    assert [(event.keyword, event.sample) for event in events] == [
+        ("strict", sample_of(52)),
+        ("weak", sample_of(50)),
+    ]
+
+
+def test_the_ring_still_holds_the_crop_of_a_peak_that_waited_longest(
+    manifest: KeywordManifest, slt: Voiceprint
+) -> None:
+    """However far the push ran ahead: it was decided with the first frame of a second of audio."""
+    wait = -(-PEAK_WAIT_SAMPLES // STEP)
+    verifier = Told(slt, ["word"], known)
+    peak = next(n for n in range(50, 300) if sample_of(n + wait) % PUSH_SAMPLES in range(1, STEP))
+    trace = [*[0.0] * peak, *[0.4] * 100, 0]
+    (event,) = pushed(Detector([Scripted(manifest, "word", trace)], verifier), [NOISE])
+    assert event.sample == sample_of(peak)
+    np.testing.assert_array_equal(verifier.crops, [NOISE[event.sample - CROP_SAMPLES : event.sample]])
+    longest = PEAK_WAIT_SAMPLES + 10 * HOP_SAMPLES  # of a network with a stride of up to ten frames
+    assert CROP_SAMPLES + longest + PUSH_SAMPLES <= RING_SAMPLES
+
+
+TRACES = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.0, 0.25, 0.3, 0.4, 0.5, 1.0]), st.sampled_from([1, 2, 5, 12, 30])), max_size=30
+).map(lambda runs: [level for level, length in runs for _ in range(length)][:190])
+
+
+@given(first=TRACES, second=TRACES, stride=st.sampled_from([1, 3]), mode=st.sampled_from(MODES), data=st.data())
+@settings(max_examples=60)
+def test_any_cut_gives_the_same_events_of_two_words(
+    manifest: KeywordManifest,
+    slt: Voiceprint,
+    first: list[float],
+    second: list[float],
+    stride: int,
+    mode: Mode,
+    data: st.DataObject,
+) -> None:
+    """Crops too: they are in the scores."""
+    networks = [Scripted(manifest, "one", first), Scripted(manifest, "two", second, stride)]
+    detector = Detector(networks, Told(slt, ["one", "two"], by_content), mode)
+    whole = pushed(detector, [NOISE])
+    assert pushed(detector, cut(NOISE, data.draw(cut_points(len(NOISE))))) == whole
+    assert pushed(detector, cut(NOISE, list(range(480, len(NOISE), 480)))) == whole
+
+
+@given(trace=TRACES, mode=st.sampled_from(MODES))
+@settings(max_examples=60)
+def test_for_strangers_the_loose_gate_changes_nothing(
+    manifest: KeywordManifest, slt: Voiceprint, trace: list[float], mode: Mode
+) -> None:
+    def events(verifier: Verifier) -> list[tuple[str, int, float]]:
+        found = pushed(Detector([Scripted(manifest, "word", trace)], verifier, mode), [NOISE])
+        return [(event.type, event.sample, event.keyword_score) for event in found]
+
+    assert events(Told(slt, ["word"], stranger)) == events(Verifier([]))
+
+
+# --- real voices; synthetic ones, to be exact
+
+
+@pytest.fixture(scope="module")
+def deaf(make_network: MakeNetwork) -> KeywordNetwork:
+    """The network of "okay nabu" with a cutoff that it cannot pass: every utterance is weak."""
+    network = make_network("okay_nabu")
+    network.manifest = replace(network.manifest, probability_cutoff=1.0)
+    return network
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_weak_utterance_wakes_if_it_is_of_the_known_voice(
+    deaf: KeywordNetwork,
+    slt: Voiceprint,
+    speaker: SpeakerNetwork,
+    head: SpeakerHead,
+    takes: Takes,
+    read: Read,
+    mode: Mode,
+) -> None:
+    detector = Detector([deaf], Verifier([slt], speaker, head), mode)
+    pause = np.zeros(RATE_HZ, np.int16)
+
+    def events(voice: str) -> list[tuple[str, str | None, str]]:
+        recordings = [piece for path in takes(voice, "okay_nabu", "test")[:3] for piece in (read(path), pause)]
+        found = pushed(detector, recordings)
+        assert all(LOOSE_SHARE < event.keyword_score <= 1.0 for event in found)
+        return [(event.type, event.person, event.reason) for event in found]
+
+    assert events("slt") == [("detection", "slt", "known_voice")] * 3
+    for voice in ("rms", "awb", "kal16"):
+        assert events(voice) == []
+
+
+def test_strict_events_are_those_of_a_detector_without_the_loose_gate(
+    make_network: MakeNetwork, slt: Voiceprint, speaker: SpeakerNetwork, head: SpeakerHead, scene: Int16
+) -> None:
+    """With nobody enrolled there is none; the weak ones among the others are of slt."""
+    network = make_network("okay_nabu")
+    without = pushed(Detector([network], Verifier([])), [scene])
+    found = pushed(Detector([network], Verifier([slt], speaker, head)), [scene])
+    at = {event.sample: event.keyword_score for event in without}
+    strict = [event for event in found if event.keyword_score > network.manifest.probability_cutoff]
+    assert {event.sample: event.keyword_score for event in strict} == at != {}
+    assert all((event.type, event.person) == ("detection", "slt") for event in found if event not in strict)

@@ -2,9 +2,9 @@
 
     python -m earmark.models.export --data DIR           # rebuilds speaker, cohort and head, in this order
     python -m earmark.models.export --data DIR --check   # rebuilds aside and compares
-    python -m earmark.models.export --check              # the same without the data: the cohort by its card only
+    python -m earmark.models.export --check              # the same without the data: the others by their cards only
 
-`speaker` and `head` need TensorFlow (extra `build`), `cohort` needs the data. The speaker network is made from
+`speaker` and `head` need TensorFlow (extra `build`), `cohort` and `head` the data. The speaker network is made from
 `speaker_weights.npz`, which `train_speaker.py` trains. With `--out` another folder gets the models: with a
 `speaker.json` of your own in it, `cohort` and `head` are built for your network.
 """
@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from earmark.engine import mel
 from earmark.engine.card import CARD_FORMAT, Card, load_card, read_model
@@ -50,11 +49,12 @@ def main() -> int:
         parser.error(f"no model {', '.join(sorted(unknown))}: there are {', '.join(BUILDERS)}")
     differences = 0
     for name in arguments.names or BUILDERS:
-        if name == "cohort" and arguments.data is None:
+        if name != "speaker" and arguments.data is None:
             if not arguments.check:
-                parser.error("the cohort needs --data")
-            read_model(load_card(name, HERE), HERE)
-            print("cohort.npz: fits its card; not rebuilt, which needs --data", file=sys.stderr)
+                parser.error(f"{name} needs --data")
+            card = load_card(name, HERE)
+            read_model(card, HERE)
+            print(f"{card.file}: fits its card; not rebuilt, which needs --data", file=sys.stderr)
             continue
         content, card = BUILDERS[name](arguments)
         if arguments.check:
@@ -106,8 +106,9 @@ def _cohort(arguments: argparse.Namespace) -> tuple[bytes, Card]:
 
 
 def _head(arguments: argparse.Namespace) -> tuple[bytes, Card]:
-    with np.load(arguments.out / "cohort.npz", allow_pickle=False) as arrays:
-        projection, centre = principal_axes(arrays["embeddings"].astype(np.float64), head_net.PROJECTION_SIZE)
+    from . import head_start  # runs the engine
+
+    projection, centre = head_start.build(arguments.data, arguments.out, head_net.PROJECTION_SIZE, arguments.fold)
     content = head_net.build(projection, centre)
     return content, _card(
         "head",
@@ -124,8 +125,11 @@ def _head(arguments: argparse.Namespace) -> tuple[bytes, Card]:
             "scale": head_net.SCALE,
             "margin": head_net.MARGIN,
         },
-        licence="Apache-2.0; its start is computed from the cohort (CC BY-SA 4.0)",
-        sources=[f"cohort.npz, sha256 {load_card('cohort', arguments.out).sha256}"],
+        licence="CC BY-SA 4.0 (its start is computed from speech of which a part asks for it)",
+        sources=[
+            f"speaker network, sha256 {load_card('speaker', arguments.out).sha256}",
+            *(speech_pool.SETS[name] for name in speech_pool.LABELLED_SETS),
+        ],
     )
 
 
@@ -134,20 +138,6 @@ BUILDERS: dict[str, Callable[[argparse.Namespace], tuple[bytes, Card]]] = {
     "cohort": _cohort,
     "head": _head,
 }
-
-
-def principal_axes(embeddings: npt.NDArray[np.float64], count: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """(n, d) -> the d x `count` axes of largest variance, as float32 columns of unit length, and the mean (d,).
-
-    The sign of an axis is arbitrary: it is chosen so that the largest component is positive, which makes the result
-    the same on every machine up to rounding.
-    """
-    centre = embeddings.mean(axis=0)
-    _, vectors = np.linalg.eigh(np.cov(embeddings.T))
-    axes = vectors[:, ::-1][:, :count]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(count)])
-    axes[np.abs(axes) < 1e-12] = 0  # dead dimensions: one runtime would flush their subnormal numbers, one would not
-    return axes.astype(np.float32), centre.astype(np.float32)
 
 
 def _card(name: str, file: str, content: bytes, **facts: Any) -> Card:

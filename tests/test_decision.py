@@ -142,7 +142,7 @@ def test_a_weak_candidate_needs_the_warm_up(window: int) -> None:
 
 @pytest.mark.parametrize(("refractory_samples", "weak"), [(4 * STEP, [5, 8]), (4 * STEP + 1, [8])])
 def test_no_weak_candidate_peaks_in_the_refractory_time(refractory_samples: int, weak: list[int]) -> None:
-    """The peak counts, not the end: the first peaks four probabilities after the strict one and is decided after six."""
+    """The peak counts, not the end: the first peaks four probabilities after the strict one, and ends after six."""
     probabilities = [0, 1, 0, 0, 0.3, 0.4, 0.3, 0, 0.4, 0]
     found = decide(probabilities, window=1, refractory_samples=refractory_samples, loose_cutoff=0.25)
     assert [c.sample for c in found] == [sample_of(n) for n in [1, *weak]]

@@ -190,8 +190,8 @@ def test_a_pool_is_read_back_and_not_taken_for_another(pool: Pool, data: Path, t
     with path.open("wb") as file:
         speech_pool.save(pool, file)
     found = speech_pool.load(path, speech_pool.source_of(data, None))
-    assert found.source == pool.source
-    assert all(np.array_equal(a, b) for a, b in zip(found, pool))
+    for name, values in pool._asdict().items():
+        np.testing.assert_array_equal(getattr(found, name), values)
     with pytest.raises(InputError, match="another --work"):
         speech_pool.load(path, speech_pool.source_of(data, 2))
     path.write_bytes(path.read_bytes()[:1000])
@@ -202,7 +202,7 @@ def test_a_pool_is_read_back_and_not_taken_for_another(pool: Pool, data: Path, t
 def test_variations_keep_the_shape_and_about_the_level(pool: Pool, rng: np.random.Generator) -> None:
     frames, length = pool.batch(np.arange(40))
     varied = train_speaker.varied(frames, rng)
-    assert (varied.shape, varied.dtype) == (frames.shape, np.float32)
+    assert (varied.shape, varied.dtype.name) == (frames.shape, "float32")
     change = np.log(varied.sum(axis=(1, 2)) / frames.sum(axis=(1, 2)))
     assert 0.05 < change.std() < 0.2
     assert np.abs(change).max() < 0.5

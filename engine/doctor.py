@@ -103,7 +103,7 @@ def _check_head() -> str:
         for key, tensor in signature["outputs"].items():
             if key not in outputs or list(outputs[key].shape) != tensor["shape"]:
                 raise ModelError(f"{card.file}: signature {name} lacks {key}{tensor['shape']}: install earmark again")
-    SpeakerHead(card)
+    SpeakerHead()
     return f"{_describe(card)}, signatures {', '.join(card.signatures)}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
+from scipy.stats import beta, betabinom
 
 from earmark.engine.audio import Float32
 from earmark.engine.head import SpeakerHead
@@ -15,29 +15,25 @@ from earmark.engine.verifier import fused
 
 from .train import TakeEmbeddings, Trained, TrainPlan, train
 
-MIN_GUARDED_TAKES = 4  # below, leaving one out leaves too little to train on: nothing can be said about the head
+MIN_TRAINED_TAKES = 4  # with two or three, training raised the EER by about one point (docs/accuracy.md)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """The threshold for 1 % of strangers, as a sum; fitted by `scripts/study` on people of both folds."""
+    """The threshold as a sum; the numbers are from the people of both folds (docs/architecture.md, "Thresholds")."""
 
     constant: float
-    own: float
-    """Share of the mean of the own takes, each left out."""
     others: float
-    """Share of the score which a share `far` of the cohort reaches."""
+    """Share of the score which 1 % of the cohort reaches."""
     one_take: float
     """Divided by the number of takes: a mean of few takes is farther from the next one."""
-    typical_own: float
-    """Stands for the mean of the own takes where there is only one."""
     decade: float
     """Added for each tenth of the FAR."""
 
 
 RULES = {
-    COSINE: Rule(constant=0.1, own=0.6, others=0.25, one_take=-0.05, typical_own=0.9, decade=0.06),
-    TRAINED: Rule(constant=0.1, own=0.6, others=0.25, one_take=-0.05, typical_own=0.8, decade=0.06),
+    COSINE: Rule(constant=0.70, others=0.25, one_take=-0.2, decade=0.05),
+    TRAINED: Rule(constant=0.63, others=0.25, one_take=-0.2, decade=0.09),
 }
 
 
@@ -76,7 +72,7 @@ def leave_one_out(
         rest = [other for number, other in enumerate(takes) if number != left_out]
         probe = np.concatenate([take.clean[None], cohort])
         scores = {COSINE: probe @ centroid(rest)}
-        if len(takes) >= 2:
+        if len(takes) >= MIN_TRAINED_TAKES:
             trained = train(head, rest, negatives, plan)
             scores[TRAINED] = fused(scores[COSINE], head.score(probe, trained.prototype))
         for kind, values in scores.items():
@@ -86,30 +82,29 @@ def leave_one_out(
 
 
 def better_kind(trials: dict[str, Trial]) -> str:
-    """The trained head, unless leave-one-out says that the plain cosine is better."""
-    if not trials or len(trials[COSINE].own) < MIN_GUARDED_TAKES:
-        return TRAINED
-    return TRAINED if trials[TRAINED].margin() > trials[COSINE].margin() else COSINE
+    """The trained head, only where there is one and leave-one-out says that it is better than the plain cosine."""
+    if TRAINED not in trials or trials[TRAINED].margin() <= trials[COSINE].margin():
+        return COSINE
+    return TRAINED
 
 
-def threshold(kind: str, others: Float32, own: Float32 | None, takes: int, far: float) -> float:
+def threshold(kind: str, others: Float32, takes: int, far: float) -> float:
     """The score from which on it is the person.
+
+    The own takes have no say: how well they agree depends on whether they were said in one go or on five days, and
+    a threshold that follows them let five times as many strangers in where they were not (docs/architecture.md).
 
     Args:
         kind: of the score.
         others: (k,) scores of impostors from the cohort.
-        own: (n,) scores of the own takes, each left out in turn; None: there is a single take.
-        takes: their number.
-        far: the wanted share of accepted strangers.
+        takes: how many the person has.
+        far: the wanted share of accepted strangers, 0…1.
     """
     rule = RULES[kind]
-    mean = rule.typical_own if own is None or not len(own) else float(own.mean())
-    return (
-        rule.constant
-        + rule.own * mean
-        + rule.others * float(np.quantile(others, 0.99))
-        + rule.one_take / takes
-        + rule.decade * float(np.log10(0.01 / far))
+    reached = float(np.quantile(others, 0.99))
+    decades = float(np.log10(0.01 / far))
+    return float(
+        np.clip(rule.constant + rule.others * reached + rule.one_take / takes + rule.decade * decades, -1, 1)
     )
 
 
@@ -127,6 +122,12 @@ def share_interval(count: int, total: int) -> tuple[float, float]:
     low = float(beta.ppf(0.025, count, total - count + 1)) if count else 0.0
     high = float(beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
     return low, high
+
+
+def predicted_count(count: int, total: int, tries: int) -> tuple[int, int]:
+    """In 95 % so few and so many of `tries` will be, where `count` of `total` were (H. Jeffreys' prior, 1946)."""
+    spread = betabinom(tries, count + 0.5, total - count + 0.5)
+    return int(spread.ppf(0.025)), int(spread.ppf(0.975))
 
 
 def centroid(takes: Sequence[TakeEmbeddings]) -> Float32:

@@ -185,18 +185,12 @@ class Enroller:
         phrase = keyword.manifest.name if keyword else ANY_PHRASE
         to_train, to_measure = self.cohorts(phrase, mean)
         trials = calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan)
-        trained = train(self.head, takes, to_train, options.plan, on_step)
         kind = calibrate.better_kind(trials)
-        thresholds = {
-            each: calibrate.threshold(
-                each,
-                calibrate.kind_scores(each, self.head, trained, mean, to_measure),
-                trials[each].own if each in trials else None,
-                len(takes),
-                options.far,
-            )
-            for each in (COSINE, TRAINED)
-        }
+        trained = train(self.head, takes, to_train, options.plan, on_step) if kind == TRAINED else None
+        thresholds = {}
+        for each in {COSINE, kind}:
+            others = calibrate.kind_scores(each, self.head, trained, mean, to_measure)
+            thresholds[each] = calibrate.threshold(each, others, len(takes), options.far)
         none = np.zeros(0, np.float32)
         return Voiceprint(
             name=name,
@@ -206,8 +200,8 @@ class Enroller:
             binding=binding_of(keyword.manifest.model_sha256 if keyword else "", self.speaker.card, self.head.card),
             takes=np.array([take.clean for take in takes]),
             centroid=mean,
-            prototype=trained.prototype if kind == TRAINED else none,
-            weights=trained.weights if kind == TRAINED else HeadWeights(none.reshape(0, 0), none),
+            prototype=trained.prototype if trained else none,
+            weights=trained.weights if trained else HeadWeights(none.reshape(0, 0), none),
             report=_report(trials, kind, thresholds, len(to_measure), options),
         )
 

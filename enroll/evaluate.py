@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from earmark.engine.person import Voiceprint
 from earmark.engine.sources import ArraySource
 from earmark.engine.verifier import Verifier
 
-from . import metrics, quality
+from . import calibrate, metrics, quality
 from .comparators import COMPARATORS
 from .conditions import Conditions
 from .enrolment import Enroller, Options, read_recordings
@@ -75,7 +75,7 @@ class Results:
     refused: list[str]
     unreadable: list[str] = field(default_factory=list)
     announced: float | None = None
-    """Share of the people whose rejected tries lie in the interval that their enrolment announced."""
+    """Share of the people of whose tries as many are rejected as their enrolment announced, within 95 %."""
     false_accepts_per_hour: float | None = None
     """None without `negative` rows, or without a keyword network."""
 
@@ -200,8 +200,10 @@ def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
             for system, values in scored.items():
                 rows[system] += values
             own = [not row.accepted for row in scored[HEAD] if row.speaker == row.person]
-            low, high = person.report["expected_frr"]["ci95"]
-            held += [low <= sum(own) / len(own) <= high] if own else []
+            expected = person.report["expected_frr"]
+            if own:
+                low, high = calibrate.predicted_count(expected["rejected"], expected["of"], len(own))
+                held.append(low <= sum(own) <= high)
         setup.told("measuring", number + 1, len(trials.people))
     systems = {system: _collect(values) for system, values in rows.items()}
     if not systems[HEAD].own.any() or systems[HEAD].own.all():
@@ -214,12 +216,6 @@ def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
         float(np.mean(held)),
         _false_accepts_per_hour(trials.negatives, setup, list(enrolled)),
     )
-
-
-def without_set(enroller: Enroller, set_name: str) -> Enroller:
-    """The same, with no clip of one corpus in the cohort."""
-    cohort = enroller.cohort
-    return replace(enroller, cohort=cohort.pick(~np.char.startswith(cohort.speaker, f"{set_name}/")))
 
 
 def _embed_try(path: Path, setup: Setup, unreadable: list[str]) -> Float32 | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,18 @@ class Trials:
             for name, value in self.rates(weight).items():
                 draws.setdefault(name, []).append(value - base.get(name, 0.0))
         return {name: [float(value) for value in np.percentile(values, INTERVAL)] for name, values in draws.items()}
+
+
+def pooled(parts: Sequence[Trials]) -> Trials:
+    """The trials of several lists whose speakers are different people."""
+    offsets = np.cumsum([0, *(int(max(part.person.max(), part.speaker.max())) + 1 for part in parts)])
+    return Trials(
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.own for part in parts]),
+        np.concatenate([part.accepted for part in parts]),
+        np.concatenate([part.person + offset for part, offset in zip(parts, offsets)]),
+        np.concatenate([part.speaker + offset for part, offset in zip(parts, offsets)]),
+    )
 
 
 def to_json(trials: Trials) -> dict[str, Any]:

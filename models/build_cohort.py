@@ -24,7 +24,7 @@ from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.speaker import SpeakerNetwork
 from earmark.engine.wakes import find_wakes
 
-from .folds import fold_of
+from .fold import fold_of
 
 SETS = {
     "asc": "Arabic Speech Commands (A. Ghandoura et al.), CC BY 4.0",

@@ -28,7 +28,7 @@ from earmark.engine.card import CARD_FORMAT, Card, load_card, read_model
 
 from . import head_net, speaker_net, speech_pool
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent  # an editable installation links here
 WEIGHTS = "speaker_weights.npz"
 RECIPE = "python -m earmark.models.export {} --data DIR"
 Signatures = dict[str, dict[str, dict[str, Any]]]

@@ -23,7 +23,7 @@ from earmark.engine.files import read_audio
 from earmark.engine.speaker import SpeakerNetwork
 from earmark.enroll.augment import augmented
 
-from .folds import fold_of
+from .fold import fold_of
 from .speech_pool import LABELLED_SETS
 
 Array = npt.NDArray[Any]

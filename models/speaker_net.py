@@ -161,7 +161,7 @@ def teacher(weights: Weights, mel: Array) -> Array:
     """(frames, 40) linear power mel -> (512,): what GE2E says of both views, in the precision of `mel`."""
     repeated = mel[np.arange(REPEATED_FRAMES) % len(mel)]
     views = [_view(weights, "linear", _states(weights, frames)[-1]) for frames in (mel, repeated)]
-    return np.concatenate(views) / np.sqrt(2)
+    return np.asarray(np.concatenate(views) / np.sqrt(2))
 
 
 def student(weights: Weights, mel: Array) -> Array:
@@ -170,7 +170,8 @@ def student(weights: Weights, mel: Array) -> Array:
     attention = states @ weights["attention.weight"][0] + weights["attention.bias"]
     share = np.exp(attention - attention.max())
     mean = (share / share.sum()) @ states
-    return np.concatenate([_view(weights, "linear", states[-1]), _view(weights, "mean", mean)]) / np.sqrt(2)
+    views = [_view(weights, "linear", states[-1]), _view(weights, "mean", mean)]
+    return np.asarray(np.concatenate(views) / np.sqrt(2))
 
 
 def _view(weights: Weights, name: str, state: Array) -> Array:

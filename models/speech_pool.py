@@ -30,7 +30,7 @@ from earmark.engine.files import read_audio
 from earmark.engine.speaker import MAX_SPEECH_SAMPLES, locate_speech
 from earmark.enroll.augment import in_room, mixed
 
-from .folds import fold_of
+from .fold import fold_of
 
 Ints = npt.NDArray[np.intp]
 Texts = npt.NDArray[np.str_]

@@ -2,17 +2,16 @@
 """Write the golden vectors of `tests/golden`: what other implementations give for recordings of `tests/audio`.
 
     mel.npz        the linear power mel of one take, by librosa
-    speaker.npz    embeddings of six takes, both views, by the GE2E forward pass in numpy and float64 with the weights
-                   of the Resemblyzer wheel, from librosa's mel of the trimmed, levelled speech
+    speaker.npz    embeddings of six takes, by the speaker network's forward pass in numpy and float64 with the
+                   trained weights, from librosa's mel of the trimmed, levelled speech
     keyword.npz    the probabilities of one take a wake word, in 256ths, by pymicro_wakeword's own class
 
 Nothing here runs earmark's networks, so that a test against these files can fail. A change of a golden file is a
 change of what the engine computes: say why in the commit.
 
-Needs librosa, pymicro-wakeword and the file Resemblyzer-0.1.4-py3-none-any.whl (`pip download --no-deps
-Resemblyzer==0.1.4`; models/README.md).
+Needs librosa and pymicro-wakeword.
 
-    python scripts/make_golden.py --wheel Resemblyzer-0.1.4-py3-none-any.whl [--out tests/golden]
+    python scripts/make_golden.py [--out tests/golden]
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from earmark.engine.audio import Float32, to_float
 from earmark.engine.card import builtin_keywords
 from earmark.engine.files import read_audio
 from earmark.engine.mel import to_level
-from earmark.engine.speaker import REPEATED_SAMPLES, locate_speech
-from earmark.models.speaker_net import Weights, read_checkpoint, reference
+from earmark.engine.speaker import MAX_SPEECH_SAMPLES, locate_speech
+from earmark.models.speaker_net import Weights, read_weights, student
 
 REPOSITORY = Path(__file__).parent.parent
 AUDIO_DIR = REPOSITORY / "tests" / "audio"
@@ -57,13 +56,12 @@ def librosa_mel(samples: Float32) -> Float32:
     return mel
 
 
-def embeddings(weights: Weights, path: Path) -> Float32:
-    """(2, 256) of unit length: the speech as it is, and repeated to 1.6 s."""
+def embedding(weights: Weights, path: Path) -> Float32:
+    """(512,) of unit length."""
     samples = read_audio(path)
     start, end = locate_speech(samples)
-    speech = to_level(to_float(samples[start:end]))
-    views = (speech, np.resize(speech, REPEATED_SAMPLES))
-    return np.array([reference(weights, librosa_mel(view).astype(np.float64)) for view in views], np.float32)
+    speech = to_level(to_float(samples[start : min(end, start + MAX_SPEECH_SAMPLES)]))
+    return student(weights, librosa_mel(speech).astype(np.float64)).astype(np.float32)
 
 
 def keyword_trace(word: str, path: Path) -> npt.NDArray[np.uint8]:
@@ -81,7 +79,6 @@ def keyword_trace(word: str, path: Path) -> npt.NDArray[np.uint8]:
 def main() -> None:
     """Write the three files."""
     parser = argparse.ArgumentParser(description="Write the golden vectors of tests/golden.")
-    parser.add_argument("--wheel", type=Path, required=True, help="Resemblyzer-0.1.4-py3-none-any.whl")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "tests" / "golden")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -89,8 +86,8 @@ def main() -> None:
     mel = librosa_mel(to_float(read_audio(AUDIO_DIR / MEL_TAKE)))
     np.savez(arguments.out / "mel.npz", path=MEL_TAKE, mel=mel)
 
-    weights = read_checkpoint(arguments.wheel)
-    speaker = np.array([embeddings(weights, AUDIO_DIR / take) for take in SPEAKER_TAKES])
+    weights = read_weights(REPOSITORY / "models" / "speaker_weights.npz")
+    speaker = np.array([embedding(weights, AUDIO_DIR / take) for take in SPEAKER_TAKES])
     np.savez(arguments.out / "speaker.npz", paths=np.array(SPEAKER_TAKES), embeddings=speaker)
 
     traces = {word: keyword_trace(word, AUDIO_DIR / take) for word, take in KEYWORD_TAKES.items()}

@@ -19,7 +19,7 @@ from earmark.engine.audio import Int16, to_float
 from earmark.engine.errors import AudioError, InputError
 from earmark.engine.speaker import MAX_SPEECH_SAMPLES, locate_speech
 from earmark.models import speaker_net, speech_pool, train_speaker
-from earmark.models.folds import FOLDS, fold_of
+from earmark.models.fold import FOLDS, fold_of
 from earmark.models.speech_pool import DEGRADED_VERSIONS, SETS, TEST_NOISES, Backgrounds, Pool
 
 LONGEST_FRAMES = 1 + MAX_SPEECH_SAMPLES // mel.HOP_SAMPLES

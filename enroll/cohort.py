@@ -40,6 +40,10 @@ class Cohort:
         """The cohort without some speakers: nobody may be measured against himself."""
         return self.pick(~np.isin(self.speaker, sorted(speakers)))
 
+    def without_set(self, name: str) -> Cohort:
+        """The cohort without a whole corpus: as little as it has heard a user's microphone."""
+        return self.pick(~np.char.startswith(self.speaker, f"{name}/"))
+
     def halves(self) -> tuple[Cohort, Cohort]:
         """Two cohorts without a common speaker: one to train against, one to set the threshold with."""
         _, number = np.unique(self.speaker, return_inverse=True)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from earmark.engine.console import make_detector, models, networks
-from earmark.engine.errors import EnrolmentRefused, InputError
+from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
 from earmark.engine.files import read_audio
 from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.person import PersonStore, folder_name
+from earmark.engine.person import PersonStore, Voiceprint, folder_name
+from earmark.engine.verifier import Verifier
 
 from .conditions import Conditions, read_noises
 from .enrolment import Enroller, Enrolment, Options, read_recordings
 from .evaluate import Setup, read_trials
 from .evaluate import evaluate as run_evaluation
+from .household import Alike, alike
 from .progress import progress
 
 
@@ -41,9 +44,21 @@ def enroll(arguments: argparse.Namespace) -> int:
                 faults = [vars(fault) for fault in refusal.faults]
                 print(json.dumps({"type": "refused", "name": arguments.name, "faults": faults}, ensure_ascii=False))
             raise
+        verifier = Verifier([], enroller.speaker, enroller.head)
+        confused = list(alike(enrolment.voiceprint, _others(store, enrolment.voiceprint), verifier))
         version = store.save(enrolment.voiceprint)
-        _print_enrolment(enrolment, int(version.name), arguments.json)
+        _print_enrolment(enrolment, confused, int(version.name), arguments.json)
     return 0
+
+
+def _others(store: PersonStore, person: Voiceprint) -> Iterator[Voiceprint]:
+    """Everybody else of the store who is enrolled for the same wake word and can be read."""
+    for name in store.names():
+        if name != person.name and person.keyword in store.keywords(name):
+            try:
+                yield store.load(name, person.keyword)
+            except PersonError as error:
+                print(f"earmark: not compared with {name}: {error}", file=sys.stderr)
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -134,7 +149,7 @@ def plot(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_enrolment(enrolment: Enrolment, version: int, as_json: bool) -> None:
+def _print_enrolment(enrolment: Enrolment, confused: list[Alike], version: int, as_json: bool) -> None:
     person, report = enrolment.voiceprint, enrolment.voiceprint.report
     facts: dict[str, Any] = {
         "type": "enrolled",
@@ -145,6 +160,7 @@ def _print_enrolment(enrolment: Enrolment, version: int, as_json: bool) -> None:
         "threshold": round(person.threshold, 4),
         "takes": len(person.takes),
         "faults": [vars(fault) for fault in enrolment.faults],
+        "alike": [vars(other) for other in confused],
         "report": dict(report),
     }
     if as_json:
@@ -163,4 +179,11 @@ def _print_enrolment(enrolment: Enrolment, version: int, as_json: bool) -> None:
         print(
             f"  of which would be rejected        {expected['rejected']} of {expected['of']} "
             f"(from then on {100 * low:.0f} to {100 * high:.0f} %, 95 % interval)"
+        )
+    for other in confused:
+        print(
+            f"warning: {person.name} and {other.name} sound alike: {other.theirs} of {other.theirs_of} takes of "
+            f"{other.name} pass as {person.name}, {other.own} of {other.own_of} the other way round; enrol both "
+            "again with more takes, or with --far 0.001",
+            file=sys.stderr,
         )

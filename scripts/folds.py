@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from earmark.enroll.enrolment import Enroller, Options
 from earmark.enroll.evaluate import Setup, TrialList, read_trials
 from earmark.models.fold import FOLDS, fold_of
@@ -43,6 +41,5 @@ def enroller(fold: int) -> Enroller:
 
 def without_set(setup: Setup, name: str) -> Setup:
     """The same with a cohort that has never heard the measured corpus, as it has never heard a user's microphone."""
-    cohort = setup.enroller.cohort
-    other = cohort.pick(~np.char.startswith(cohort.speaker, f"{name}/"))
-    return replace(setup, enroller=replace(setup.enroller, cohort=other))
+    enroller = replace(setup.enroller, cohort=setup.enroller.cohort.without_set(name))
+    return replace(setup, enroller=enroller)

@@ -16,7 +16,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +35,10 @@ from earmark.engine.speaker import CROP_SAMPLES
 from earmark.engine.verifier import Verifier
 from earmark.enroll.conditions import Conditions
 from earmark.enroll.enrolment import Enroller, Recording
-from earmark.enroll.evaluate import without_set
 
 AUDIO = Path(__file__).parent.parent / "tests" / "audio"
 WORDS = ("alexa", "okay_nabu")
-SHARES = (None, 0.8, 0.6, LOOSE_SHARE, 0.2)  # of the published cutoff; None is the strict gate
+SHARES = (None, 0.8, LOOSE_SHARE, 0.4, 0.2)  # of the published cutoff; None is the strict gate
 COLUMNS = ("network alone", *("strict + voice" if share is None else f"{share:g} + voice" for share in SHARES))
 LEAD_SAMPLES = RATE_HZ  # of silence, in conditions: the frontend is used to the noise when the word comes
 SNRS_DB = (10.0, 5.0, 0.0, -5.0)
@@ -175,7 +174,8 @@ def main() -> int:
 
 def _enrolled(word: str, most: int | None) -> Bench:
     """Every synthetic voice that has takes of the word."""
-    network, enroller = KeywordNetwork(load_manifest(word)), without_set(Enroller.load(), "wake")
+    network, enroller = KeywordNetwork(load_manifest(word)), Enroller.load()
+    enroller = replace(enroller, cohort=enroller.cohort.without_set("wake"))
     rows = [row for row in _index(AUDIO) if (row["phrase"], row["role"]) == (word, "enroll")]
     people = []
     for voice in sorted({row["voice"] for row in rows})[:most]:

@@ -21,6 +21,7 @@ from earmark.engine.verifier import Verifier
 from earmark.engine.wakes import find_wakes
 from earmark.enroll import calibrate, cohort
 from earmark.enroll.enrolment import Enroller, Options, Recording
+from earmark.enroll.household import Alike, alike
 from earmark.enroll.train import TakeEmbeddings, TrainPlan, train
 
 VOICES = ("slt", "rms", "awb", "kal16", "rp_f3")
@@ -171,3 +172,16 @@ def test_halves_of_the_cohort_share_no_speaker() -> None:
     first, second = cohort.load().halves()
     assert not set(first.speaker) & set(second.speaker)
     assert min(len(first), len(second)) > 0.4 * len(cohort.load())
+
+
+def test_two_people_who_sound_alike_are_named_and_others_are_not(
+    household: list[Voiceprint], enroller: Enroller
+) -> None:
+    verifier = Verifier([], enroller.speaker, enroller.head)
+    person, other = household[:2]
+    assert list(alike(person, household, verifier)) == []
+    twin = replace(person, name="twin")
+    (found,) = alike(twin, [person, other], verifier)
+    assert found == Alike(person.name, len(person.takes), len(person.takes), len(person.takes), len(person.takes))
+    elsewhere = replace(twin, binding=replace(twin.binding, speaker="another network"))
+    assert list(alike(elsewhere, [person], verifier)) == []

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY, Read, Takes
 
-from earmark.cli import main
+from earmark import cli
 from earmark.engine.audio import RATE_HZ, Int16, to_float
 from earmark.engine.errors import InputError
 from earmark.engine.head import SpeakerHead
@@ -185,7 +185,7 @@ def test_the_command_writes_what_is_promised(
     out, picture = tmp_path / "out.json", tmp_path / "det.png"
     command = ["evaluate", str(trial_list), "--keyword", "okay_nabu", "--takes", "4", "--noise", str(noise)]
     command += ["--snr-db", "25", "--room", "0.2", "--gain-db", "-6", "--json", str(out), "--plot", str(picture)]
-    assert main(command) == 0
+    assert cli.main(command) == 0
     values = json.loads(out.read_text("utf-8"))
     assert values["trials"]["target"] == 10
     assert any("missing.flac" in line for line in values["unreadable"])

@@ -68,12 +68,12 @@ def main() -> int:
 
 def _speaker(arguments: argparse.Namespace) -> tuple[bytes, Card]:
     content = speaker_net.build(speaker_net.read_weights(arguments.weights))
-    return content, _card(
+    return content, card_of(
         "speaker",
         "speaker.tflite",
         content,
         description="Noise-proof student of GE2E, fp16 weights: power mel of one utterance -> embedding of the voice",
-        signatures=_signatures(content),
+        signatures=signatures_of(content),
         parameters=mel.PARAMETERS,
         licence="CC BY-SA 4.0 (one of the corpora asks for it; the start is Apache-2.0)",
         sources=[
@@ -93,7 +93,7 @@ def _cohort(arguments: argparse.Namespace) -> tuple[bytes, Card]:
         shapes = {
             name: {"shape": list(arrays[name].shape), "dtype": arrays[name].dtype.kind} for name in arrays.files
         }
-    return content, _card(
+    return content, card_of(
         "cohort",
         "cohort.npz",
         content,
@@ -110,27 +110,32 @@ def _head(arguments: argparse.Namespace) -> tuple[bytes, Card]:
 
     projection, centre = head_start.build(arguments.data, arguments.out, head_net.PROJECTION_SIZE, arguments.fold)
     content = head_net.build(projection, centre)
-    return content, _card(
+    return content, card_of(
         "head",
         "head.tflite",
         content,
         description="Trainable projection of the speaker embedding, with its own training step",
-        signatures=_signatures(content),
-        parameters={
-            "embedding_size": len(centre),
-            "projection_size": head_net.PROJECTION_SIZE,
-            "take_rows": head_net.TAKE_ROWS,
-            "cohort_rows": head_net.COHORT_ROWS,
-            "infer_rows": head_net.INFER_ROWS,
-            "scale": head_net.SCALE,
-            "margin": head_net.MARGIN,
-        },
+        signatures=signatures_of(content),
+        parameters=head_parameters(len(centre)),
         licence="CC BY-SA 4.0 (its start is computed from speech of which a part asks for it)",
         sources=[
             f"speaker network, sha256 {load_card('speaker', arguments.out).sha256}",
             *(speech_pool.SETS[name] for name in speech_pool.LABELLED_SETS),
         ],
     )
+
+
+def head_parameters(embedding_size: int) -> dict[str, Any]:
+    """What the card says of a head for embeddings of a size."""
+    return {
+        "embedding_size": embedding_size,
+        "projection_size": head_net.PROJECTION_SIZE,
+        "take_rows": head_net.TAKE_ROWS,
+        "cohort_rows": head_net.COHORT_ROWS,
+        "infer_rows": head_net.INFER_ROWS,
+        "scale": head_net.SCALE,
+        "margin": head_net.MARGIN,
+    }
 
 
 BUILDERS: dict[str, Callable[[argparse.Namespace], tuple[bytes, Card]]] = {
@@ -140,12 +145,13 @@ BUILDERS: dict[str, Callable[[argparse.Namespace], tuple[bytes, Card]]] = {
 }
 
 
-def _card(name: str, file: str, content: bytes, **facts: Any) -> Card:
+def card_of(name: str, file: str, content: bytes, **facts: Any) -> Card:
+    """The card of a model file that was just made."""
     sha256 = hashlib.sha256(content).hexdigest()
     return Card(CARD_FORMAT, file, sha256, len(content), recipe=RECIPE.format(name), **facts)
 
 
-def _signatures(content: bytes) -> Signatures:
+def signatures_of(content: bytes) -> Signatures:
     """What a TFLite file says of its signatures."""
     import tensorflow as tf  # a recipe's dependency
 

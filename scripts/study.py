@@ -122,9 +122,7 @@ def main() -> int:
         f"network hears: {accepted} were taken for one of the ten ({100 * accepted / heard:.1f} %). The recordings "
         "were in the training of the speaker network, without a label.",
     ]
-    (DOCS / "accuracy.md").write_text(
-        (Path(__file__).parent / "accuracy_head.md").read_text("utf-8") + "\n".join(lines) + "\n", "utf-8"
-    )
+    (DOCS / "accuracy.md").write_text("\n".join([HEADER, *lines]) + "\n", "utf-8")
     for name in folds.SETS:
         det(_pooled(answers, (name, None, False), "clean"), str(DOCS / f"det_{name}.png"))
     return 0

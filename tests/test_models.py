@@ -13,9 +13,10 @@ import pytest
 from conftest import REPOSITORY, Read
 
 from earmark.engine import runtime
-from earmark.engine.audio import Float32
+from earmark.engine.audio import RATE_HZ, Float32
 from earmark.engine.card import MODELS_DIR, load_card, read_model
-from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.errors import AudioError
+from earmark.engine.speaker import SpeakerNetwork, locate_speech
 
 CARDS = ("speaker", "head", "cohort")
 NETWORKS = ("speaker", "head")
@@ -137,3 +138,36 @@ def test_cohort_has_nobody_twice_for_a_phrase(cohort: dict[str, npt.NDArray[Any]
 def test_cohort_was_made_with_the_shipped_networks() -> None:
     assert load_card("cohort").parameters["speaker_sha256"] == load_card("speaker").sha256
     assert any(load_card("speaker").sha256 in source for source in load_card("head").sources)
+
+
+def test_what_is_said_is_found_in_silence_and_in_noise(audio_dir: Path, read: Read, rng: np.random.Generator) -> None:
+    word = read(audio_dir / "slt_alexa_test_1.flac")
+    start, end = locate_speech(word)
+    word = word[start:end]
+    padded = np.concatenate([np.zeros(RATE_HZ, np.int16), word, np.zeros(RATE_HZ, np.int16)])
+    assert locate_speech(padded) == pytest.approx((RATE_HZ, RATE_HZ + len(word)), abs=RATE_HZ // 12)
+    scale = np.sqrt(np.mean(np.square(word, dtype=np.float64)) / 10)  # 10 dB below the word
+    noisy = (padded + scale * rng.standard_normal(len(padded))).astype(np.int16)
+    assert locate_speech(noisy) == pytest.approx((RATE_HZ, RATE_HZ + len(word)), abs=RATE_HZ // 5)
+
+
+def test_a_drawn_out_vowel_is_speech_and_a_click_is_not() -> None:
+    """A tone never gets quiet: what is subtracted as noise would be all of it."""
+    tone = (8000 * np.sin(2 * np.pi * 200 * np.arange(RATE_HZ) / RATE_HZ)).astype(np.int16)
+    start, end = locate_speech(tone)
+    assert end - start > 0.9 * RATE_HZ
+    click = np.zeros(RATE_HZ, np.int16)
+    click[RATE_HZ // 2 : RATE_HZ // 2 + 200] = 20_000
+    with pytest.raises(AudioError, match="nothing said"):
+        locate_speech(click)
+    with pytest.raises(AudioError, match="0 ms of sound"):
+        locate_speech(np.zeros(RATE_HZ, np.int16))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 159, 400, 1600])
+def test_a_crop_of_any_length_is_judged(samples: int, rng: np.random.Generator) -> None:
+    try:
+        start, end = locate_speech((rng.standard_normal(samples) * 1000).astype(np.int16))
+    except AudioError:
+        return
+    assert 0 <= start < end <= samples

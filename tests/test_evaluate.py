@@ -182,9 +182,9 @@ def test_the_command_writes_what_is_promised(
     noise = tmp_path / "noise"
     noise.mkdir()
     (noise / "scene.flac").write_bytes((audio_dir / "scene.flac").read_bytes())
-    out, picture = tmp_path / "out.json", tmp_path / "det.png"
+    out = tmp_path / "out.json"
     command = ["evaluate", str(trial_list), "--keyword", "okay_nabu", "--takes", "4", "--noise", str(noise)]
-    command += ["--snr-db", "25", "--room", "0.2", "--gain-db", "-6", "--json", str(out), "--plot", str(picture)]
+    command += ["--snr-db", "25", "--room", "0.2", "--gain-db", "-6", "--json", str(out)]
     assert cli.main(command) == 0
     values = json.loads(out.read_text("utf-8"))
     assert values["trials"]["target"] == 10
@@ -193,10 +193,18 @@ def test_the_command_writes_what_is_promised(
     assert {"eer", "frr_at_far_0.01", "frr_at_far_0.001", "frr_at_enrolled", "far_at_enrolled", "ci95"} <= set(
         values["systems"]["head"]
     )
-    assert picture.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr()
     assert "EER" in printed.out
     assert "missing.flac" in printed.err
+
+
+def test_the_trade_off_is_drawn(tmp_path: Path, rng: np.random.Generator) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from earmark.enroll import plots
+
+    trials = trials_of(rng.normal(1, 0.5, 50).tolist(), rng.normal(0, 0.5, 200).tolist())
+    plots.det({"head": trials, "cosine": trials_of([1.0], [0.0])}, str(tmp_path / "det.png"))
+    assert (tmp_path / "det.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_list_without_its_columns_or_with_an_unknown_role_is_refused(tmp_path: Path) -> None:

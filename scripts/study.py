@@ -1,7 +1,7 @@
 """Error rates on real people, as Markdown and pictures: `scripts/study DATA` writes docs/accuracy.md, docs/det_*.png.
 
 DATA is a folder with the trial lists, the recordings of index.csv, and noise. Everything goes through the real
-enrolment, with networks and cohort of `scripts/folds.py`. Half an hour on two cores.
+enrolment, with networks and cohort of `scripts/folds.py`. Twenty minutes on two cores.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ taken off, as the detector does.
 **Nobody is measured by anything that has heard him.** There are two folds over speakers; a speaker network, a head
 and a cohort were trained without each (`models/folds/`), and measure the people of that fold against each other. What
 ships was trained on everybody. What was chosen while looking at these same figures: the training's weights, its
-length, the head's start and the three numbers of the threshold (docs/architecture.md); a few choices each, so count
+length, the head's start and the numbers of the threshold (docs/architecture.md); a few choices each, so count
 some tenths of a point of optimism.
 """
 Job = tuple[str, int, int | None, bool]

@@ -24,16 +24,10 @@ from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.speaker import SpeakerNetwork
 from earmark.engine.wakes import find_wakes
 
+from . import speech_pool
 from .fold import fold_of
 
-SETS = {
-    "asc": "Arabic Speech Commands (A. Ghandoura et al.), CC BY 4.0",
-    "dsp": "DSPSpeech-20 (Z. Chen), MIT",
-    "gsc": "Speech Commands v0.01 (P. Warden), CC BY 4.0",
-    "wuw": "Wake-Up-Word corpus II (wake-up-word/wuw-corpus-ii), CC BY-SA 4.0",
-    "wake": "Picovoice wake-word-benchmark and OHF-Voice pymicro-wakeword, Apache-2.0; "
-    "Mycroft Precise Community Data, public domain",
-}
+SETS = {name: text for name, text in speech_pool.SETS.items() if name != "speech"}  # sentences are no wake words
 FIRST_TAKES_OF_ONE_PHRASE = ("gsc",)  # a thousand speakers: one clip of each is enough
 
 

@@ -15,7 +15,7 @@ from earmark.engine.verifier import fused
 
 from .train import TakeEmbeddings, Trained, TrainPlan, train
 
-MIN_TRAINED_TAKES = 4  # with two or three, training raised the EER by about one point (docs/accuracy.md)
+MIN_TRAINED_TAKES = 4  # with two or three it raised the EER by 0.4 points (docs/architecture.md, "Guard")
 
 
 @dataclass(frozen=True)

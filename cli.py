@@ -16,6 +16,13 @@ from typing import Any
 
 MODES = ("only", "prefer", "label")
 DEFAULT_KEYWORD = "okay_nabu"
+FLAGS = {  # what a flag is called in the settings
+    "keyword": "wake.keywords",
+    "mode": "wake.mode",
+    "store": "people.store",
+    "models": "people.models",
+    "device": "audio.device",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,19 +48,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     level = logging.INFO if arguments.verbose else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="earmark: %(message)s")
-    if getattr(arguments, "keyword", ...) is None:  # argparse would append to a default instead of replacing it
-        arguments.keyword = [DEFAULT_KEYWORD]
     # The matrices here are small: BLAS threads would only wait for each other, and burn a second core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from earmark.engine.errors import EarmarkError  # here so that --help needs nothing at all
 
     try:
+        if any(hasattr(arguments, flag) for flag in FLAGS):
+            _apply_settings(arguments)
         return _handler(arguments.handler)(arguments)
     except EarmarkError as error:
         print(f"earmark: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130  # as a shell says it: ended by SIGINT
+
+
+def _apply_settings(arguments: argparse.Namespace) -> None:
+    """Fills what no flag says from the environment and the settings file; keeps how to do it again for a reload.
+
+    Raises:
+        SettingsError: a setting is unknown or against its rule.
+    """
+    from pathlib import Path
+
+    from earmark.engine import settings
+
+    flags = {key: getattr(arguments, flag, None) for flag, key in FLAGS.items()}
+    flags = {key: value for key, value in flags.items() if value is not None}
+    flags.update(getattr(arguments, "set", None) or [])
+    file = getattr(arguments, "settings", None)
+    arguments.load_settings = lambda: settings.load(Path(file) if file else None, os.environ, flags)
+    arguments.loaded = arguments.load_settings()
+    for flag, key in FLAGS.items():
+        if hasattr(arguments, flag):
+            section, name = key.split(".")
+            value = getattr(getattr(arguments.loaded.settings, section), name)
+            setattr(arguments, flag, list(value) if isinstance(value, tuple) else value or None)
 
 
 def _drop_output() -> None:
@@ -124,7 +154,10 @@ def _parser() -> argparse.ArgumentParser:
     listen = _command(commands, "listen", "earmark.engine.daemon:listen", "detect live, until SIGINT or SIGTERM")
     source = listen.add_mutually_exclusive_group()
     source.add_argument("source", nargs="?", choices=["-"], help="raw 16 kHz mono s16le from standard input")
-    source.add_argument("--device", metavar="NAME", help="microphone, by its name or a part of it")
+    source.add_argument(
+        "--device", metavar="NAME", help="microphone, by its name or a part of it; none: only satellites"
+    )
+    _add_settings(listen)
     _add_keyword(listen)
     _add_mode(listen)
     _add_store(listen)
@@ -164,6 +197,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", metavar="OUT", help="write the results there; - is standard output")
     _add_models(evaluate)
 
+    _add_daemon_commands(commands)
+
     people = _command(commands, "people", "", "who is enrolled")
     what = people.add_subparsers(metavar="WHAT", required=True)
     _add_store(_command(what, "list", "earmark.engine.commands:people_list", "everybody"))
@@ -176,6 +211,18 @@ def _parser() -> argparse.ArgumentParser:
     doctor = _command(commands, "doctor", "earmark.engine.doctor:doctor", "check models, audio devices and the store")
     _add_store(doctor)
     return parser
+
+
+def _add_daemon_commands(commands: Any) -> None:
+    settings = _command(commands, "settings", "", "what the daemon is told")
+    what = settings.add_subparsers(metavar="WHAT", required=True)
+    show = _command(what, "show", "earmark.engine.settings_commands:show", "every setting, explained, as TOML")
+    _add_settings(show)
+    check = _command(what, "check", "earmark.engine.settings_commands:check", "whether a settings file can be used")
+    check.add_argument("file", nargs="?", metavar="FILE", help="the one that would be used, if none is given")
+
+    status = _command(commands, "status", "earmark.engine.status:status", "how the running daemon is")
+    _add_settings(status)
 
 
 def _command(commands: Any, name: str, handler: str, text: str) -> argparse.ArgumentParser:
@@ -199,11 +246,21 @@ def _add_keyword(command: Any) -> None:
     )
 
 
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--settings",
+        metavar="FILE.toml",
+        help="(~/.config/earmark/earmark.toml, or /etc/earmark/earmark.toml)",
+    )
+    command.add_argument(
+        "--set", action="append", type=_setting, metavar="KEY=VALUE", help="one setting; repeatable (mqtt.host=broker)"
+    )
+
+
 def _add_mode(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--mode",
         choices=MODES,
-        default="only",
         help="only: known people wake (default); prefer: everyone wakes, known people by name; label: only name",
     )
 
@@ -216,6 +273,13 @@ def _add_models(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--models", metavar="DIR", help="speaker network, head and cohort of your own, each with its card (built in)"
     )
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text} must be KEY=VALUE, as in mqtt.host=broker")
+    return key.strip(), value
 
 
 def _room(text: str) -> float:

@@ -40,7 +40,7 @@ def make_detector(arguments: argparse.Namespace) -> Detector:
     people = load_people(
         PersonStore(arguments.store), manifests, load_card("speaker", folder), load_card("head", folder)
     )
-    return Detector(keywords, Verifier(people, folder=folder), arguments.mode)
+    return Detector(keywords, Verifier(people, folder=folder), arguments.loaded.settings.policy())
 
 
 def print_event(event: Event, source: str | None, as_json: bool) -> None:

@@ -55,6 +55,7 @@ class KeywordDecision:
         window: how many probabilities are averaged.
         stride: feature frames per probability.
         loose_cutoff: 0…cutoff; None: no weak candidates.
+        first_frame: number of the stream's feature frame that the first probability begins with.
     """
 
     def __init__(
@@ -65,10 +66,13 @@ class KeywordDecision:
         stride: int,
         refractory_samples: int = REFRACTORY_SAMPLES,
         loose_cutoff: float | None = None,
+        first_frame: int = 0,
     ) -> None:
-        self._keyword, self._cutoff, self._window, self._stride = keyword, cutoff, window, stride
-        self._refractory_samples, self._loose_cutoff = refractory_samples, loose_cutoff
+        self._keyword, self._window, self._stride = keyword, window, stride
+        self._refractory_samples = refractory_samples
+        self.set_cutoffs(cutoff, loose_cutoff)
         self.reset()
+        self._first_frame = first_frame
 
     @classmethod
     def of(cls, network: KeywordNetwork, loose: bool = False) -> KeywordDecision:
@@ -77,8 +81,13 @@ class KeywordDecision:
         loose_cutoff = LOOSE_SHARE * cutoff if loose else None
         return cls(manifest.name, cutoff, manifest.sliding_window_size, network.stride, loose_cutoff=loose_cutoff)
 
+    def set_cutoffs(self, cutoff: float, loose_cutoff: float | None) -> None:
+        """Changes the gates from the next probability on; the stream goes on."""
+        self._cutoff, self._loose_cutoff = cutoff, loose_cutoff
+
     def reset(self) -> None:
-        """Forgets the stream."""
+        """Forgets the stream; the next one begins with its frame 0."""
+        self._first_frame = 0
         self._last: deque[float] = deque(maxlen=self._window)
         self._count = 0
         self._armed = True
@@ -95,7 +104,7 @@ class KeywordDecision:
             if len(self._last) < self._window:
                 continue
             score = sum(self._last) / self._window
-            sample = frame_end(self._count * self._stride - 1)
+            sample = frame_end(self._first_frame + self._count * self._stride - 1)
             if score <= self._cutoff:
                 self._armed = True
             elif self._armed and sample >= self._ready_at:

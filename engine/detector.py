@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,25 +10,27 @@ from typing import Any, Literal
 import numpy as np
 
 from .audio import RATE_HZ, Int16
-from .decision import REFRACTORY_SAMPLES, Candidate, KeywordDecision
-from .errors import AudioError, InputError
+from .decision import LOOSE_SHARE, REFRACTORY_SAMPLES, Candidate, KeywordDecision
+from .errors import AudioError, ModelError
 from .frontend import Frontend, Ring
 from .keyword import KeywordNetwork
+from .policy import Mode, Policy
 from .sources import Source
 from .speaker import CROP_SAMPLES
 from .verifier import Verdict, Verifier
 
-Mode = Literal["only", "prefer", "label"]
-MODES: tuple[Mode, ...] = ("only", "prefer", "label")
+_LOG = logging.getLogger(__name__)
+
 PUSH_SAMPLES = RATE_HZ  # what one step takes at most: far less than the ring holds
 FLUSH_SAMPLES = RATE_HZ // 2  # silence after the end: a network fires up to 0.3 s after the word's last sound
 
 
 @dataclass(frozen=True)
 class Event:
-    """A wake word was heard, and what came of it."""
+    """A wake word was heard, or nearly, and what came of it."""
 
-    type: Literal["detection", "rejection"]
+    type: Literal["detection", "rejection", "near_miss"]
+    """`near_miss`: it only passed the loose gate and the voice is not known; nobody but the journal asks for these."""
     keyword: str
     sample: int
     """Position behind the last sample that the keyword network had seen; of a word that only passed the loose gate,
@@ -36,7 +39,9 @@ class Event:
     person: str | None
     speaker_score: float | None
     reason: str
-    """known_voice | unknown_voice | nobody_enrolled | no_speech."""
+    """What was found: known_voice | unknown_voice | nobody_enrolled | no_speech | speaker_failed. Where a setting made
+    it what it is, its name follows after a colon: `:prefer`, `:label` (the mode), `:accept` (on_error),
+    `:sensitivity` (of the wake word or of the person)."""
 
     def to_json(self, file: str | None) -> dict[str, Any]:
         """The event as the command line prints it; `file` is the source's name."""
@@ -61,20 +66,46 @@ class Detector:
     Args:
         keywords: the wake words; they share one frontend.
         verifier: the people who are known.
-        mode: `only` known people wake; `prefer` and `label` never reject: they name who it was, if known.
+        policy: who may wake it and how easily; a mode alone is the policy with that mode.
+        near_misses: report what only passed the loose gate, too.
     """
 
-    def __init__(self, keywords: Sequence[KeywordNetwork], verifier: Verifier, mode: Mode = "only") -> None:
-        if mode not in MODES:
-            raise InputError(f"mode={mode!r} must be one of {', '.join(MODES)}")
-        self._mode = mode
-        self._verifier = verifier
+    def __init__(
+        self,
+        keywords: Sequence[KeywordNetwork],
+        verifier: Verifier,
+        policy: Policy | Mode = "only",
+        near_misses: bool = False,
+    ) -> None:
         self._frontend, self._ring = Frontend(), Ring()
-        self._channels = [
-            (network, KeywordDecision.of(network, loose=bool(verifier.enrolled(network.manifest.name))))
-            for network in keywords
-        ]
+        self._channels: list[tuple[KeywordNetwork, KeywordDecision]] = []
         self._quiet_until: dict[str, int] = {}
+        self._near_misses = near_misses
+        self.update(keywords, verifier, policy)
+
+    def update(self, keywords: Sequence[KeywordNetwork], verifier: Verifier, policy: Policy | Mode = "only") -> None:
+        """Other wake words, people or policy from the next sample on; the stream goes on.
+
+        A network that was there before keeps its state; a new one begins to hear now.
+        """
+        self._verifier = verifier
+        self._policy = policy if isinstance(policy, Policy) else Policy(mode=policy)
+        known = {id(network): decision for network, decision in self._channels}
+        self._channels = []
+        for network in keywords:
+            manifest = network.manifest
+            cutoff = self._policy.cutoff(manifest.name, manifest.probability_cutoff)
+            loose_cutoff = LOOSE_SHARE * cutoff if verifier.enrolled(manifest.name) else None
+            decision = known.get(id(network)) or KeywordDecision(
+                manifest.name,
+                cutoff,
+                manifest.sliding_window_size,
+                network.stride,
+                loose_cutoff=loose_cutoff,
+                first_frame=self._frontend.frames,
+            )
+            decision.set_cutoffs(cutoff, loose_cutoff)
+            self._channels.append((network, decision))
 
     def reset(self) -> None:
         """Forgets the stream, not the people."""
@@ -84,6 +115,15 @@ class Detector:
         for network, decision in self._channels:
             network.reset()
             decision.reset()
+
+    @property
+    def samples(self) -> int:
+        """How many samples of the stream have been pushed."""
+        return self._ring.end
+
+    def audio(self, start: int, end: int) -> Int16:
+        """A copy of the samples [start, end) of the stream, of its last 3 s."""
+        return self._ring.last(start, end)
 
     def push(self, samples: Int16) -> list[Event]:
         """(n,) int16 at 16 kHz, any n ≥ 0 -> the events that it completes, in the order they were decided in."""
@@ -112,24 +152,48 @@ class Detector:
         """What comes of a candidate; None: a weak one of no known voice, or one too soon after an accepted one."""
         if candidate.sample < self._quiet_until.get(candidate.keyword, 0):
             return None
-        crop = self._ring.last(candidate.sample - CROP_SAMPLES, candidate.sample)
-        try:
-            verdict = self._verifier.verify(crop, candidate.keyword)
-            enrolled = bool(self._verifier.enrolled(candidate.keyword))
-            reason = "known_voice" if verdict.person else "unknown_voice" if enrolled else "nobody_enrolled"
-        except AudioError:  # the network fired on something that is not speech
-            verdict, reason = Verdict(None, None), "no_speech"
-        if candidate.weak:
-            if verdict.person is None:
-                return None
+        verdict, found = self._ask(candidate)
+        known, mode = verdict.person is not None, self._policy.mode
+        if candidate.weak and known:
             self._quiet_until[candidate.keyword] = candidate.sample + REFRACTORY_SAMPLES
-        accepted = verdict.person is not None or self._mode != "only"
+        failed = found == "speaker_failed"
+        if candidate.weak:
+            accepted, setting = known, ""
+        elif failed and mode == "only":
+            accepted = self._policy.on_error == "accept"
+            setting = "accept" if accepted else ""
+        else:
+            accepted = known or mode != "only"
+            setting = mode if accepted and not known else ""
+        if not setting and (verdict.by_sensitivity or (accepted and self._only_by_sensitivity(candidate))):
+            setting = "sensitivity"
+        if candidate.weak and not accepted and not self._near_misses:
+            return None
         return Event(
-            type="detection" if accepted else "rejection",
+            type="detection" if accepted else "near_miss" if candidate.weak else "rejection",
             keyword=candidate.keyword,
             sample=candidate.sample,
             keyword_score=candidate.score,
             person=verdict.person,
             speaker_score=verdict.score,
-            reason=reason,
+            reason=f"{found}:{setting}" if setting else found,
         )
+
+    def _ask(self, candidate: Candidate) -> tuple[Verdict, str]:
+        """Whose voice it is, and what was found."""
+        crop = self._ring.last(candidate.sample - CROP_SAMPLES, candidate.sample)
+        try:
+            verdict = self._verifier.verify(crop, candidate.keyword, self._policy)
+        except AudioError:  # the network fired on something that is not speech
+            return Verdict(None, None), "no_speech"
+        except ModelError as error:  # a declared policy, not the end of the daemon
+            _LOG.error("the speaker side failed, on_error=%s: %s", self._policy.on_error, error)
+            return Verdict(None, None), "speaker_failed"
+        enrolled = bool(self._verifier.enrolled(candidate.keyword))
+        return verdict, "known_voice" if verdict.person else "unknown_voice" if enrolled else "nobody_enrolled"
+
+    def _only_by_sensitivity(self, candidate: Candidate) -> bool:
+        """Whether the published cutoff, or the loose gate that belongs to it, would not have let it pass."""
+        manifests = (network.manifest for network, _ in self._channels)
+        published = next(m.probability_cutoff for m in manifests if m.name == candidate.keyword)
+        return candidate.score <= (LOOSE_SHARE * published if candidate.weak else published)

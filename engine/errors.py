@@ -11,6 +11,7 @@
     ├── InputError             exit 2: what was given is at fault
     │   ├── AudioError             not audio, truncated, NaN samples, ...
     │   ├── KeywordError           unknown wake word, or a manifest that breaks the rules
+    │   ├── SettingsError          an unknown setting, or a value against its rule
     │   └── PersonError            a person in the store cannot be used
     │       ├── PersonUnknown          nobody of that name
     │       ├── PersonDamaged          a checksum or the format does not hold
@@ -64,6 +65,10 @@ class AudioError(InputError):
 
 class KeywordError(InputError):
     """A wake word is unknown, or its manifest breaks the rules of the format."""
+
+
+class SettingsError(InputError):
+    """A setting is unknown, or its value breaks its rule."""
 
 
 class PersonError(InputError):

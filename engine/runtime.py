@@ -9,11 +9,13 @@ import contextlib
 import importlib
 import os
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 from .errors import ModelError, RuntimeMissing
 
+_DESCRIPTOR_2 = threading.Lock()
 _MODULES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
 
 
@@ -88,24 +90,26 @@ def _require_whole(content: bytes, name: str) -> None:
 
 
 @contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Keeps the delegate's greeting, which the runtime writes to descriptor 2, out of our standard error.
+def silenced() -> Iterator[None]:
+    """Keeps what a C library writes to descriptor 2, as the delegate's greeting, out of our standard error.
 
-    What is really wrong arrives as an exception. The descriptor is away for a millisecond, when a network is opened.
+    What is really wrong arrives as an exception. The descriptor is away for a millisecond, when a network is opened,
+    and for one thread at a time: of two, the second would keep the first one's nowhere.
     """
-    try:
-        kept = os.dup(2)
-    except OSError:  # started without a standard error
-        yield
-        return
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with _DESCRIPTOR_2:
+        try:
+            kept = os.dup(2)
+        except OSError:  # started without a standard error
+            yield
+            return
+        try:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def open_model(content: bytes, name: str) -> Any:
@@ -121,7 +125,7 @@ def open_model(content: bytes, name: str) -> Any:
         raise ModelError(f"{name}: not a TensorFlow Lite file")
     _require_whole(content, name)
     try:
-        with _silenced():
+        with silenced():
             interpreter = _MODULE.Interpreter(model_content=content, num_threads=1)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:

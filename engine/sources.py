@@ -10,8 +10,10 @@ have modules of their own (`files`, `microphone`), so that only who wants them l
 from __future__ import annotations
 
 import logging
+import os
+import select
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol
 
@@ -22,6 +24,7 @@ from .errors import AudioError
 
 _LOG = logging.getLogger(__name__)
 
+_NOTHING = np.zeros(0, np.int16)
 BLOCK_SAMPLES = 16_000  # large enough that Python's share of the cost vanishes, small enough for flat memory
 STDIN_BLOCK_BYTES = 3_200  # 100 ms: what a pipe is asked for; it may give less
 
@@ -43,15 +46,18 @@ class Source(ABC):
         self.close()
 
     def __iter__(self) -> Iterator[Block]:
+        """The blocks in order; a live source gives an empty one where there is nothing yet, several a second."""
         first_sample = 0
         for samples in self._pieces():
-            if len(samples):
+            if samples is None:
+                yield Block(_NOTHING, first_sample)
+            elif len(samples):
                 yield Block(samples, first_sample)
                 first_sample += len(samples)
 
     @abstractmethod
-    def _pieces(self) -> Iterator[Int16]:
-        """The audio in order, in pieces of any length, empty ones included."""
+    def _pieces(self) -> Iterator[Int16 | None]:
+        """The audio in order, in pieces of any length, empty ones included; None: nothing yet."""
 
     def close(self) -> None:  # noqa: B027  a source with nothing to give back is common
         """Gives the file or device back; memory and pipes have nothing to give. Closing twice is allowed."""
@@ -60,8 +66,24 @@ class Source(ABC):
 class Readable(Protocol):
     """What a binary stream must be able to do: sys.stdin.buffer, a socket's file, io.BytesIO."""
 
-    def read1(self, size: int, /) -> bytes:
-        """At most `size` bytes, as soon as there are any; none at the end."""
+    def read1(self, size: int, /) -> bytes | None:
+        """At most `size` bytes, as soon as there are any; none at the end; None where it did not want to wait."""
+
+
+class PolledPipe:
+    """A file descriptor as `Readable` that waits `poll_s` at most, whether it is blocking or not."""
+
+    def __init__(self, descriptor: int, poll_s: float) -> None:
+        self._descriptor, self._poll_s = descriptor, poll_s
+
+    def read1(self, size: int, /) -> bytes | None:
+        """At most `size` bytes; none at the end; None: nothing yet."""
+        if not select.select([self._descriptor], [], [], self._poll_s)[0]:
+            return None
+        try:
+            return os.read(self._descriptor, size)
+        except BlockingIOError:  # somebody else who holds the pipe was faster
+            return None
 
 
 class ArraySource(Source):
@@ -90,12 +112,29 @@ class StdinSource(Source):
         self.name = name
         self._stream = stream
 
-    def _pieces(self) -> Iterator[Int16]:
+    def _pieces(self) -> Iterator[Int16 | None]:
         rest = b""
-        while data := self._stream.read1(STDIN_BLOCK_BYTES):
+        while (data := self._stream.read1(STDIN_BLOCK_BYTES)) != b"":
+            if data is None:
+                yield None
+                continue
             data = rest + data
             whole = len(data) & ~1
             rest = data[whole:]
             yield np.frombuffer(data[:whole], "<i2").astype(np.int16, copy=False)
         if rest:
             _LOG.warning("standard input ended with half a sample: is it really 16-bit audio?")
+
+
+class IdleSource(Source):
+    """No audio at all, for a daemon that only serves satellites: `wait` is called between two looks."""
+
+    name = "none"
+
+    def __init__(self, wait: Callable[[], object]) -> None:
+        self._wait = wait
+
+    def _pieces(self) -> Iterator[None]:
+        while True:
+            self._wait()
+            yield None

@@ -111,10 +111,13 @@ class SpeakerNetwork:
     def _run(self, frames: Float32) -> Float32:
         """(frames, 40) -> (embedding_size,)."""
         interpreter = self._interpreter
-        interpreter.resize_tensor_input(self._input, (1, *frames.shape))
-        interpreter.allocate_tensors()
-        interpreter.reset_all_variables()  # else the LSTM goes on where the last utterance ended
-        interpreter.set_tensor(self._input, frames[None])
-        interpreter.invoke()
-        embedding: Float32 = interpreter.get_tensor(self._output)[0]
+        try:
+            interpreter.resize_tensor_input(self._input, (1, *frames.shape))
+            interpreter.allocate_tensors()
+            interpreter.reset_all_variables()  # else the LSTM goes on where the last utterance ended
+            interpreter.set_tensor(self._input, frames[None])
+            interpreter.invoke()
+            embedding: Float32 = interpreter.get_tensor(self._output)[0]
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{self.card.file}: {runtime.version()} fails: {error}: `earmark doctor`") from error
         return embedding

@@ -11,8 +11,11 @@ import numpy as np
 from .audio import Float32, Int16
 from .card import MODELS_DIR, Card, KeywordManifest
 from .head import SpeakerHead
-from .person import ANY_PHRASE, COSINE, Binding, PersonStore, Voiceprint, check_binding
+from .person import ANY_PHRASE, COSINE, TRAINED, Binding, PersonStore, Voiceprint, check_binding
+from .policy import Policy
 from .speaker import SpeakerNetwork
+
+DECADE = {COSINE: 0.05, TRAINED: 0.09}  # what a tenth of the FAR adds to a threshold (docs/architecture.md, "Thresholds")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Verdict:
     """None: nobody who is enrolled."""
     score: float | None
     """Of that person, or of the one who came nearest to the own threshold; None where nobody could be asked."""
+    by_sensitivity: bool = False
+    """At the enrolled thresholds it would have been the other way round: known instead of unknown, or unknown."""
 
 
 class Verifier:
@@ -45,12 +50,16 @@ class Verifier:
         if self.people:
             self._networks()  # a damaged one is told at once, not at the first wake
 
+    def with_people(self, people: Iterable[Voiceprint]) -> Verifier:
+        """The same networks, other people; the two must not be asked at the same time."""
+        return Verifier(people, self._speaker, self._head, self._folder)
+
     def enrolled(self, keyword: str) -> list[Voiceprint]:
         """The voiceprints that can be asked about a wake word."""
         return [person for person in self.people if person.keyword in (keyword, ANY_PHRASE)]
 
-    def verify(self, crop: Int16, keyword: str) -> Verdict:
-        """(n,) int16 around one utterance -> whose voice it is.
+    def verify(self, crop: Int16, keyword: str, policy: Policy = Policy()) -> Verdict:  # noqa: B008  it is frozen
+        """(n,) int16 around one utterance -> whose voice it is, at the sensitivities of the policy.
 
         Raises:
             AudioError: there is no speech in the crop.
@@ -60,10 +69,12 @@ class Verifier:
         if not people:
             return Verdict(None, None)
         embedding = self._networks()[0].embed(crop)
-        scores = [self.score(person, embedding[None])[0] for person in people]
-        best = max(range(len(people)), key=lambda i: scores[i] - people[i].threshold)
-        known = scores[best] >= people[best].threshold
-        return Verdict(people[best].name if known else None, float(scores[best]))
+        scores = [float(self.score(person, embedding[None])[0]) for person in people]
+        thresholds = [policy.threshold(person.name, person.threshold, DECADE[person.kind]) for person in people]
+        best = max(range(len(people)), key=lambda i: scores[i] - thresholds[i])
+        known = scores[best] >= thresholds[best]
+        as_enrolled = any(score >= person.threshold for score, person in zip(scores, people))
+        return Verdict(people[best].name if known else None, scores[best], known != as_enrolled)
 
     def score(self, person: Voiceprint, embeddings: Float32) -> Float32:
         """(n, embedding size) embeddings -> (n,) scores in -1…1."""

@@ -11,7 +11,7 @@ from scipy.stats import beta, betabinom
 from earmark.engine.audio import Float32
 from earmark.engine.head import SpeakerHead
 from earmark.engine.person import COSINE, TRAINED
-from earmark.engine.verifier import fused
+from earmark.engine.verifier import DECADE, fused
 
 from .train import TakeEmbeddings, Trained, TrainPlan, train
 
@@ -32,8 +32,8 @@ class Rule:
 
 
 RULES = {
-    COSINE: Rule(constant=0.695, others=0.25, one_take=-0.15, decade=0.05),
-    TRAINED: Rule(constant=0.63, others=0.25, one_take=-0.2, decade=0.09),
+    COSINE: Rule(constant=0.695, others=0.25, one_take=-0.15, decade=DECADE[COSINE]),
+    TRAINED: Rule(constant=0.63, others=0.25, one_take=-0.2, decade=DECADE[TRAINED]),
 }
 
 

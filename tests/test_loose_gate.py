@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from earmark.engine.audio import RATE_HZ, Int16
 from earmark.engine.card import KeywordManifest, load_manifest
 from earmark.engine.decision import LOOSE_SHARE, PEAK_WAIT_SAMPLES, REFRACTORY_SAMPLES
-from earmark.engine.detector import MODES, PUSH_SAMPLES, Detector, Event, Mode
+from earmark.engine.detector import PUSH_SAMPLES, Detector, Event
 from earmark.engine.errors import AudioError
 from earmark.engine.frontend import HOP_SAMPLES, RING_SAMPLES, frame_end
 from earmark.engine.head import SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import Voiceprint
+from earmark.engine.policy import MODES, Mode, Policy
 from earmark.engine.speaker import CROP_SAMPLES, SpeakerNetwork
 from earmark.engine.verifier import Verdict, Verifier
 
@@ -64,7 +65,7 @@ class Told(Verifier):
         self._told = verify
         self.crops: list[Int16] = []
 
-    def verify(self, crop: Int16, keyword: str) -> Verdict:
+    def verify(self, crop: Int16, keyword: str, policy: Policy = Policy()) -> Verdict:  # noqa: B008
         self.crops.append(crop)
         return self._told(crop) if self.enrolled(keyword) else Verdict(None, None)
 

@@ -1,0 +1,140 @@
+"""What a daemon needs to know of its house: wake words, people, policy. Loaded as a whole, replaced as a whole."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .audio import Int16
+from .card import MODELS_DIR, Card, KeywordManifest, load_card, load_manifest
+from .detector import Detector, Event
+from .errors import PersonError, PersonUnknown
+from .keyword import KeywordNetwork
+from .person import ANY_PHRASE, PersonStore, Voiceprint, check_binding
+from .policy import Policy
+from .settings import Settings
+from .verifier import Verifier, binding_of
+
+_LOG = logging.getLogger(__name__)
+
+CLIP_BEFORE_SAMPLES = 24_000  # 1.5 s: the longest shipped wake word, spoken slowly, and a little before it
+CLIP_AFTER_SAMPLES = 8_000  # 0.5 s
+
+
+@dataclass(frozen=True)
+class House:
+    """One state of it; nobody changes it."""
+
+    manifests: tuple[KeywordManifest, ...]
+    people: tuple[Voiceprint, ...]
+    policy: Policy
+    folder: Path
+    """Of speaker network and head."""
+    cards: tuple[Card, Card]
+    """Theirs."""
+    faults: tuple[str, ...] = ()
+    """People of the store who cannot be used, and why."""
+
+    @property
+    def names(self) -> list[str]:
+        """Who is known, each once."""
+        return sorted({person.name for person in self.people})
+
+
+def load_house(settings: Settings) -> House:
+    """What the settings name.
+
+    A person who cannot be used is left out and said, so that one damaged file does not silence a household.
+
+    Raises:
+        EarmarkError: a wake word, the networks or the policy cannot be used; or there are people in the store and
+            none of them can.
+    """
+    manifests = tuple(load_manifest(name) for name in dict.fromkeys(settings.wake.keywords))
+    folder = Path(settings.people.models) if settings.people.models else MODELS_DIR
+    speaker, head = load_card("speaker", folder), load_card("head", folder)
+    keyword_sha256 = {manifest.name: manifest.model_sha256 for manifest in manifests}
+    store = PersonStore(settings.people.store or None)
+    people: list[Voiceprint] = []
+    faults: list[PersonError] = []
+    for name in store.names():
+        try:
+            for keyword in store.keywords(name):
+                if keyword == ANY_PHRASE or keyword in keyword_sha256:
+                    voiceprint = store.load(name, keyword)
+                    check_binding(voiceprint, binding_of(keyword_sha256.get(keyword, ""), speaker, head))
+                    people.append(voiceprint)
+        except PersonUnknown:  # erased since the names were read: as wished
+            continue
+        except PersonError as error:
+            faults.append(error)
+    if faults and not people:
+        raise faults[0]
+    for fault in faults:
+        _LOG.error("%s (the others are known)", fault)
+    return House(manifests, tuple(people), settings.policy(), folder, (speaker, head), tuple(map(str, faults)))
+
+
+class Listener:
+    """One stream in this house: a detector that follows the house's changes, and clips of what it heard.
+
+    Args:
+        house: as it is now.
+        clips: keep the sound around every event, for a journal.
+        only: of the house's wake words these; None: all.
+    """
+
+    def __init__(self, house: House, clips: bool = False, only: Iterable[str] | None = None) -> None:
+        self._only = None if only is None else set(only)
+        self._house = house
+        self._networks = {manifest: KeywordNetwork(manifest) for manifest in self._wanted(house)}
+        self._verifier = Verifier(house.people, folder=house.folder)
+        self._clips = clips
+        self._waiting: list[Event] = []
+        self._detector = Detector([*self._networks.values()], self._verifier, house.policy, near_misses=clips)
+
+    @property
+    def samples(self) -> int:
+        """How many samples of the stream have been pushed."""
+        return self._detector.samples
+
+    def follow(self, house: House) -> None:
+        """Goes on with another state of the house, where it is another; what it has heard stays."""
+        if house is self._house:
+            return
+        self._networks = {
+            manifest: self._networks.get(manifest) or KeywordNetwork(manifest) for manifest in self._wanted(house)
+        }
+        if (house.folder, house.cards) == (self._house.folder, self._house.cards):
+            self._verifier = self._verifier.with_people(house.people)
+        else:
+            self._verifier = Verifier(house.people, folder=house.folder)
+        self._detector.update([*self._networks.values()], self._verifier, house.policy)
+        self._house = house
+
+    def push(self, samples: Int16) -> list[Event]:
+        """(n,) int16 -> the events that it completes; near misses only where clips are kept."""
+        events = self._detector.push(samples)
+        if self._clips:
+            self._waiting += events
+        return events
+
+    def finish(self) -> list[Event]:
+        """The stream is over: half a second of silence lets a word at its very end be heard."""
+        events = self._detector.finish()
+        if self._clips:
+            self._waiting += events
+        return events
+
+    def clips(self, now: bool = False) -> list[tuple[Event, Int16]]:
+        """The events whose half second has passed, or with `now` all of them, each with the 2 s around it."""
+        end = self._detector.samples
+        ready = [event for event in self._waiting if now or end >= event.sample + CLIP_AFTER_SAMPLES]
+        self._waiting = [event for event in self._waiting if event not in ready]
+        audio = self._detector.audio
+        return [(e, audio(e.sample - CLIP_BEFORE_SAMPLES, e.sample + CLIP_AFTER_SAMPLES)) for e in ready]
+
+    def _wanted(self, house: House) -> list[KeywordManifest]:
+        return [manifest for manifest in house.manifests if self._only is None or manifest.name in self._only]

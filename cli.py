@@ -77,8 +77,10 @@ def _apply_settings(arguments: argparse.Namespace) -> None:
     flags = {key: value for key, value in flags.items() if value is not None}
     flags.update(getattr(arguments, "set", None) or [])
     file = getattr(arguments, "settings", None)
-    arguments.load_settings = lambda: settings.load(Path(file) if file else None, os.environ, flags)
-    arguments.loaded = arguments.load_settings()
+    arguments.load_settings = lambda changes: settings.load(
+        Path(file) if file else None, os.environ, {**flags, **changes}
+    )
+    arguments.loaded = arguments.load_settings({})
     for flag, key in FLAGS.items():
         if hasattr(arguments, flag):
             section, name = key.split(".")
@@ -253,7 +255,11 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         help="(~/.config/earmark/earmark.toml, or /etc/earmark/earmark.toml)",
     )
     command.add_argument(
-        "--set", action="append", type=_setting, metavar="KEY=VALUE", help="one setting; repeatable (mqtt.host=broker)"
+        "--set",
+        action="append",
+        type=_setting,
+        metavar="KEY=VALUE",
+        help="one setting; repeatable (mqtt.host=broker)",
     )
 
 

@@ -30,7 +30,7 @@ class Event:
     """A wake word was heard, or nearly, and what came of it."""
 
     type: Literal["detection", "rejection", "near_miss"]
-    """`near_miss`: it only passed the loose gate and the voice is not known; nobody but the journal asks for these."""
+    """`near_miss`: it only passed the loose gate and the voice is not known; only a journal asks for these."""
     keyword: str
     sample: int
     """Position behind the last sample that the keyword network had seen; of a word that only passed the loose gate,
@@ -39,9 +39,9 @@ class Event:
     person: str | None
     speaker_score: float | None
     reason: str
-    """What was found: known_voice | unknown_voice | nobody_enrolled | no_speech | speaker_failed. Where a setting made
-    it what it is, its name follows after a colon: `:prefer`, `:label` (the mode), `:accept` (on_error),
-    `:sensitivity` (of the wake word or of the person)."""
+    """What was found: known_voice | unknown_voice | nobody_enrolled | no_speech | speaker_failed. Where a setting
+    made it what it is, that follows after a colon: `:prefer`, `:label` (the mode), `:accept` (on_error),
+    `:sensitivity` (of the wake word, or of the person)."""
 
     def to_json(self, file: str | None) -> dict[str, Any]:
         """The event as the command line prints it; `file` is the source's name."""

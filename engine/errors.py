@@ -7,6 +7,7 @@
     │   ├── RuntimeMissing         no TFLite runtime can be imported
     │   ├── ModelError             a shipped model or its card is damaged, or lacks a signature
     │   ├── DeviceError            no microphone, or it went away
+    │   ├── DaemonError            no daemon answers, or it cannot be told
     │   └── StoreUnwritable        the person store cannot be written: no permission, full disk
     ├── InputError             exit 2: what was given is at fault
     │   ├── AudioError             not audio, truncated, NaN samples, ...
@@ -47,6 +48,10 @@ class ModelError(InstallationError):
 
 class DeviceError(InstallationError):
     """The microphone cannot be opened, or stopped to deliver."""
+
+
+class DaemonError(InstallationError):
+    """No daemon answers, or what it needs is not installed."""
 
 
 class StoreUnwritable(InstallationError):

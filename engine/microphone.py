@@ -65,6 +65,8 @@ class MicrophoneSource(Source):
         """How often the device was opened."""
         self._device, self._stall_s = device, stall_s
         self._stream: Any = None
+        self._opened_s = self._last_s = 0.0
+        self._frames = 0
         self._busy_since: float | None = None
         self._blocks: queue.Queue[Int16] = queue.Queue(QUEUE_BLOCKS)
         self._stopping = threading.Event()
@@ -216,8 +218,8 @@ def _is_there(device: str | None) -> bool:
 def _portaudio_name(device: str | None, cards: Path = SOUND_CARDS) -> str | None:
     """ALSA's `plughw:CARD=Device,DEV=0` as PortAudio lists it, `(hw:1,0)`; any other name as it is.
 
-    PortAudio numbers the cards; a name stays where a number changes with the order of plugging in. What `plughw` would
-    convert is converted here.
+    PortAudio numbers the cards; a name stays where a number changes with the order of plugging in. What `plughw`
+    would convert is converted here.
     """
     match = re.fullmatch(r"(?:plug|sys)?(?:hw|default):(?:CARD=)?([^,=]+)(?:,(?:DEV=)?(\d+))?", device or "")
     if match is None:

@@ -126,6 +126,15 @@ class PersonStore:
         place = self._place(name, keyword)
         return sorted(int(path.name) for path in _folders(place) if _is_version(path)) if self._is_real(place) else []
 
+    def fingerprint(self) -> frozenset[tuple[str, str, int]]:
+        """Person, wake word, newest version of everything there is: another one after every change."""
+        found: set[tuple[str, str, int]] = set()
+        for name in self.names():
+            with contextlib.suppress(PersonUnknown):  # erased meanwhile
+                for keyword in self.keywords(name):
+                    found.update((name, keyword, version) for version in self.versions(name, keyword)[-1:])
+        return frozenset(found)
+
     def load(self, name: str, keyword: str) -> Voiceprint:
         """The newest version of a voiceprint.
 

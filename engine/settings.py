@@ -24,7 +24,14 @@ FILE_VARIABLE = "EARMARK_SETTINGS"
 SYSTEM_FILE = Path("/etc/earmark/earmark.toml")
 _NOT_OURS = (FILE_VARIABLE, "EARMARK_RUNTIME", "EARMARK_TEST_DATA")
 
-TEXT, TEXTS, NUMBER, WHOLE, YES_NO, NUMBERS = "text", "list of texts", "number", "whole number", "true or false", "table"
+TEXT, TEXTS, NUMBER, WHOLE, YES_NO, NUMBERS = (
+    "text",
+    "list of texts",
+    "number",
+    "whole number",
+    "true or false",
+    "table",
+)
 
 
 def _key(
@@ -56,7 +63,9 @@ class Wake:
     """What wakes it."""
 
     keywords: tuple[str, ...] = _key(TEXTS, ("okay_nabu",), "wake words: built-in names, or microWakeWord manifests")
-    mode: str = _key(TEXT, "only", "only: known people; prefer, label: everybody, known people by name", choices=MODES)
+    mode: str = _key(
+        TEXT, "only", "only: known people; prefer, label: everybody, known people by name", choices=MODES
+    )
     on_error: str = _key(TEXT, "reject", "what becomes of a wake word if the speaker side fails", choices=ON_ERROR)
     sensitivity: float = _key(NUMBER, NEUTRAL, "of the wake words: 0.5 as published, more hears more", 0, 1)
     sensitivity_of: Mapping[str, float] = _key(NUMBERS, {}, "the same for single wake words: name = number", 0, 1)
@@ -86,14 +95,18 @@ class Jsonl:
 class Socket:
     """Events and the state to programs on this machine, through a Unix socket."""
 
-    path: str = _key(TEXT, "auto", "the socket, mode 0660; auto: earmark.sock in the runtime folder; empty: none")
+    path: str = _key(
+        TEXT, "auto", "mode 0660; auto: earmark.sock in the runtime folder, but not for a pipe; empty: none"
+    )
 
 
 @dataclass(frozen=True)
 class Wyoming:
     """A wake service for Home Assistant and its satellites."""
 
-    uris: tuple[str, ...] = _key(TEXTS, (), "where to listen: tcp://127.0.0.1:10400, unix:///run/…; empty: not at all")
+    uris: tuple[str, ...] = _key(
+        TEXTS, (), "where to listen: tcp://127.0.0.1:10400, unix:///run/…; empty: not at all"
+    )
     zeroconf: bool = _key(YES_NO, False, "announce the tcp port in the local network")
     clients: int = _key(WHOLE, 32, "more at once are turned away", 1, 1000)
 
@@ -116,7 +129,9 @@ class Mqtt:
 class Hook:
     """A program that is run at each event."""
 
-    command: tuple[str, ...] = _key(TEXTS, (), 'program and arguments, never a shell: ["/usr/bin/notify", "{person}"]')
+    command: tuple[str, ...] = _key(
+        TEXTS, (), 'program and arguments, never a shell: ["/usr/bin/notify", "{person}"]'
+    )
     events: tuple[str, ...] = _key(TEXTS, ("detection",), "which events: detection, rejection")
     timeout_s: float = _key(NUMBER, 10.0, "it is killed after so long", 0.1, 600)
 
@@ -179,7 +194,7 @@ class Loaded:
 def keys() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
     """Every key by its full name, in order."""
     for section in dataclasses.fields(Settings):
-        for key in dataclasses.fields(section.default_factory):  # type: ignore[misc, arg-type]
+        for key in dataclasses.fields(section.default_factory):  # type: ignore[arg-type]
             yield f"{section.name}.{key.name}", key
 
 
@@ -190,7 +205,9 @@ def find_file(environment: Mapping[str, str]) -> Path | None:
     """`$EARMARK_SETTINGS` (empty: no file), else the user's, else the system's, if there is one."""
     if FILE_VARIABLE in environment:
         return Path(environment[FILE_VARIABLE]) if environment[FILE_VARIABLE] else None
-    home = environment.get("XDG_CONFIG_HOME") or (Path(environment["HOME"]) / ".config" if "HOME" in environment else "")
+    home = environment.get("XDG_CONFIG_HOME") or (
+        Path(environment["HOME"]) / ".config" if "HOME" in environment else ""
+    )
     candidates = [Path(home) / "earmark" / "earmark.toml"] if home else []
     return next((path for path in [*candidates, SYSTEM_FILE] if path.is_file()), None)
 
@@ -296,7 +313,9 @@ def _typed(key: str, text: str, place: str) -> Any:
     if kind == TEXTS and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
     try:
-        return _toml(f"value = {text if kind != NUMBERS or text.lstrip().startswith('{') else '{' + text + '}'}")["value"]
+        return _toml(f"value = {text if kind != NUMBERS or text.lstrip().startswith('{') else '{' + text + '}'}")[
+            "value"
+        ]
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{place}: {key}={text!r} must be a {kind}") from error
 

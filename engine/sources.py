@@ -36,6 +36,10 @@ class Source(ABC):
     """What events call this source."""
     overruns: int = 0
     """How often the device dropped audio because nobody fetched it in time."""
+    fault: str | None = None
+    """Why there is no audio now, where there should be."""
+    opened: int = 1
+    """How often it was opened."""
 
     def __enter__(self) -> Source:
         return self

@@ -42,7 +42,7 @@ class Stats:
             self._samples += samples
 
     def latency(self, milliseconds: float) -> None:
-        """An event came so long after the sample at which the keyword score passed: audio waited for, and computing."""
+        """An event came so long after the sample at which the keyword score passed: audio awaited, and computing."""
         with self._lock:
             self._latency[bisect_left(LATENCY_BUCKETS_MS, milliseconds)] += 1
             self._latency_sum_ms += milliseconds

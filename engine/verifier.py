@@ -15,7 +15,7 @@ from .person import ANY_PHRASE, COSINE, TRAINED, Binding, PersonStore, Voiceprin
 from .policy import Policy
 from .speaker import SpeakerNetwork
 
-DECADE = {COSINE: 0.05, TRAINED: 0.09}  # what a tenth of the FAR adds to a threshold (docs/architecture.md, "Thresholds")
+DECADE = {COSINE: 0.05, TRAINED: 0.09}  # added to a threshold for each tenth of the FAR (docs/architecture.md)
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class Run:
 def environment(**changes: str) -> dict[str, str]:
     """That of the tests, without what would make a run depend on the machine."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "EARMARK_", "PULSE_"))}
-    return {**kept, "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8", **changes}
+    return {**kept, "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8", "EARMARK_SETTINGS": "", **changes}
 
 
 def command(*arguments: str | Path) -> list[str]:

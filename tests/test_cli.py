@@ -301,14 +301,18 @@ def test_json_is_one_object_a_line_with_the_promised_keys(household: dict[str, R
 @pytest.mark.parametrize(("mode", "type_"), [("only", "rejection"), ("prefer", "detection"), ("label", "detection")])
 def test_the_mode_decides_what_becomes_of_a_stranger(household: dict[str, Run], mode: str, type_: str) -> None:
     stranger = household[mode].events[1]
-    assert (stranger["type"], stranger["reason"]) == (type_, "unknown_voice")
+    reason = "unknown_voice" if mode == "only" else f"unknown_voice:{mode}"
+    assert (stranger["type"], stranger["reason"]) == (type_, reason)
 
 
 def test_with_nobody_enrolled_label_detects_and_only_rejects(takes: Takes, tmp_path: Path) -> None:
     file = takes("slt", "okay_nabu", "test")[0]
-    for mode, type_ in (("label", "detection"), ("only", "rejection")):
+    for mode, type_, reason in (
+        ("label", "detection", "nobody_enrolled:label"),
+        ("only", "rejection", "nobody_enrolled"),
+    ):
         (event,) = earmark("replay", "--json", "--store", tmp_path / "people", "--mode", mode, file).events
-        assert (event["type"], event["reason"]) == (type_, "nobody_enrolled")
+        assert (event["type"], event["reason"]) == (type_, reason)
         assert event["person"] is event["speaker_score"] is None
     assert not (tmp_path / "people").exists()  # asking writes nothing
 

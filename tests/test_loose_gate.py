@@ -65,7 +65,7 @@ class Told(Verifier):
         self._told = verify
         self.crops: list[Int16] = []
 
-    def verify(self, crop: Int16, keyword: str, policy: Policy = Policy()) -> Verdict:  # noqa: B008
+    def verify(self, crop: Int16, keyword: str, policy: Policy = Policy()) -> Verdict:  # noqa: ARG002, B008
         self.crops.append(crop)
         return self._told(crop) if self.enrolled(keyword) else Verdict(None, None)
 

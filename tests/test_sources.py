@@ -487,7 +487,7 @@ def test_a_wake_word_in_front_of_a_microphone_is_heard(
     run = checked(daemon.returncode, line + out, said + err)
     assert run.code == 0, run.err
     (event,) = run.events
-    assert (event["type"], event["keyword"], event["reason"]) == ("detection", "okay_nabu", "nobody_enrolled")
+    assert (event["type"], event["keyword"], event["reason"]) == ("detection", "okay_nabu", "nobody_enrolled:label")
     assert event["file"] == "mic"
     assert event["keyword_score"] > 0.85
 

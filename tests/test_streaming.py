@@ -25,6 +25,7 @@ from earmark.engine.frontend import Frontend, frame_end
 from earmark.engine.head import SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import Voiceprint
+from earmark.engine.policy import Mode
 from earmark.engine.sources import ArraySource, Source, StdinSource
 from earmark.engine.speaker import SpeakerNetwork, locate_speech
 from earmark.engine.verifier import Verifier
@@ -257,7 +258,7 @@ def blocks_of(samples: Int16, size: int) -> Iterator[Block]:
 
 @pytest.mark.parametrize("mode", ["only", "prefer", "label"])
 def test_the_mode_changes_the_type_of_an_event_and_nothing_else(
-    okay_nabu: KeywordNetwork, verifier: Verifier, scene: Int16, expected: list[Event], mode: detector_module.Mode
+    okay_nabu: KeywordNetwork, verifier: Verifier, scene: Int16, expected: list[Event], mode: Mode
 ) -> None:
     found = pushed(Detector([okay_nabu], verifier, mode), [scene])
     assert [dataclasses.replace(event, type="detection") for event in found] == [

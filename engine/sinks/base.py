@@ -6,19 +6,20 @@ import datetime
 import logging
 import queue
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from ..audio import Int16
 from ..detector import Event
+from ..house import House
 from ..stats import Stats
 
 _LOG = logging.getLogger(__name__)
 
 QUEUE_NOTICES = 64  # a wake word takes a second to say: a minute of nothing else, while a sink is stuck
 CLOSE_S = 0.3  # what a sink gets to send the rest; all close at once, and a service must end within a second
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 30.0  # doubled from one to the other where opening fails
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Notice:
     source: str
     """The microphone or the client that heard it."""
     at_s: float
-    """Seconds since 1970, by the daemon's clock when the event was decided."""
+    """Seconds since 1970 by this machine's clock, when the word had been said."""
     clip: Int16 | None = None
     """(n,) int16 at 16 kHz around it, for sinks that want clips."""
 
@@ -39,22 +40,48 @@ class Notice:
         return {**self.event.to_json(self.source), "at": at.isoformat(timespec="milliseconds")}
 
 
-class Sink(ABC):
-    """Somewhere that events go. Everything but the constructor and `state` runs in the sink's own thread."""
+class Control(Protocol):
+    """What sinks may ask of the daemon, from any thread and without waiting."""
 
-    name: str
-    """As the counters call it."""
-    wants_clips = False
-    """It gets notices with a clip, half a second after the event, near misses too; else those without, at once."""
+    house: House
+    """As it is now."""
+    stats: Stats
 
-    def open(self) -> None:  # noqa: B027  most have nothing to open
-        """Called once, before the first notice.
+    def change(self, key: str, value: str) -> None:
+        """Changes a setting until the next reload, by its full key; a value against its rule is refused and said."""
+
+    def status(self) -> dict[str, Any]:
+        """How the daemon is, as JSON has it."""
+
+    def publish(self, notice: Notice) -> None:
+        """Something was heard elsewhere than in the daemon's own microphone: it goes to all sinks."""
+
+
+class Sink:
+    """Somewhere that events go, or somebody who serves others.
+
+    Everything but the constructor and `state` runs in the sink's own thread.
+
+    Args:
+        settings: its section.
+        control: of the daemon.
+    """
+
+    name = "sink"
+    """As settings and counters call it."""
+    wants: Literal["events", "clips", "nothing"] = "events"
+    """`events` come at once; `clips` half a second later, with near misses, and have a clip."""
+
+    def __init__(self, settings: Any, control: Control) -> None:
+        self._settings, self._control = settings, control
+
+    def open(self) -> None:
+        """Called before the first notice, and again after a while where it failed.
 
         Raises:
-            Exception: it cannot work; it is logged and counted, and `send` is called all the same.
+            Exception: it cannot work now; that is logged, counted and shown.
         """
 
-    @abstractmethod
     def send(self, notice: Notice) -> None:
         """Passes one event on; may take its time.
 
@@ -62,11 +89,11 @@ class Sink(ABC):
             Exception: whatever went wrong; it is logged and counted, and the next notice comes all the same.
         """
 
-    def state(self, state: Mapping[str, Any]) -> None:  # noqa: B027  most do not tell it
-        """The daemon's state has changed (mode, sensitivities, people); called from any thread, must not block."""
+    def state(self) -> None:
+        """The house has changed; called from any thread, must not wait."""
 
-    def close(self) -> None:  # noqa: B027  most have nothing to close
-        """Called once, at the end."""
+    def close(self) -> None:
+        """Called once, at the end, where it was opened."""
 
 
 class Outbox:
@@ -75,7 +102,7 @@ class Outbox:
     def __init__(self, sink: Sink, stats: Stats) -> None:
         self.sink, self._stats = sink, stats
         self.failure: Exception | None = None
-        """The last failure; None once something was sent again."""
+        """Why the last thing that was tried failed; None: it did not."""
         self._queue: queue.Queue[Notice | None] = queue.Queue(QUEUE_NOTICES)
         self._dropping = False
         self._thread = threading.Thread(target=self._run, name=f"sink {sink.name}", daemon=True)
@@ -97,26 +124,35 @@ class Outbox:
                 _LOG.warning("sink %s is stuck: events are dropped", self.sink.name)
             self._dropping = True
 
-    def close(self) -> None:
-        """Lets the sink send what it has, for 0.3 s; what hangs is left hanging."""
-        self.ask_to_close()
-        self._thread.join(CLOSE_S)
-
     def ask_to_close(self) -> None:
-        """The first half of `close`, so that many close at the same time."""
+        """The first half of closing, so that many close at the same time; `join` is the second."""
         try:
             self._queue.put_nowait(None)
         except queue.Full:
             _LOG.warning("sink %s is stuck: %d events are lost", self.sink.name, self.depth)
 
-    def _run(self) -> None:
-        self._try("open", self.sink.open)
-        while (notice := self._queue.get()) is not None:
-            if self._try("send", self.sink.send, notice):
-                self._stats.add("sent", sink=self.sink.name)
-        self._try("close", self.sink.close)
+    def join(self, wait_s: float | None = None) -> None:
+        """The second half: lets the sink send what it has, for 0.3 s or so long; what hangs is left hanging."""
+        self._thread.join(CLOSE_S if wait_s is None else wait_s)
 
-    def _try(self, what: str, call: Any, *arguments: Any) -> bool:
+    def _run(self) -> None:
+        is_open, retry_s = self._try("open", self.sink.open), FIRST_RETRY_S
+        while True:
+            try:
+                notice = self._queue.get(timeout=None if is_open else retry_s)
+            except queue.Empty:
+                is_open, retry_s = self._try("open", self.sink.open), min(2 * retry_s, LAST_RETRY_S)
+                continue
+            if notice is None:
+                break
+            if not is_open:
+                self._stats.add("failed", sink=self.sink.name)
+            elif self._try("send", self.sink.send, notice):
+                self._stats.add("sent", sink=self.sink.name)
+        if is_open:
+            self._try("close", self.sink.close)
+
+    def _try(self, what: str, call: Callable[..., None], *arguments: Any) -> bool:
         try:
             call(*arguments)
         except Exception as error:  # whatever a sink's library raises: it is said, counted, and stays in its thread
@@ -125,6 +161,5 @@ class Outbox:
             self._stats.add("failed", sink=self.sink.name)
             self.failure = error
             return False
-        if what == "send":
-            self.failure = None
+        self.failure = None
         return True

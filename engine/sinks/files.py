@@ -1,0 +1,55 @@
+"""Events as lines: on standard output, and in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from ..console import print_event
+from .base import Control, Notice, Sink
+
+
+class ConsoleSink(Sink):
+    """Standard output; the settings are whether it is JSON."""
+
+    name = "stdout"
+
+    def send(self, notice: Notice) -> None:
+        """One line."""
+        print_event(notice.event, notice.source, as_json=self._settings)
+
+
+class JsonlSink(Sink):
+    """A file that grows, mode 0600: who was at home when is nobody else's business.
+
+    It is opened for each line, so that it may be moved away at any time.
+    """
+
+    name = "jsonl"
+
+    def __init__(self, settings: Any, control: Control) -> None:
+        super().__init__(settings, control)
+        self._path = settings.path
+
+    def open(self) -> None:
+        """Tries whether it can be written."""
+        self._append(b"")
+
+    def send(self, notice: Notice) -> None:
+        """Appends one line, whole: a full disk does not leave half of one before the next."""
+        self._append(json.dumps(notice.to_json(), ensure_ascii=False).encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            end = os.fstat(descriptor).st_size
+            try:
+                written = os.write(descriptor, line)
+                if written < len(line):
+                    raise OSError(f"{self._path}: only {written} of {len(line)} bytes could be written: is it full?")
+            except OSError:
+                os.ftruncate(descriptor, end)
+                raise
+        finally:
+            os.close(descriptor)

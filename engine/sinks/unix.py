@@ -1,0 +1,113 @@
+"""A Unix socket: whoever connects reads the events, one JSON object a line, and may ask for the state.
+
+A client that sends the line `status` gets one object of type `status`; it need not read events for that, for they
+come in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import DaemonError
+from ..settings import Socket
+from .base import Control, Notice
+from .server import Server, bind_unix
+
+FILE_NAME = "earmark.sock"
+SYSTEM_FOLDER = Path("/run/earmark")
+MODE = 0o660
+MAX_CLIENTS = 64
+MAX_REQUEST_BYTES = 1024
+MAX_WAITING_BYTES = 64 * 1024  # some 300 events; who is so far behind does not read
+
+
+class UnixSink(Server):
+    """Many readers; one that does not read is cut off, and counted."""
+
+    name = "socket"
+
+    def __init__(self, settings: Socket, control: Control) -> None:
+        super().__init__(settings, control)
+        self._writers: set[asyncio.StreamWriter] = set()
+        path = socket_path(settings.path, os.environ)
+        if path is None:
+            raise DaemonError("there is no runtime folder for a socket: set socket.path")
+        self._path = path
+        self._inode = 0
+
+    async def serve(self) -> None:
+        """Binds the socket."""
+        listening = bind_unix(self._path, MODE)
+        self._inode = self._path.stat().st_ino
+        self._server = await asyncio.start_unix_server(self._client, sock=listening, limit=MAX_REQUEST_BYTES)
+
+    def send(self, notice: Notice) -> None:
+        """To everybody who is connected."""
+        line = json.dumps(notice.to_json(), ensure_ascii=False).encode() + b"\n"
+        self.loop.call_soon_threadsafe(self._broadcast, line)
+
+    def close(self) -> None:
+        """Removes the socket, if it is still ours."""
+        super().close()
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+
+    def _broadcast(self, line: bytes) -> None:
+        for writer in list(self._writers):
+            self._write(writer, line)
+
+    def _write(self, writer: asyncio.StreamWriter, line: bytes) -> None:
+        if writer.transport.get_write_buffer_size() > MAX_WAITING_BYTES:
+            self._control.stats.add("turned_away", server=self.name)
+            self._writers.discard(writer)
+            writer.transport.abort()
+            return
+        writer.write(line)
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._writers) >= MAX_CLIENTS:
+            self._control.stats.add("turned_away", server=self.name)
+            writer.close()
+            return
+        self._control.stats.add("clients", server=self.name)
+        self._writers.add(writer)
+        try:
+            while request := await reader.readline():
+                self._write(writer, self._answer(request))
+        except (ValueError, OSError):  # a line without an end, or a client that is gone
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    def _answer(self, request: bytes) -> bytes:
+        if request.strip() == b"status":
+            answer = self._control.status()
+        else:
+            answer = {"type": "error", "text": "the only request is the line: status"}
+        return json.dumps(answer, ensure_ascii=False).encode() + b"\n"
+
+
+def socket_path(setting: str, environment: Mapping[str, str]) -> Path | None:
+    """Where the socket is made; `auto` is the service manager's runtime folder, else the user's, else nowhere."""
+    if setting != "auto":
+        return Path(setting) if setting else None
+    if environment.get("RUNTIME_DIRECTORY"):
+        return Path(environment["RUNTIME_DIRECTORY"].split(":")[0]) / FILE_NAME
+    if environment.get("XDG_RUNTIME_DIR"):
+        return Path(environment["XDG_RUNTIME_DIR"]) / "earmark" / FILE_NAME
+    return None
+
+
+def sockets_to_ask(setting: str, environment: Mapping[str, str]) -> list[Path]:
+    """Where a daemon's socket may be, from the outside: the user's own daemon first, then the system's."""
+    if setting != "auto":
+        return [Path(setting)] if setting else []
+    own = environment.get("XDG_RUNTIME_DIR")
+    return [*([Path(own) / "earmark" / FILE_NAME] if own else []), SYSTEM_FOLDER / FILE_NAME]

@@ -26,6 +26,7 @@ _LOG = logging.getLogger(__name__)
 BLOCK_MS = 20
 POLL_S = 0.005  # a quarter of a block
 STALL_S = 1.0  # fifty blocks: a device that gives nothing for so long is gone, and PortAudio itself never says so
+FIRST_AUDIO_S = 3.0  # a source that was asleep may take this long to wake: an idle monitor of PulseAudio takes 1.8 s
 QUEUE_BLOCKS = 500  # 10 s: whoever listens may be that late before audio is lost
 FIRST_RETRY_S, LAST_RETRY_S = 0.2, 1.0  # doubled from one to the other: a device that is back is heard within 2 s
 HANG_S = 5.0  # opening and closing take milliseconds; a sound system that takes so long will not come back
@@ -60,9 +61,9 @@ class MicrophoneSource(Source):
     def __init__(self, device: str | None = None, wait: bool = False, stall_s: float = STALL_S) -> None:
         self.name = device or "default"
         self.fault: str | None = None
-        """Why there is no audio now; None: the device is open."""
+        """Why there is no audio now; None: there is, or the device was just opened for the first time."""
         self.opened = 0
-        """How often the device was opened."""
+        """How often the device was opened and gave audio."""
         self._device, self._stall_s = device, stall_s
         self._stream: Any = None
         self._opened_s = self._last_s = 0.0
@@ -107,7 +108,6 @@ class MicrophoneSource(Source):
                 if not self._stopping.is_set():
                     self._try_again()
                 continue
-            retry_s = FIRST_RETRY_S
             try:
                 samples = self._read()
             except (_Lost, sounddevice.PortAudioError) as error:
@@ -117,6 +117,7 @@ class MicrophoneSource(Source):
             if samples is None:
                 time.sleep(POLL_S)
                 continue
+            retry_s = FIRST_RETRY_S
             try:
                 self._blocks.put_nowait(samples)
             except queue.Full:
@@ -132,12 +133,17 @@ class MicrophoneSource(Source):
         block_frames = self._format.rate_hz * BLOCK_MS // 1000
         now_s = time.monotonic()
         if self._stream.read_available < block_frames:
-            if now_s - self._last_s > self._stall_s:
-                raise _Lost(f"nothing for {self._stall_s:g} s: is it unplugged?")
+            if now_s - self._last_s > (self._stall_s if self._frames else max(self._stall_s, FIRST_AUDIO_S)):
+                raise _Lost(f"nothing for {now_s - self._last_s:.0f} s: is it unplugged?")
             return None
         frames, overflowed = self._stream.read(block_frames)
         self.overruns += bool(overflowed)
         self._last_s = now_s
+        if not self._frames:
+            self.opened += 1
+            if self.fault:
+                _LOG.warning("microphone %r is back", self.name)
+            self.fault = None
         self._frames += block_frames
         open_s, delivered_s = now_s - self._opened_s, self._frames / self._format.rate_hz
         if open_s > TOO_FAST_AFTER_S and delivered_s > TOO_FAST * open_s + BACKLOG_S:
@@ -151,7 +157,6 @@ class MicrophoneSource(Source):
                 sounddevice._terminate()  # it knows only the devices that were there when it was initialised
                 sounddevice._initialize()
                 self._open()
-            _LOG.warning("microphone %r is back", self.name)
         except (DeviceError, sounddevice.PortAudioError) as error:
             self._say_fault(str(error))
         finally:
@@ -191,8 +196,7 @@ class MicrophoneSource(Source):
         self._converter = Converter(self._format)
         self._opened_s = self._last_s = time.monotonic()
         self._frames = 0
-        self._stream, self.fault = stream, None
-        self.opened += 1
+        self._stream = stream
 
     def _start(self, index: int, audio_format: AudioFormat) -> Any:
         stream = sounddevice.InputStream(

@@ -5,24 +5,17 @@ from __future__ import annotations
 import ctypes.util
 import io
 import os
-import shutil
-import signal
 import struct
 import subprocess
 import sys
-import threading
-import time
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
-from conftest import Takes
-from helpers_store import checked, command, earmark, environment
+from helpers_store import earmark, environment
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -425,92 +418,3 @@ def test_without_portaudio_it_is_said_what_to_do(tmp_path: Path) -> None:
         run = earmark(*arguments, code=1, env=env)
         assert "PortAudio library not found: install PortAudio (`apt install libportaudio2`)" in run.err
     assert earmark("listen", "-", "--store", tmp_path / "people", env=env).out == ""  # a pipe needs none
-
-
-ASOUNDRC = """
-pcm.mic {{ type pulse device "mic" server "unix:{socket}" hint {{ show on description "virtual microphone" }} }}
-"""
-
-
-@pytest.fixture(scope="module")
-def sound_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of a private PulseAudio server: what is played to `spk` is heard by the device `mic`."""
-    missing = [program for program in ("pulseaudio", "pacat", "paplay", "pactl") if not shutil.which(program)]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} not found: apt install pulseaudio pulseaudio-utils")
-    if not list(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")):
-        pytest.skip("ALSA's pulse plug-in not found: apt install libasound2-plugins")
-    home = tmp_path_factory.mktemp("pulse")
-    socket = home / "pa.sock"
-    (home / ".asoundrc").write_text(ASOUNDRC.format(socket=socket))
-    env = environment(HOME=str(home), XDG_RUNTIME_DIR=str(home), PULSE_SERVER=f"unix:{socket}")
-    options = ["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes"]
-    modules = [
-        f"module-native-protocol-unix socket={socket} auth-anonymous=1",
-        "module-null-sink sink_name=spk rate=16000 channels=1 format=s16le",
-        "module-remap-source master=spk.monitor source_name=mic",
-    ]
-    loads = [word for module in modules for word in ("-L", module)]
-    quiet: dict[str, Any] = {"env": env, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(["pulseaudio", *options, *loads], **quiet) as server:
-        try:
-            until(lambda: subprocess.run(["pactl", "info"], check=False, **quiet).returncode == 0, server)
-            subprocess.run(["pactl", "suspend-source", "mic", "0"], check=True, **quiet)
-            zeros = ["pacat", "--playback", "--device=spk", "--latency-msec=20", "--rate=16000", "--channels=1"]
-            keep_awake = [*zeros, "--format=s16le", "/dev/zero"]  # the monitor of an idle sink delivers nothing
-            with subprocess.Popen(keep_awake, **quiet) as silence:
-                yield env
-                silence.terminate()
-        finally:
-            server.terminate()
-
-
-def test_a_wake_word_in_front_of_a_microphone_is_heard(
-    sound_server: dict[str, str], takes: Takes, tmp_path: Path
-) -> None:
-    listen = command("listen", "--device", "mic", "--mode", "label", "--store", tmp_path / "people", "--json")
-    with subprocess.Popen(listen, env=sound_server, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as daemon:
-        limit = threading.Timer(60, daemon.kill)  # whatever happens, this test ends
-        limit.start()
-        assert daemon.stdout is not None
-        assert daemon.stderr is not None
-        said, line = daemon.stderr.readline(), b""
-        if b"listening to mic" in said:
-            time.sleep(0.5)  # the network needs some silence first, as in any room
-            recording = tmp_path / "take.wav"
-            soundfile.write(recording, read_audio(takes("rms", "okay_nabu", "test")[0]), RATE_HZ)
-            subprocess.run(["paplay", "--device=spk", recording], env=sound_server, check=True)
-            line = daemon.stdout.readline()
-            daemon.send_signal(signal.SIGTERM)
-        out, err = daemon.communicate()
-        limit.cancel()
-    run = checked(daemon.returncode, line + out, said + err)
-    assert run.code == 0, run.err
-    (event,) = run.events
-    assert (event["type"], event["keyword"], event["reason"]) == ("detection", "okay_nabu", "nobody_enrolled:label")
-    assert event["file"] == "mic"
-    assert event["keyword_score"] > 0.85
-
-
-def test_a_microphone_that_goes_away_is_an_error(sound_server: dict[str, str], tmp_path: Path) -> None:
-    listen = command("listen", "--device", "mic", "--store", tmp_path / "people", "--json")
-    with subprocess.Popen(listen, env=sound_server, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as daemon:
-        limit = threading.Timer(60, daemon.kill)
-        limit.start()
-        assert daemon.stderr is not None
-        said = daemon.stderr.readline()
-        subprocess.run(["pactl", "suspend-source", "mic", "1"], env=sound_server, check=True)
-        out, err = daemon.communicate()
-        limit.cancel()
-        subprocess.run(["pactl", "suspend-source", "mic", "0"], env=sound_server, check=True)
-    run = checked(daemon.returncode, out, said + err)
-    assert run.code == 1, run.err
-    assert "microphone 'mic' has delivered nothing for 2.0 s: is it unplugged?" in run.err
-
-
-def until(ready: Any, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while not ready():
-        if server.poll() is not None or time.monotonic() > deadline:
-            pytest.skip("pulseaudio does not start here")
-        time.sleep(0.1)

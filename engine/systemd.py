@@ -28,12 +28,13 @@ class Notifier:
         # half of it, as sd_watchdog_enabled(3) recommends
         self._watchdog_s = int(watchdog) / 2e6 if watchdog.isdecimal() and is_ours and int(watchdog) else None
         self._fed_s = float("-inf")
-        self._ready = self._reloading = False
+        self._heard = self._ready = self._reloading = False
         self._status = ""
         self._deaf = False
 
     def audio(self) -> None:
         """Audio has just flowed: the service is ready, and alive."""
+        self._heard = True  # first, for the keeper's thread asks for it
         if not self._ready:
             self._ready = self.tell("READY=1")
         now_s = time.monotonic()
@@ -48,7 +49,7 @@ class Notifier:
 
     def reloading(self) -> None:
         """Between this and `reloaded` the service manager waits; one that still waits for READY is not told."""
-        if self._ready:
+        if self._heard:
             self._reloading = self.tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def reloaded(self) -> None:

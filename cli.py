@@ -223,6 +223,20 @@ def _add_daemon_commands(commands: Any) -> None:
     check = _command(what, "check", "earmark.engine.settings_commands:check", "whether a settings file can be used")
     check.add_argument("file", nargs="?", metavar="FILE", help="the one that would be used, if none is given")
 
+    service = _command(commands, "service", "", "let systemd run the daemon")
+    what = service.add_subparsers(metavar="WHAT", required=True)
+    install = _command(what, "install", "earmark.engine.service:install", "begin: from now on and after each start")
+    install.add_argument("--python", metavar="FILE", help="interpreter with earmark in it (the one that runs this)")
+    uninstall = _command(
+        what, "uninstall", "earmark.engine.service:uninstall", "end; people and settings stay where they are"
+    )
+    state = _command(what, "status", "earmark.engine.service:status", "what systemd and the daemon say of it")
+    for command in (install, uninstall):
+        command.add_argument("--dry-run", action="store_true", help="only show what would be done")
+        command.add_argument("--root", metavar="DIR", help="of an image: write below it, and start nothing")
+    for command in (install, uninstall, state):
+        command.add_argument("--user", action="store_true", help="your own service, with your sound server")
+
     status = _command(commands, "status", "earmark.engine.status:status", "how the running daemon is")
     _add_settings(status)
 

@@ -8,6 +8,7 @@
     │   ├── ModelError             a shipped model or its card is damaged, or lacks a signature
     │   ├── DeviceError            no microphone, or it went away
     │   ├── DaemonError            no daemon answers, or it cannot be told
+    │   ├── ServiceError           no systemd, no right to tell it, or an interpreter that a service cannot see
     │   └── StoreUnwritable        the person store cannot be written: no permission, full disk
     ├── InputError             exit 2: what was given is at fault
     │   ├── AudioError             not audio, truncated, NaN samples, ...
@@ -52,6 +53,10 @@ class DeviceError(InstallationError):
 
 class DaemonError(InstallationError):
     """No daemon answers, or what it needs is not installed."""
+
+
+class ServiceError(InstallationError):
+    """The service cannot be installed, removed or asked for."""
 
 
 class StoreUnwritable(InstallationError):

@@ -211,7 +211,7 @@ class Daemon:
                     "waiting": box.depth,
                     "dropped": self.stats.total("dropped", sink=name),
                     "failed": self.stats.total("failed", sink=name),
-                    "failure": str(box.failure) if box.failure else None,
+                    "failure": box.sink.fault or (str(box.failure) if box.failure else None),
                 }
                 for name, box in boxes
             },
@@ -239,6 +239,8 @@ class Daemon:
             except Exception:  # a keeper that is gone would never reload again
                 self.stats.add("reload_failures")
                 _LOG.exception("the reload failed; everything stays as it was")
+            for box in self._outboxes.values():
+                box.sink.state()
 
     def _do(self, job: tuple[str, ...]) -> None:
         if job[0] == "reload":
@@ -257,8 +259,6 @@ class Daemon:
         if loaded.settings.audio != old.audio:
             self._reopen = True
         self._outboxes = {**self._sinks(loaded.settings, old, self._outboxes)}
-        for box in self._outboxes.values():
-            box.sink.state()
 
     def _sinks(self, wanted: Settings, old: Settings, running: dict[str, Outbox]) -> dict[str, Outbox]:
         """The sinks of the settings: those that go on, and new ones where a section has changed."""

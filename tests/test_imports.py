@@ -46,7 +46,7 @@ ALLOWED = {
     ),
     "time": ("engine/daemon.py", "engine/microphone.py", "engine/sinks/", "engine/stats.py", "engine/systemd.py"),
     "datetime": ("engine/sinks/",),
-    "signal": ("engine/daemon.py",),
+    "signal": ("engine/daemon.py", "engine/sinks/hook.py"),
     "socket": ("engine/sinks/", "engine/status.py", "engine/systemd.py"),
     "wyoming": ("engine/sinks/wyoming.py",),
     "paho": ("engine/sinks/mqtt.py",),

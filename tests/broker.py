@@ -8,10 +8,10 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple
 
 import paho.mqtt.client as paho
 import pytest
@@ -94,12 +94,10 @@ class Heard(NamedTuple):
 class Ear:
     """Hears every message of a broker from now on, and what is retained."""
 
-    def __init__(self, port: int, configure: Optional[Callable[[paho.Client], Any]] = None) -> None:
+    def __init__(self, port: int) -> None:
         self.heard: list[Heard] = []
         self._subscribed = threading.Event()
         self.client = paho.Client(CallbackAPIVersion.VERSION2, f"test-{secrets.token_hex(4)}")
-        if configure:
-            configure(self.client)
         self.client.on_message = lambda _c, _d, m: self.heard.append(Heard(m.topic, bytes(m.payload), m.retain))
         self.client.on_subscribe = lambda *_: self._subscribed.set()
         self.client.connect("127.0.0.1", port)

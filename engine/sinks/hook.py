@@ -18,6 +18,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import IO, Any
 
 from ..errors import DaemonError, SettingsError
@@ -38,6 +39,8 @@ PLACEHOLDERS = (
     "source",
     "at",
 )
+_NOTHING, _SOMETHING = dict.fromkeys(PLACEHOLDERS, ""), dict.fromkeys(PLACEHOLDERS, "x")
+SHELLS = ("sh", "ash", "bash", "dash", "fish", "ksh", "zsh")
 KEPT_BYTES = 4096  # of the end of standard error
 PIPE_BYTES = 65_536  # a pipe's capacity: what can still be in it when the program has ended
 LOOK_S = 0.05  # how often is looked whether it has ended
@@ -68,10 +71,18 @@ class HookSink(Sink):
                 raise SettingsError(f"hook.events has {type_!r}: there are {', '.join(EVENT_TYPES)}")
         program, *arguments = self._command
         for argument in arguments:
-            fill(argument, dict.fromkeys(PLACEHOLDERS, ""))
+            fill(argument, _NOTHING)
         if _BRACES.search(program):
             raise SettingsError(
                 f"hook.command: the program {program!r} must be the same at every event, without braces"
+            )
+        if Path(program).name in SHELLS and any(
+            option.startswith("-") and "c" in option and fill(script, _NOTHING) != fill(script, _SOMETHING)
+            for option, script in zip(arguments, arguments[1:])
+        ):
+            raise SettingsError(
+                "hook.command: a placeholder in a shell's script would run whatever a name holds: write "
+                f"${EVENT_PREFIX}PERSON and the like there"
             )
         if shutil.which(program) is None:
             raise SettingsError(f"hook.command: there is no program {program!r} that can be run: give its whole path")
@@ -171,7 +182,9 @@ def fill(template: str, values: Mapping[str, str]) -> str:
             return text[0]
         if name is None or name not in values:
             known = ", ".join(f"{{{name}}}" for name in values)
-            raise SettingsError(f"hook.command: {template!r} has {text}: there are {known}; a brace is {{{{ or }}}}")
+            raise SettingsError(
+                f"hook.command: {template[:80]!r} has {text[:80]}: there are {known}; a brace is {{{{ or }}}}"
+            )
         return values[name]
 
     return _BRACES.sub(one, template)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+import logging
+import socket
+from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,9 +19,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from .base import Control, Notice
 from .server import Server
 
+_LOG = logging.getLogger(__name__)
+
 PATH = "/metrics"
 MAX_HEAD_BYTES = 8192
-MAX_CONNECTIONS = 16  # a scraper needs one
+MAX_CONNECTIONS = 16  # at once; a scraper needs one
+PAUSE_S = 1.0  # where the system has no room for another connection
+BACKLOG = 1024  # wait in the system; where that is full, the next one tries again a second later
 LIMIT_S = 5.0  # of a whole connection
 
 _COUNTERS = {  # of Stats -> its labels and what it counts; these are on the page even while they are 0
@@ -49,38 +55,48 @@ class MetricsSink(Server):
         super().__init__(settings, control)
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(control))
-        self._connections = 0
-        self._server: asyncio.AbstractServer | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
         """Binds the port."""
-        self._server = await asyncio.start_server(
-            self._client, self._settings.address, self._settings.port, limit=MAX_HEAD_BYTES
-        )
+        where = (self._settings.address, self._settings.port)
+        family, *_ = (await self.loop.getaddrinfo(*where, type=socket.SOCK_STREAM))[0]
+        listening = socket.create_server(where, family=family, backlog=BACKLOG)
+        listening.setblocking(False)
+        self._start(self._accept(listening))
 
     def send(self, notice: Notice) -> None:
         """Is not called."""
 
-    def close(self) -> None:
-        """Gives the port back."""
-        if self._server is not None:
-            self.loop.call_soon_threadsafe(self._server.close)
-        super().close()
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)  # else nobody but the loop's weak set would hold it
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._connections >= MAX_CONNECTIONS:
-            self._control.stats.add("turned_away", server=self.name)
-            writer.transport.abort()
-            return
-        self._control.stats.add("clients", server=self.name)
-        self._connections += 1
-        try:
-            await asyncio.wait_for(self._converse(reader, writer), LIMIT_S)
-        except (OSError, EOFError, asyncio.TimeoutError):  # gone, half a request, or too slow
-            pass
-        finally:
-            self._connections -= 1
-            writer.transport.abort()
+    async def _accept(self, listening: socket.socket) -> None:
+        """Takes the next connection when there is a place for it; those that wait cost us no descriptor."""
+        places = asyncio.Semaphore(MAX_CONNECTIONS)
+        with listening:
+            while True:
+                await places.acquire()
+                try:
+                    connection, _ = await self.loop.sock_accept(listening)
+                except OSError as error:  # gone before we came, or no descriptor is left
+                    _LOG.warning("metrics: a connection could not be taken: %s", error)
+                    places.release()
+                    await asyncio.sleep(PAUSE_S)
+                    continue
+                self._control.stats.add("clients", server=self.name)
+                self._start(self._client(connection)).add_done_callback(lambda _: places.release())
+
+    async def _client(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError, EOFError, asyncio.TimeoutError):  # gone, half a request, slow
+            reader, writer = await asyncio.open_connection(sock=connection, limit=MAX_HEAD_BYTES)
+            try:
+                await asyncio.wait_for(self._converse(reader, writer), LIMIT_S)
+            finally:
+                writer.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -214,7 +214,7 @@ class Daemon:
                     "waiting": box.depth,
                     "dropped": self.stats.total("dropped", sink=name),
                     "failed": self.stats.total("failed", sink=name),
-                    "failure": str(box.failure) if box.failure else None,
+                    "failure": box.sink.fault or (str(box.failure) if box.failure else None),
                 }
                 for name, box in boxes
             },
@@ -241,6 +241,8 @@ class Daemon:
             except Exception:  # a keeper that is gone would never reload again
                 self.stats.add("reload_failures")
                 _LOG.exception("the reload failed; everything stays as it was")
+            for box in self._outboxes.values():
+                box.sink.state()
 
     def _do(self, job: tuple[str, ...]) -> None:
         if job[0] == "reload":
@@ -265,8 +267,6 @@ class Daemon:
         microphones = [(audio.device, audio.stall_s) for audio in (loaded.settings.audio, old.audio)]
         self._reopen = self._reopen or (self._live and microphones[0] != microphones[1])
         self._outboxes = self._sinks(new_sinks, loaded.settings, self._outboxes)
-        for box in self._outboxes.values():
-            box.sink.state()
 
     def _wants(self, section: str, settings: Settings) -> bool:
         is_service = self._live or getattr(settings, section) != Socket()  # a pipe is a run, no service

@@ -53,7 +53,7 @@ ALLOWED = {
         "engine/systemd.py",
     ),
     "datetime": ("engine/journal.py", "engine/sinks/"),
-    "signal": ("engine/daemon.py",),
+    "signal": ("engine/daemon.py", "engine/sinks/hook.py"),
     "socket": ("engine/sinks/", "engine/status.py", "engine/systemd.py"),
     "wyoming": ("engine/sinks/wyoming.py",),
     "paho": ("engine/sinks/mqtt.py",),

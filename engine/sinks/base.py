@@ -73,6 +73,8 @@ class Sink:
     """`events` come at once; `clips` half a second later, with near misses, and have a clip."""
     idle_s: float | None = None
     """`idle` is called where nothing came for so long; None: never."""
+    fault: str | None = None
+    """Why it cannot work now, where it knows that without an event; None: it can, as far as it knows."""
 
     def __init__(self, settings: Any, control: Control) -> None:
         self._settings, self._control = settings, control
@@ -99,7 +101,7 @@ class Sink:
         """
 
     def state(self) -> None:
-        """The house has changed; called from any thread, must not wait."""
+        """The house has changed, or a change was refused; called from any thread, must not wait."""
 
     def close(self) -> None:
         """Called once, at the end, where it was opened."""

@@ -128,6 +128,7 @@ class Daemon:
         overruns = 0
         for block in source:
             if self._stopping:
+                self._report(listener, [], source.name, 0.0, at_end=True)
                 return True
             if self._reopen:
                 return False
@@ -140,7 +141,7 @@ class Daemon:
                 self._tell_status()
                 continue
             self._notifier.audio()
-            listener.follow(self.house)
+            listener.follow(self.house, clips=self._loaded.settings.journal.enabled)
             start_s = time.perf_counter()
             events = listener.push(block.samples)
             computed_s = time.perf_counter() - start_s

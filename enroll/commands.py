@@ -10,7 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from earmark.engine import wakes_commands
+from earmark.engine.card import load_manifest
 from earmark.engine.console import make_detector, models, networks
+from earmark.engine.detector import Event
 from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
 from earmark.engine.files import read_audio
 from earmark.engine.keyword import KeywordNetwork
@@ -147,6 +150,24 @@ def plot(arguments: argparse.Namespace) -> int:
     else:
         print(arguments.out)
     return 0
+
+
+def show_wake(arguments: argparse.Namespace) -> int:
+    """`earmark wakes show N --plot`: everything about an entry of the journal, and its picture.
+
+    The keyword network hears the clip from a fresh state, as if nothing had been said before it.
+    """
+    from .plots import picture  # matplotlib is in an extra, and slow
+
+    entry, samples = wakes_commands.find(arguments)
+    names = wakes_commands.settings_of(arguments).wake.keywords
+    manifests = {manifest.name: manifest for manifest in map(load_manifest, names)}
+    word = entry.event["keyword"]
+    manifest = manifests.get(word) or load_manifest(word)
+    scores = {key: entry.event[key] for key in ("keyword_score", "person", "speaker_score", "reason")}
+    event = Event(type=entry.event["type"], keyword=word, sample=entry.word_end, **scores)
+    picture(samples, [KeywordNetwork(manifest)], [event], arguments.plot)
+    return wakes_commands.show(arguments)
 
 
 def _print_enrolment(enrolment: Enrolment, confused: list[Alike], version: int, as_json: bool) -> None:

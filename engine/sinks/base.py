@@ -71,6 +71,8 @@ class Sink:
     """As settings and counters call it."""
     wants: Literal["events", "clips", "nothing"] = "events"
     """`events` come at once; `clips` half a second later, with near misses, and have a clip."""
+    idle_s: float | None = None
+    """`idle` is called where nothing came for so long; None: never."""
 
     def __init__(self, settings: Any, control: Control) -> None:
         self._settings, self._control = settings, control
@@ -87,6 +89,13 @@ class Sink:
 
         Raises:
             Exception: whatever went wrong; it is logged and counted, and the next notice comes all the same.
+        """
+
+    def idle(self) -> None:
+        """Nothing came for a while; called where it was opened.
+
+        Raises:
+            Exception: as `send`.
         """
 
     def state(self) -> None:
@@ -139,8 +148,11 @@ class Outbox:
         is_open, retry_s = self._try("open", self.sink.open), FIRST_RETRY_S
         while True:
             try:
-                notice = self._queue.get(timeout=None if is_open else retry_s)
+                notice = self._queue.get(timeout=self.sink.idle_s if is_open else retry_s)
             except queue.Empty:
+                if is_open:
+                    self._try("idle", self.sink.idle)
+                    continue
                 is_open, retry_s = self._try("open", self.sink.open), min(2 * retry_s, LAST_RETRY_S)
                 continue
             if notice is None:

@@ -112,6 +112,7 @@ class Listener:
         """
         if clips is not None and clips != self._clips:
             self._clips = self._detector.near_misses = clips
+            self._waiting, self._ready = [], []
         if house is self._house:
             return
         self._networks = {

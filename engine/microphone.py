@@ -260,8 +260,9 @@ def play(samples: Int16) -> None:
                 break
             except sounddevice.PortAudioError as error:
                 _LOG.info("%s refuses %s: %s", info["name"], audio_format, error)
-        resampled = soxr.resample(samples, RATE_HZ, audio_format.rate_hz)  # the same samples where the rate is
-        frames = np.repeat(resampled[:, None], audio_format.channels, axis=1)
+        if audio_format.rate_hz != RATE_HZ:
+            samples = soxr.resample(samples, RATE_HZ, audio_format.rate_hz)
+        frames = np.repeat(samples[:, None], audio_format.channels, axis=1)
         with sounddevice.RawOutputStream(device=info["index"], **options) as stream:  # its end waits for the last one
             stream.write(frames.tobytes())
     except (sounddevice.PortAudioError, ValueError) as error:

@@ -52,7 +52,9 @@ def show(arguments: argparse.Namespace) -> int:
         print(json.dumps(facts))
     else:
         facts["at"] = entry.at.isoformat(sep=" ", timespec="milliseconds")
-        print("\n".join(f"{key:14} {'-' if value is None else _plain(value)}" for key, value in facts.items()))
+        print(
+            "\n".join(f"{_plain(key):14} {'-' if value is None else _plain(value)}" for key, value in facts.items())
+        )
     return 0
 
 

@@ -13,8 +13,9 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_person import FullDisk, allocating_less_than, mounted_tmpfs
 
+from earmark.engine import settings as settings_module
 from earmark.engine.audio import Int16
 from earmark.engine.detector import Event
 from earmark.engine.errors import InputError, StoreUnwritable, WakeDamaged, WakeError, WakeUnknown
@@ -40,13 +42,17 @@ from earmark.engine.journal import (
     STEP_S,
     Journal,
     check_label,
+    open_journal,
 )
 from earmark.engine.person import PersonStore, Voiceprint
 from earmark.engine.settings import People, Settings
-from earmark.engine.sinks.base import Notice
+from earmark.engine.sinks.base import Notice, Outbox
+from earmark.engine.sinks.journal import JournalSink
+from earmark.engine.stats import Stats
 from earmark.engine.wakes_commands import wakes_list
 
 HOUR_S = 3600.0
+LIMIT_S = 60.0
 START_S = 1.7e9
 CLIP: Int16 = np.random.default_rng(3).integers(-32768, 32768, 32_000).astype(np.int16)
 EVENT = Notice(Event("rejection", "okay_nabu", 99_680, 0.91, None, 0.2, "unknown_voice"), "mic", START_S).to_json()
@@ -780,6 +786,52 @@ def test_an_entry_that_is_not_there_is_said_with_what_is(journal: Journal) -> No
     assert journal.numbers() == [1, 2], "all or none"
     assert journal.forget([]) == 0
     assert issubclass(WakeUnknown, WakeError)
+
+
+# --- in the daemon
+
+
+class NoControl:
+    """A sink of the journal asks nothing of it."""
+
+    house: Any = None
+    stats = Stats()
+
+    def change(self, key: str, value: str) -> None:
+        raise AssertionError(key, value)
+
+    def status(self) -> dict[str, Any]:
+        raise AssertionError
+
+    def publish(self, notice: Notice) -> None:
+        raise AssertionError(notice)
+
+
+def test_in_a_quiet_house_what_is_too_old_goes_all_the_same(tmp_path: Path) -> None:
+    """Nothing comes, and the entry of a week ago goes."""
+    section = settings_module.Journal(enabled=True, folder=str(tmp_path), days=7.0)
+    open_journal(section).add(EVENT, CLIP)
+    sink = JournalSink(section, NoControl())
+    assert sink.idle_s == HOUR_S
+    assert JournalSink(settings_module.Journal(days=0.24), NoControl()).idle_s == pytest.approx(864)
+    sink.idle_s = 0.01
+    box = Outbox(sink, NoControl.stats)
+    until(lambda: (tmp_path / ".lock").exists())
+    assert open_journal(section).numbers() == [1]
+    week_ago_s = time.time() - 7 * DAY_S - 60
+    os.utime(tmp_path / "000001" / AUDIO_FILE, (week_ago_s, week_ago_s))
+    until(lambda: not open_journal(section).numbers())
+    box.ask_to_close()
+    box.join(LIMIT_S)
+    assert box.failure is None
+    assert NoControl.stats.total("failed") == 0
+
+
+def until(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 # --- the clips that a listener gives

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -755,14 +756,23 @@ def test_labels_are_written_into_the_entry_and_found(clock: Clock, journal: Jour
     assert [label for _, label in journal.labelled()] == ["anna", "noise"]
 
 
-@pytest.mark.parametrize("fails_at", [0])
-def test_a_label_that_cannot_be_written_leaves_the_old_one(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch, fails_at: int
+def test_an_entry_that_somebody_else_erases_first_is_unknown(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """While this one waits for its turn."""
+    for ask in (lambda: journal.forget([1]), lambda: journal.label(1, "anna")):
+        place(journal, journal.add(EVENT, CLIP)).rename(place(journal, 1))
+        with monkeypatch.context() as patch:
+            patch.setattr(fcntl, "flock", lambda *_: shutil.rmtree(place(journal, 1)))
+            with pytest.raises(WakeUnknown, match="no entry 1"):
+                ask()
+
+
+def test_a_label_that_cannot_be_written_leaves_the_old_one(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     journal.add(EVENT, CLIP)
     journal.label(1, "anna")
     before = snapshot(journal.folder)
-    monkeypatch.setattr(os, "fsync", FullDisk(fails_at))
+    monkeypatch.setattr(os, "fsync", FullDisk(0))
     with pytest.raises(StoreUnwritable):
         journal.label(1, "bob")
     assert snapshot(journal.folder) == before
@@ -815,8 +825,9 @@ def test_in_a_quiet_house_what_is_too_old_goes_all_the_same(tmp_path: Path) -> N
     assert sink.idle_s == HOUR_S
     assert JournalSink(settings_module.Journal(days=0.24), NoControl()).idle_s == pytest.approx(864)
     sink.idle_s = 0.01
+    (tmp_path / ".new-left").touch()
     box = Outbox(sink, NoControl.stats)
-    until(lambda: (tmp_path / ".lock").exists())
+    until(lambda: not (tmp_path / ".new-left").exists())  # what opening does has been done
     assert open_journal(section).numbers() == [1]
     week_ago_s = time.time() - 7 * DAY_S - 60
     os.utime(tmp_path / "000001" / AUDIO_FILE, (week_ago_s, week_ago_s))

@@ -253,6 +253,17 @@ def test_a_near_miss_needs_somebody_who_is_enrolled_and_a_known_voice_is_none(
     assert event.type == ("rejection" if mode == "only" else "detection")
 
 
+def test_a_near_miss_does_not_hide_the_word_that_follows(manifest: KeywordManifest) -> None:
+    trace = [*[0.0] * 98, 0.4, 0, 1.0, 0]
+    events = pushed(
+        Detector([Scripted(manifest, "word", trace)], Told(["word"], stranger), near_misses=True), [NOISE]
+    )
+    assert [(event.type, event.sample) for event in events] == [
+        ("near_miss", sample_of(98)),
+        ("rejection", sample_of(100)),
+    ]
+
+
 @given(first=TRACES, second=TRACES, mode=st.sampled_from(MODES), data=st.data())
 @settings(max_examples=60)
 def test_asking_for_near_misses_changes_no_other_event(

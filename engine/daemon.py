@@ -160,7 +160,8 @@ class Daemon:
     ) -> None:
         for event in events:
             waited_s = (listener.samples - event.sample) / RATE_HZ
-            self.stats.latency(1000 * (waited_s + computed_s))
+            if event.type != "near_miss":
+                self.stats.latency(1000 * (waited_s + computed_s))
             self.publish(Notice(event, source, time.time() - waited_s))
         for event, clip in listener.clips(now=at_end):
             self.publish(Notice(event, source, time.time() - (listener.samples - event.sample) / RATE_HZ, clip))

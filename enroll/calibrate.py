@@ -32,7 +32,7 @@ class Rule:
 
 
 RULES = {
-    COSINE: Rule(constant=0.695, others=0.25, one_take=-0.15, decade=0.05),
+    COSINE: Rule(constant=0.662, others=0.25, one_take=-0.05, decade=0.05),
     TRAINED: Rule(constant=0.63, others=0.25, one_take=-0.2, decade=0.09),
 }
 

@@ -129,6 +129,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="recordings of the wake word, five or more",
     )
+    enroll.add_argument(
+        "--others",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="other people at the same microphone, best saying the wake word, or the television; of any length",
+    )
     phrase = enroll.add_mutually_exclusive_group()
     _add_keyword(phrase)
     phrase.add_argument(

@@ -34,13 +34,24 @@ def enroll(arguments: argparse.Namespace) -> int:
     enroller = Enroller.load(models(arguments))
     keywords: list[KeywordNetwork | None] = [None] if arguments.any_phrase else [*networks(arguments)]
     recordings, unreadable = read_recordings(arguments.files)
+    others, unreadable_others = read_recordings(arguments.others)
     options = Options(seed=arguments.seed, far=arguments.far, min_takes=arguments.min_takes)
     store = PersonStore(arguments.store)
     for keyword in keywords:
         try:
+            if arguments.others and not others:
+                listed = "".join(f"\n  {fault}" for fault in unreadable_others)
+                raise EnrolmentRefused(f"none of the others can be read{listed}", unreadable_others)
             with progress(arguments.json, options.plan.steps) as shown:
                 enrolment = enroller.enrol(
-                    arguments.name, recordings, keyword, options, shown.stage, shown.step, faults=unreadable
+                    arguments.name,
+                    recordings,
+                    keyword,
+                    options,
+                    shown.stage,
+                    shown.step,
+                    faults=[*unreadable, *unreadable_others],
+                    others=others,
                 )
         except EnrolmentRefused as refusal:
             if arguments.json:
@@ -200,6 +211,15 @@ def _print_enrolment(enrolment: Enrolment, confused: list[Alike], version: int, 
         print(
             f"  of which would be rejected        {expected['rejected']} of {expected['of']} "
             f"(from then on {100 * low:.0f} to {100 * high:.0f} %, 95 % interval)"
+        )
+    others = report.get("others")
+    if others:
+        trained = (
+            f"trained against {others['trained']}" if others["trained"] else "the plain cosine learns nothing of them"
+        )
+        print(
+            f"  others     {others['crops']} crops of {others['recordings']} recordings: {trained}; "
+            f"{others['let_in']} would be let in"
         )
     for other in confused:
         print(

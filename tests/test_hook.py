@@ -240,9 +240,9 @@ def test_what_takes_too_long_is_killed_with_all_that_it_started(make: Make, noti
 
 
 def test_what_it_leaves_in_the_background_may_go_on(make: Make, notice: Notice, tmp_path: Path) -> None:
-    """Though that holds the pipe of its standard error."""
+    """Though that holds the pipe of its standard error, which is not waited for."""
     pids = tmp_path / "pids"
-    make("sh", "-c", f"sleep 1000 & echo $! > {pids}").send(notice)
+    make("sh", "-c", f"sleep 1000 & echo $! > {pids}; sleep 0.2", timeout_s=500.0).send(notice)
     pid = int(pids.read_text())
     assert is_running(pid)
     os.kill(pid, signal.SIGKILL)

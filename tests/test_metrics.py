@@ -317,12 +317,14 @@ def descriptors(daemon: Live) -> int:
 
 def test_clients_that_never_send_hold_no_place_for_long(slt_store: Path, spoken: Spoken) -> None:
     with measured(slt_store) as (daemon, path, port), ExitStack() as stack:
-        idle = [stack.enter_context(connected(port)) for _ in range(MAX_CONNECTIONS)]
+        before = descriptors(daemon)
+        idle = [stack.enter_context(connected(port)) for _ in range(2 * MAX_CONNECTIONS)]
         until(lambda: clients(path) >= MAX_CONNECTIONS + 1, "all places are taken", LIMIT_S)  # one was a probe
         late = stack.enter_context(connected(port))
         late.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
         daemon.feed(spoken["slt"])
         assert daemon.event()["person"] == "slt"
+        assert descriptors(daemon) <= before + MAX_CONNECTIONS + 1, "the others wait outside"  # and a status socket
         for connection in idle:
             assert read_all(connection) == b"", "it hangs up"
         assert read_all(late).startswith(b"HTTP/1.1 200"), "it had to wait for a place"

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ..errors import DaemonError, InputError, SettingsError
@@ -108,23 +108,6 @@ _KNOBS = {
 }
 
 
-class _Client(paho.Client):
-    """One that outlives a broker that talks nonsense: paho's thread would end at the first broken packet."""
-
-    def on_nonsense(self, error: Exception) -> None:
-        """Set by whoever wants to know."""
-
-    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
-        """The body of paho's thread."""
-        while True:
-            try:
-                return super().loop_forever(timeout, retry_first_connection)
-            except Exception as error:
-                self.on_nonsense(error)
-                time.sleep(LAST_RETRY_S)
-                self.connect_async(self.host, self.port, self.keepalive)  # begins anew, with a connection of its own
-
-
 class MqttSink(Sink):
     """A client of one broker; connects by itself, and again, and never makes anybody wait."""
 
@@ -133,7 +116,7 @@ class MqttSink(Sink):
     def __init__(self, settings: Any, control: Control) -> None:
         super().__init__(settings, control)
         self._topic: str = settings.topic
-        self._client: _Client | None = None
+        self._client: paho.Client | None = None
         self._connected = threading.Event()
         self._closing = False
         self._state = threading.Lock()  # held while state is read and said, so that the last that is said is true
@@ -161,7 +144,7 @@ class MqttSink(Sink):
         password = _password(settings.password_file) if settings.password_file else None
         if password is not None and not settings.username:
             raise SettingsError("mqtt.password_file without mqtt.username: set both, a password goes with a name")
-        client = _Client(CallbackAPIVersion.VERSION2, f"{_node(self._topic)}-{secrets.token_hex(4)}")
+        client = paho.Client(CallbackAPIVersion.VERSION2, f"{_node(self._topic)}-{secrets.token_hex(4)}")
         if settings.username:
             client.username_pw_set(settings.username, password)
         if settings.tls:
@@ -172,7 +155,6 @@ class MqttSink(Sink):
         client.max_inflight_messages_set(MAX_INFLIGHT)
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_disconnect, client.on_message = self._on_disconnect, self._on_message
-        client.on_nonsense = self._on_nonsense  # type: ignore[method-assign]
         self._client = client
         self.fault = f"not connected: {settings.host}:{settings.port} has not answered yet"
         client.connect_async(settings.host, settings.port, KEEPALIVE_S)
@@ -249,10 +231,6 @@ class MqttSink(Sink):
         if was_connected and not self._closing:  # else why is known better already
             self._lose(f"the connection broke ({reason})")
 
-    def _on_nonsense(self, error: Exception) -> None:
-        self._connected.clear()
-        self._lose(f"what the broker says cannot be read ({error!r})")
-
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         if message.retain:  # of before this connection: not a wish of now, and our own state is true already
             return
@@ -279,7 +257,7 @@ class MqttSink(Sink):
     def _birth_topic(self) -> str:
         return f"{self._settings.discovery}/status"
 
-    def _opened(self) -> _Client:
+    def _opened(self) -> paho.Client:
         if self._client is None:
             raise DaemonError("mqtt is not open")
         return self._client

@@ -190,18 +190,20 @@ class Journal:
 
     def labelled(self) -> list[tuple[Entry, str]]:
         """The entries with a label, and it; a damaged one is left out and logged."""
-        found = []
+        return [(entry, entry.label) for entry in self._readable() if entry.label is not None]
+
+    def of(self, person: str) -> list[int]:
+        """The entries in which a person was heard, or was said to have been; a damaged one is left out and logged."""
+        return [e.number for e in self._readable() if person == (e.event["person"] if e.label is None else e.label)]
+
+    def _readable(self) -> Iterator[Entry]:
         for number in self.numbers():
             try:
-                entry = self.read(number)
+                yield self.read(number)
             except WakeUnknown:  # erased meanwhile
                 continue
             except WakeError as error:
                 _LOG.warning("left out: %s", error)
-                continue
-            if entry.label is not None:
-                found.append((entry, entry.label))
-        return found
 
     # --- changing
 
@@ -284,6 +286,18 @@ class Journal:
             if faults:
                 raise faults[0]
         return len(wanted)
+
+    def forget_person(self, person: str) -> int:
+        """Erases what `of` finds; returns how many entries that were.
+
+        Raises:
+            StoreUnwritable: they may not be removed.
+        """
+        count = 0
+        for number in self.of(person):
+            with contextlib.suppress(WakeUnknown):  # it grew too old just now
+                count += self.forget([number])
+        return count
 
     # --- the parts of it
 

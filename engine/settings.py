@@ -22,6 +22,7 @@ from .policy import MODES, NEUTRAL, ON_ERROR, Policy
 PREFIX = "EARMARK_"
 FILE_VARIABLE = "EARMARK_SETTINGS"
 SYSTEM_FILE = Path("/etc/earmark/earmark.toml")
+COMMAND_LINE = "the command line"
 EVENT_PREFIX = "EARMARK_EVENT_"  # what the command hook tells its program, which may well be `earmark status`
 _NOT_OURS = (FILE_VARIABLE, "EARMARK_RUNTIME", "EARMARK_TEST_DATA")
 
@@ -239,7 +240,7 @@ def load(
     for key, value in (flags or {}).items():
         _require_known(key, "--set")
         typed = _typed(key, value, "--set") if isinstance(value, str) else value
-        values[key], origins[key] = _checked(key, typed, "--set"), "the command line"
+        values[key], origins[key] = _checked(key, typed, "--set"), COMMAND_LINE
     sections: dict[str, dict[str, Any]] = {}
     for full, value in values.items():
         section, key = full.split(".")

@@ -396,6 +396,23 @@ def test_forgetting_erases(wakes: Path) -> None:
     assert sorted(path.name for path in wakes.iterdir()) == [".last", ".lock"]
 
 
+def test_who_is_erased_is_erased_from_the_journal_too(wakes: Path, people: Path, tmp_path: Path) -> None:
+    """Who was heard or is said to have been; not what was said to be somebody else."""
+    ask(wakes, "label", "2", "slt")
+    ask(wakes, "label", "1", "noise")
+    own = {entry["number"] for entry in ask(wakes, "list", "--json").events if entry["person"] == "slt"} - {1} | {2}
+    store = Path(shutil.copytree(people, tmp_path / "people"))
+    set_apart = environment(EARMARK_JOURNAL_FOLDER=str(wakes), EARMARK_PEOPLE_STORE=str(store))
+    other = Path(shutil.copytree(people, tmp_path / "other"))
+    (run,) = earmark("people", "remove", "slt", "--json", "--store", other, env=set_apart).events
+    assert run == {"removed": "slt", "versions": 1}  # another household's
+    (run,) = earmark("people", "remove", "slt", "--json", env=set_apart).events
+    assert run == {"removed": "slt", "versions": 1, "wakes": len(own)}
+    left = ask(wakes, "list", "--json").events
+    assert len(own) == 3
+    assert {entry["number"] for entry in left} == set(range(1, 9)) - own
+
+
 @pytest.mark.parametrize(
     "words", ["forget 0", "forget -1", "forget x", "label 1", "show", "export 1", "list --type x"]
 )

@@ -555,15 +555,18 @@ def test_people_who_come_and_go_are_noticed(slt: Voiceprint, tmp_path: Path, sce
 
 
 def test_a_store_that_becomes_unusable_does_not_end_the_watch(slt: Voiceprint, tmp_path: Path) -> None:
-    """A version that is damaged, then the same person enrolled again."""
+    """First it cannot even be listed, then its only person cannot be read, then she is enrolled again."""
     store = PersonStore(tmp_path / "people")
     with Daemon(tmp_path, "--store", store.folder, "--set", "people.watch_s=0.05") as daemon:
         stderr = daemon.process.stderr
         assert stderr is not None
         assert stderr.readline() == b"earmark: listening to -\n"
-        (tmp_path / "bad" / "0001").mkdir(parents=True)
-        (store.folder / "slt").mkdir(parents=True)
-        (tmp_path / "bad").rename(store.folder / "slt" / "okay_nabu")
-        assert b"everything stays as it was" in stderr.readline()
+        store.folder.symlink_to("people")
+        assert b"Too many levels of symbolic links; everything stays as it was" in stderr.readline()
+        (tmp_path / "damaged" / "slt" / "okay_nabu" / "0001").mkdir(parents=True)
+        (tmp_path / "link").symlink_to("damaged")
+        (tmp_path / "link").replace(store.folder)
+        assert b"/0001: cannot be read" in (line := stderr.readline())
+        assert line.endswith(b"; everything stays as it was\n")
         store.save(slt)
         assert stderr.readline() == b"earmark: reloaded: mode only, known: slt\n"

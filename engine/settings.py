@@ -26,6 +26,9 @@ COMMAND_LINE = "the command line"
 EVENT_PREFIX = "EARMARK_EVENT_"  # what the command hook tells its program, which may well be `earmark status`
 _NOT_OURS = (FILE_VARIABLE, "EARMARK_RUNTIME", "EARMARK_TEST_DATA")
 
+_NO_ZERO = " without a zero byte"  # no path and no argument of a program can have one
+MAX_FILE_BYTES = 1 << 20  # a hundred times a file with every key in it
+
 TEXT, TEXTS, NUMBER, WHOLE, YES_NO, NUMBERS = (
     "text",
     "list of texts",
@@ -36,10 +39,8 @@ TEXT, TEXTS, NUMBER, WHOLE, YES_NO, NUMBERS = (
 )
 
 
-def _key(
-    kind: str, default: Any, text: str, low: float = 0, high: float | None = None, choices: tuple[str, ...] = ()
-) -> Any:
-    """A key: its kind, default and explanation, and what it may be."""
+def _key(kind: str, default: Any, text: str, low: float = 0, high: float = 0, choices: tuple[str, ...] = ()) -> Any:
+    """A key: its kind, default and explanation, and what it may be; of a list of texts `low` is the least length."""
     metadata = {"kind": kind, "text": text, "low": low, "high": high, "choices": choices}
     if kind == NUMBERS:
         return field(default_factory=dict, metadata=metadata)
@@ -64,7 +65,9 @@ class Audio:
 class Wake:
     """What wakes it."""
 
-    keywords: tuple[str, ...] = _key(TEXTS, ("okay_nabu",), "wake words: built-in names, or microWakeWord manifests")
+    keywords: tuple[str, ...] = _key(
+        TEXTS, ("okay_nabu",), "wake words: built-in names, or microWakeWord manifests", 1
+    )
     mode: str = _key(
         TEXT, "only", "only: known people; prefer, label: everybody, known people by name", choices=MODES
     )
@@ -134,7 +137,9 @@ class Hook:
     command: tuple[str, ...] = _key(
         TEXTS, (), 'program and arguments, never a shell: ["/usr/bin/notify", "{person}"]'
     )
-    events: tuple[str, ...] = _key(TEXTS, ("detection",), "which events: detection, rejection")
+    events: tuple[str, ...] = _key(
+        TEXTS, ("detection",), "which events: detection, rejection", choices=("detection", "rejection")
+    )
     timeout_s: float = _key(NUMBER, 10.0, "it is killed after so long", 0.1, 600)
 
 
@@ -211,7 +216,14 @@ def find_file(environment: Mapping[str, str]) -> Path | None:
         Path(environment["HOME"]) / ".config" if "HOME" in environment else ""
     )
     candidates = [Path(home) / "earmark" / "earmark.toml"] if home else []
-    return next((path for path in [*candidates, SYSTEM_FILE] if path.is_file()), None)
+    return next((path for path in [*candidates, SYSTEM_FILE] if _may_be_there(path)), None)
+
+
+def _may_be_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # whoever reads it says why it cannot be
+        return True
 
 
 def load(
@@ -254,7 +266,11 @@ def load(
 
 def _parsed(file: Path) -> dict[str, Any]:
     try:
-        text = file.read_bytes().decode("utf-8")
+        with file.open("rb") as opened:  # perhaps a pipe, or a device without an end
+            content = opened.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise SettingsError(f"{file}: the settings have more than {MAX_FILE_BYTES} bytes")
+        text = content.decode("utf-8")
     except OSError as error:
         raise SettingsError(f"{file}: the settings cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -281,9 +297,9 @@ def _flat(tree: Mapping[str, Any], place: str) -> dict[str, Any]:
     flat = {}
     for section, content in tree.items():
         if section not in sections:
-            raise SettingsError(f"{place}: no section [{section}]{_near(section, sections)}")
+            raise SettingsError(f"{place}: no section [{_shown(section)[1:-1]}]{_near(section, sections)}")
         if not isinstance(content, dict):
-            raise SettingsError(f"{place}: {section}={content!r} must be a section: [{section}]")
+            raise SettingsError(f"{place}: {section}={_shown(content)} must be a section: [{section}]")
         for key, value in content.items():
             _require_known(f"{section}.{key}", place)
             flat[f"{section}.{key}"] = value
@@ -292,7 +308,7 @@ def _flat(tree: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 def _require_known(key: str, place: str) -> None:
     if key not in _KEYS:
-        raise SettingsError(f"{place}: no setting {key!r}{_near(key, list(_KEYS))}")
+        raise SettingsError(f"{place}: no setting {_shown(key)}{_near(key, list(_KEYS))}")
 
 
 def _near(name: str, known: list[str]) -> str:
@@ -314,53 +330,64 @@ def _typed(key: str, text: str, place: str) -> Any:
         return text
     if kind == TEXTS and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
+    if kind == NUMBERS and not text.lstrip().startswith("{"):
+        text = "{" + text + "}"
     try:
-        return _toml(f"value = {text if kind != NUMBERS or text.lstrip().startswith('{') else '{' + text + '}'}")[
-            "value"
-        ]
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{place}: {key}={text!r} must be a {kind}") from error
+        parsed = _toml(f"value = {text}")
+    except (ValueError, RecursionError):
+        parsed = {}
+    if len(parsed) != 1:  # or there were more lines, with keys of their own
+        raise SettingsError(f"{place}: {key}={_shown(text)} must be {_rule_text(key)}")
+    return parsed["value"]
 
 
 def _checked(key: str, value: Any, place: str) -> Any:
     """The value, if it keeps the key's rule."""
     rule = _KEYS[key].metadata
-    kind, choices = rule["kind"], rule["choices"]
-    limits = (rule["low"], rule["high"])
-    if kind == TEXT and isinstance(value, str) and (not choices or value in choices):
-        return _without_zero(key, value, place)
-    if kind == TEXTS and isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value):
-        return tuple(_without_zero(key, part, place) for part in value)
-    if kind == YES_NO and isinstance(value, bool):
+    kind, choices, low, high = rule["kind"], rule["choices"], rule["low"], rule["high"]
+    if kind == TEXT and _is_text(value, choices):
         return value
-    if kind == NUMBER and _is_number(value, *limits):
+    if kind == TEXTS and isinstance(value, (list, tuple)) and len(value) >= low:
+        if all(_is_text(part, choices) for part in value):
+            return tuple(value)
+    elif kind == YES_NO and isinstance(value, bool):
+        return value
+    elif kind == NUMBER and _is_number(value, low, high):
         return float(value)
-    if kind == WHOLE and isinstance(value, int) and _is_number(value, *limits):
+    elif kind == WHOLE and isinstance(value, int) and _is_number(value, low, high):
         return value
-    if kind == NUMBERS and isinstance(value, dict) and all(_is_number(part, *limits) for part in value.values()):
+    elif kind == NUMBERS and isinstance(value, dict) and all(_is_number(part, low, high) for part in value.values()):
         return {name: float(part) for name, part in value.items()}
-    raise SettingsError(f"{place}: {key}={value!r} must be {_rule_text(key)}")
+    raise SettingsError(f"{place}: {key}={_shown(value)} must be {_rule_text(key)}")
 
 
-def _is_number(value: Any, low: float, high: float | None) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= (high or 0)
+def _is_text(value: Any, choices: tuple[str, ...]) -> bool:
+    return isinstance(value, str) and "\0" not in value and (not choices or value in choices)
 
 
-def _without_zero(key: str, text: str, place: str) -> str:
-    if "\0" in text:
-        raise SettingsError(f"{place}: {key} must not have a zero byte")
-    return text
+def _is_number(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+def _shown(value: Any) -> str:
+    """A value in a message; a file may hold numbers and nestings that Python does not write out."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"(a {type(value).__name__} too large to show)"
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _rule_text(key: str) -> str:
     rule = _KEYS[key].metadata
-    if rule["choices"]:
-        return " or ".join(rule["choices"])
-    if rule["kind"] in (NUMBER, WHOLE):
-        return f"a {rule['kind']} within {rule['low']:g}…{rule['high']:g}"
-    if rule["kind"] == NUMBERS:
-        return f"a table of numbers within {rule['low']:g}…{rule['high']:g}"
-    return f"a {rule['kind']}" if rule["kind"] != YES_NO else YES_NO
+    kind, choices, limits = rule["kind"], " or ".join(rule["choices"]), f"within {rule['low']:g}…{rule['high']:g}"
+    if kind in (NUMBER, WHOLE):
+        return f"a {kind} {limits}"
+    if kind == NUMBERS:
+        return f'a table of numbers {limits}, as in {{"anna" = 0.6}}'
+    if kind == TEXTS:
+        return f"a list of {choices or 'texts'}{', not empty' if rule['low'] else ''}{'' if choices else _NO_ZERO}"
+    return choices or (kind if kind == YES_NO else f"a text{_NO_ZERO}")
 
 
 def as_toml(loaded: Loaded) -> str:
@@ -372,7 +399,7 @@ def as_toml(loaded: Loaded) -> str:
         for key in dataclasses.fields(values):
             full, rule, value = f"{section.name}.{key.name}", key.metadata, getattr(values, key.name)
             set_by = loaded.origins.get(full)
-            note = f"  # {rule['text']}" + (f"  [{set_by}]" if set_by else "")
+            note = f"  # {rule['text']}" + (f"  [{_toml_text(set_by)[1:-1]}]" if set_by else "")
             line = f"{'' if set_by else '# '}{key.name} = {_toml_value(value)}{note}"
             lines.append(line)
     return "\n".join(lines[1:]) + "\n"
@@ -380,8 +407,13 @@ def as_toml(loaded: Loaded) -> str:
 
 def _toml_value(value: Any) -> str:
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{json.dumps(name, ensure_ascii=False)} = {part}" for name, part in value.items())
+        inner = ", ".join(f"{_toml_text(name)} = {part}" for name, part in value.items())
         return "{ " + inner + " }" if inner else "{}"
     if isinstance(value, tuple):
-        return "[" + ", ".join(json.dumps(part, ensure_ascii=False) for part in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+        return "[" + ", ".join(map(_toml_text, value)) + "]"
+    return _toml_text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _toml_text(text: str) -> str:
+    """A basic string of TOML: like JSON's, but DEL must not stand in it as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 
+from .card import load_manifest
 from .settings import as_toml, keys, load
 
 
@@ -26,9 +27,11 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Reads the settings as the daemon would; exit 2 with the reason where it would refuse them."""
+    """Whether the daemon would take these settings and wake words; exit 2 with the reason where it would not."""
     loaded = load(Path(arguments.file) if arguments.file else None)
     loaded.settings.policy()
+    for keyword in loaded.settings.wake.keywords:
+        load_manifest(keyword)
     where = str(loaded.file) if loaded.file else "no file"
     if arguments.json:
         print(json.dumps({"file": loaded.file and str(loaded.file), "set": dict(loaded.origins)}, ensure_ascii=False))

@@ -133,6 +133,8 @@ def test_what_the_daemon_relies_on_is_in_the_unit(user: bool) -> None:
         "MemoryDenyWriteExecute=yes",
         "RuntimeDirectory=earmark",
     }
+    if not user:
+        assert lines >= {"ProtectHome=yes", "IPAddressDeny=any", "DevicePolicy=closed", "StateDirectoryMode=0700"}
 
 
 def test_a_wheel_carries_the_units(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ class Daemon:
 
     def run(self) -> None:
         """Until the source ends or a signal comes."""
-        listener = Listener(self.house, clips=self._loaded.settings.journal.enabled)
+        listener = Listener(self.house, clips=self.journal)
         while not self._stopping:
             self._reopen = False
             with self._open_source() as self._source:
@@ -163,6 +163,11 @@ class Daemon:
             self.publish(Notice(event, source, time.time() - (listener.samples - event.sample) / RATE_HZ, clip))
 
     # --- what sinks may ask
+
+    @property
+    def journal(self) -> bool:
+        """Whether notices with a clip are wanted."""
+        return self._loaded.settings.journal.enabled
 
     def publish(self, notice: Notice) -> None:
         """To every sink that wants it."""

@@ -87,7 +87,7 @@ def from_pcm(content: bytes, width: int, channels: int) -> Float32:
             padded = np.zeros((len(content) // 3, 4), np.uint8)
             padded[:, 1:] = np.frombuffer(content, np.uint8).reshape(-1, 3)
             content = padded.tobytes()
-        samples = np.frombuffer(content, "<i4").astype(np.float32) / 2**31
+        samples = np.frombuffer(content, "<i4").astype(np.float32) / np.float32(2**31)
     return samples.reshape(-1, channels)
 
 

@@ -1,8 +1,9 @@
 """A wake service by the Wyoming protocol, for Home Assistant and its satellites: they send audio, we say who spoke.
 
 A client says `detect`, perhaps with the names of wake words, then sends audio as long as it likes. Each detection is
-answered at once, with the speaker and with the timestamp of the chunk that completed it, as the client gave it. `audio-stop` without a detection before it is answered with `not-detected`. Not every client sends
-`audio-start` and `audio-stop`: audio begins a stream, and `detect` or `audio-start` ends the one before.
+answered at once, with the speaker and with the timestamp of the chunk that completed it, as the client gave it.
+`audio-stop` without a detection before it is answered with `not-detected`. Not every client sends `audio-start` and
+`audio-stop`: audio begins a stream, and `detect` or `audio-start` ends the one before.
 
 All clients are served by one thread, and share the speaker networks. What a client may send is bounded, and what is
 not the protocol ends its connection.

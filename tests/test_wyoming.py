@@ -615,6 +615,29 @@ def has_ipv6() -> bool:
     return False
 
 
+PRINTERS = """
+import sys, threading
+from earmark.engine.detector import Event
+from earmark.engine.sinks.base import Notice
+from earmark.engine.sinks.files import ConsoleSink
+sys.stdout.reconfigure(errors="backslashreplace")  # as the command line does, and then a line is not one write
+sink = ConsoleSink(True, None)
+notice = Notice(Event("detection", "okay_nabu", 1, 0.9, "slt", 0.9, "known_voice"), "x" * 100, 0.0)
+threads = [threading.Thread(target=lambda: [sink.send(notice) for _ in range(5_000)]) for _ in range(2)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+def test_the_thread_of_a_pipe_and_that_of_the_clients_do_not_mix_their_lines() -> None:
+    """Where audio comes by standard input both print, without a queue between."""
+    run = [sys.executable, "-c", PRINTERS]
+    done = subprocess.run(run, capture_output=True, env=environment(), timeout=LIMIT_S, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 10_000
+    assert len(set(lines)) == 1
+
+
 def test_only_what_is_named_is_listened_on(shared: Service) -> None:
     """As the kernel has it: no other socket listens, and none beyond loopback."""
     inodes = {str(link.readlink()) for link in Path(f"/proc/{shared.daemon.process.pid}/fd").iterdir()}

@@ -30,7 +30,7 @@ from wyoming.ping import Ping, Pong
 from wyoming.version import __version__ as PROTOCOL_VERSION  # noqa: N812
 from wyoming.wake import Detect, Detection, NotDetected
 
-from ..audio import RATE_HZ, AudioFormat, Converter, Int16, from_pcm
+from ..audio import MAX_RATE_HZ, RATE_HZ, AudioFormat, Converter, Int16, from_pcm
 from ..detector import Event as Heard
 from ..errors import AudioError, DaemonError, EarmarkError, ProtocolError, SettingsError
 from ..house import House, Listener, Voices
@@ -178,7 +178,7 @@ class _Client:
         self._names: list[str] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._listener: Listener | None = None
-        self._format: tuple[int, int, int] | None = None
+        self._format: AudioFormat | None = None
         self._converter: Converter | None = None
         self._timestamp: float | None = None
         self._detected = False
@@ -297,19 +297,20 @@ class _Client:
 
     async def _hear(self, event: Event) -> None:
         """A chunk of audio; it says itself what format it has."""
-        chunk_format = rate_hz, width, channels = _checked_format(event.data)
-        audio, frame_bytes = event.payload or b"", width * channels
+        audio_format, width = _checked_format(event.data)
+        audio, frame_bytes = event.payload or b"", width * audio_format.channels
         if len(audio) % frame_bytes:
             raise ProtocolError(f"{len(audio)} bytes of audio are no whole frames of {frame_bytes} bytes")
         timestamp = _checked_timestamp(event.data)
-        if self._converter is None or chunk_format != self._format:
+        if self._converter is None or audio_format != self._format:
             if self._converter is not None:
                 await self._push(self._converter.finish())
-            self._format, self._converter = chunk_format, Converter(AudioFormat(rate_hz, channels))
+            self._format, self._converter = audio_format, Converter(audio_format)
         self._timestamp = timestamp
-        step = max(rate_hz // PIECES_A_SECOND, 1) * frame_bytes
+        step = audio_format.rate_hz // PIECES_A_SECOND * frame_bytes
         for start in range(0, len(audio), step):
-            await self._push(self._converter.push(from_pcm(audio[start : start + step], width, channels)))
+            frames = from_pcm(audio[start : start + step], width, audio_format.channels)
+            await self._push(self._converter.push(frames))
 
     async def _stop(self) -> None:
         """The audio is over: a word at its very end is heard, and that there was none is said."""
@@ -384,10 +385,10 @@ def _whole(values: Mapping[str, Any], key: str, low: int, high: int) -> int:
     return value
 
 
-def _checked_format(data: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Rate in Hz, bytes a sample, channels; AudioError or ProtocolError where they cannot be."""
+def _checked_format(data: Mapping[str, Any]) -> tuple[AudioFormat, int]:
+    """The format, and how many bytes a sample has; AudioError or ProtocolError where they cannot be."""
     width, channels = _whole(data, "width", 1, 4), _whole(data, "channels", 1, MAX_CHANNELS)
-    return AudioFormat(_whole(data, "rate", 0, 2**31), channels).rate_hz, width, channels
+    return AudioFormat(_whole(data, "rate", 0, MAX_RATE_HZ), channels), width
 
 
 def _checked_timestamp(data: Mapping[str, Any]) -> float | None:

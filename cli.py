@@ -129,6 +129,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="recordings of the wake word, five or more",
     )
+    enroll.add_argument(
+        "--others",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="other people at the same microphone, best saying the wake word, or the television; of any length",
+    )
     phrase = enroll.add_mutually_exclusive_group()
     _add_keyword(phrase)
     phrase.add_argument(
@@ -223,8 +230,70 @@ def _add_daemon_commands(commands: Any) -> None:
     check = _command(what, "check", "earmark.engine.settings_commands:check", "whether a settings file can be used")
     check.add_argument("file", nargs="?", metavar="FILE", help="the one that would be used, if none is given")
 
+    service = _command(commands, "service", "", "let systemd run the daemon")
+    what = service.add_subparsers(metavar="WHAT", required=True)
+    install = _command(what, "install", "earmark.engine.service:install", "begin: from now on and after each start")
+    install.add_argument("--python", metavar="FILE", help="interpreter with earmark in it (the one that runs this)")
+    uninstall = _command(
+        what, "uninstall", "earmark.engine.service:uninstall", "end; people and settings stay where they are"
+    )
+    state = _command(what, "status", "earmark.engine.service:status", "what systemd and the daemon say of it")
+    for command in (install, uninstall):
+        command.add_argument("--dry-run", action="store_true", help="only show what would be done")
+        command.add_argument("--root", metavar="DIR", help="of an image: write below it, and start nothing")
+    for command in (install, uninstall, state):
+        command.add_argument("--user", action="store_true", help="your own service, with your sound server")
+
+    _add_wakes_commands(commands)
+
     status = _command(commands, "status", "earmark.engine.status:status", "how the running daemon is")
     _add_settings(status)
+
+
+def _add_wakes_commands(commands: Any) -> None:
+    wakes = _command(commands, "wakes", "", "what woke the daemon and what nearly did, from its journal")
+    what = wakes.add_subparsers(metavar="WHAT", required=True)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        function = "wakes_list" if name == "list" else name
+        made = _command(what, name, f"earmark.engine.wakes_commands:{function}", text)
+        _add_settings(made)
+        return made
+
+    listed = command("list", "every entry: number, time, wake word, who, why, label")
+    listed.add_argument("--type", choices=["detection", "rejection", "near_miss"], help="only of this type")
+    listed.add_argument("--person", metavar="NAME", help="only where the daemon named this person")
+    listed.add_argument("--label", metavar="LABEL", help="only with this label: not-me, noise or a name")
+    listed.add_argument("--last", type=_positive, metavar="N", help="only the newest N")
+    show = command("show", "everything about one entry")
+    show.add_argument(
+        "--plot",
+        action=_Plot,
+        metavar="PICTURE.png",
+        help="draw its waveform with the keyword score",
+    )
+    play = command("play", "play the sound of one entry")
+    export = command("export", "copy sound and event of entries into a folder")
+    export.add_argument("numbers", nargs="+", type=_positive, metavar="N")
+    export.add_argument("--to", required=True, metavar="DIR", help="nothing in it is overwritten")
+    forget = command("forget", "erase entries")
+    forget.add_argument("numbers", nargs="*", type=_positive, metavar="N")
+    forget.add_argument("--all", action="store_true", help="every entry")
+    label = command("label", "say who an entry really was, for later training")
+    for one in (show, play, label):
+        one.add_argument("number", type=_positive, metavar="N")
+    label.add_argument(
+        "label",
+        metavar="me|not-me|noise|NAME",
+        help="me: whom it named, or who alone is enrolled; not-me: a stranger",
+    )
+
+
+class _Plot(argparse.Action):
+    """Pictures are drawn in another room than everything else about an entry."""
+
+    def __call__(self, _parser: Any, namespace: argparse.Namespace, values: Any, _option: Any = None) -> None:
+        namespace.plot, namespace.handler = values, "earmark.enroll.commands:show_wake"
 
 
 def _command(commands: Any, name: str, handler: str, text: str) -> argparse.ArgumentParser:

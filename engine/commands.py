@@ -10,7 +10,9 @@ from typing import Any
 from .console import make_detector, print_event
 from .errors import AudioError
 from .files import FileSource
+from .journal import open_journal
 from .person import PersonStore
+from .settings import COMMAND_LINE
 
 
 def replay(arguments: argparse.Namespace) -> int:
@@ -68,12 +70,20 @@ def people_show(arguments: argparse.Namespace) -> int:
 
 
 def people_remove(arguments: argparse.Namespace) -> int:
-    """Erases a person, every version."""
+    """Erases a person, every version, and the journal's recordings of that voice.
+
+    The journal is the settings'; a store that is named on the command line is another household's.
+    """
     count = PersonStore(arguments.store).remove(arguments.name)
+    journal, wakes = open_journal(arguments.loaded.settings.journal), 0
+    if arguments.loaded.origins.get("people.store") != COMMAND_LINE:
+        wakes = journal.forget_person(arguments.name)
     if arguments.json:
-        print(json.dumps({"removed": arguments.name, "versions": count}, ensure_ascii=False))
+        report = {"removed": arguments.name, "versions": count, **({"wakes": wakes} if wakes else {})}
+        print(json.dumps(report, ensure_ascii=False))
     else:
-        print(f"{arguments.name}: erased, {count} version{'s' if count != 1 else ''}")
+        text = f"{arguments.name}: erased, {count} version{'s' if count != 1 else ''}"
+        print(f"{text}, and {wakes} of the journal's recordings" if wakes else text)
     return 0
 
 

@@ -15,7 +15,7 @@ import queue
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Thread
 from types import FrameType
@@ -25,7 +25,7 @@ import numpy as np
 
 from .audio import RATE_HZ, Int16
 from .detector import Event
-from .errors import AudioError, DaemonError, EarmarkError
+from .errors import AudioError, DaemonError, EarmarkError, PersonError
 from .house import House, Listener, load_house
 from .person import PersonStore
 from .settings import Loaded, Settings, Socket
@@ -82,6 +82,7 @@ class Daemon:
         self._arguments = arguments
         self._loaded: Loaded = arguments.loaded
         self.stats = Stats()
+        self._seen = self._store_state()  # before the people are loaded: whoever comes between is noticed
         self.house: House = load_house(self._loaded.settings)
         """As it is now; replaced as a whole, by the keeper."""
         self._notifier = Notifier(os.environ)
@@ -100,7 +101,8 @@ class Daemon:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._ask_for_reload)
-        self._outboxes.update(self._sinks(self._loaded.settings, self._loaded.settings, {}))
+        settings = self._loaded.settings
+        self._outboxes = self._sinks(self._new_sinks(settings, settings, {}), settings, self._outboxes)
         self._keeper.start()
         return self
 
@@ -128,6 +130,7 @@ class Daemon:
         overruns = 0
         for block in source:
             if self._stopping:
+                self._report(listener, [], source.name, 0.0, at_end=True)
                 return True
             if self._reopen:
                 return False
@@ -140,7 +143,7 @@ class Daemon:
                 self._tell_status()
                 continue
             self._notifier.audio()
-            listener.follow(self.house)
+            listener.follow(self.house, clips=self.journal)
             start_s = time.perf_counter()
             events = listener.push(block.samples)
             computed_s = time.perf_counter() - start_s
@@ -157,7 +160,8 @@ class Daemon:
     ) -> None:
         for event in events:
             waited_s = (listener.samples - event.sample) / RATE_HZ
-            self.stats.latency(1000 * (waited_s + computed_s))
+            if event.type != "near_miss":
+                self.stats.latency(1000 * (waited_s + computed_s))
             self.publish(Notice(event, source, time.time() - waited_s))
         for event, clip in listener.clips(now=at_end):
             self.publish(Notice(event, source, time.time() - (listener.samples - event.sample) / RATE_HZ, clip))
@@ -216,7 +220,7 @@ class Daemon:
                     "waiting": box.depth,
                     "dropped": self.stats.total("dropped", sink=name),
                     "failed": self.stats.total("failed", sink=name),
-                    "failure": str(box.failure) if box.failure else None,
+                    "failure": box.sink.fault or (str(box.failure) if box.failure else None),
                 }
                 for name, box in boxes
             },
@@ -226,16 +230,15 @@ class Daemon:
 
     def _keep(self) -> None:
         """Reloads on demand, and when the store has changed."""
-        seen = self._store().fingerprint()
         while True:
             watch_s = self._loaded.settings.people.watch_s
             try:
                 job = self._jobs.get(timeout=watch_s or None)
             except queue.Empty:
-                now = self._store().fingerprint()
-                if now == seen:
+                now = self._store_state()
+                if now == self._seen:
                     continue
-                seen, job = now, ("people",)
+                self._seen, job = now, ("people",)
             try:
                 self._do(job)
             except EarmarkError as error:
@@ -244,43 +247,58 @@ class Daemon:
             except Exception:  # a keeper that is gone would never reload again
                 self.stats.add("reload_failures")
                 _LOG.exception("the reload failed; everything stays as it was")
+            for box in self._outboxes.values():
+                box.sink.state()
 
     def _do(self, job: tuple[str, ...]) -> None:
         if job[0] == "reload":
             self._notifier.reloading()
         changes = {} if job[0] == "reload" else {**self._changes, **({job[1]: job[2]} if job[0] == "change" else {})}
         try:
-            loaded = self._arguments.load_settings(changes) if job[0] != "people" else self._loaded
-            house = load_house(loaded.settings)
-            old, self._loaded, self.house, self._changes = self._loaded.settings, loaded, house, changes
+            self._replace(job[0], changes)
         finally:
             if job[0] == "reload":
                 self._notifier.reloaded()
-        if job[0] != "change":
+
+    def _replace(self, why: str, changes: dict[str, str]) -> None:
+        """Settings, house and sinks, or none of them."""
+        old = self._loaded.settings
+        loaded = self._arguments.load_settings(changes) if why != "people" else self._loaded
+        house = load_house(loaded.settings)
+        new_sinks = self._new_sinks(loaded.settings, old, self._outboxes)
+        self._loaded, self.house, self._changes = loaded, house, changes
+        if why != "change":
             self.stats.add("reloads")
             _LOG.warning("reloaded: mode %s, known: %s", house.policy.mode, ", ".join(house.names) or "nobody")
-        if loaded.settings.audio != old.audio:
-            self._reopen = True
-        self._outboxes = {**self._sinks(loaded.settings, old, self._outboxes)}
-        for box in self._outboxes.values():
-            box.sink.state()
+        microphones = [(audio.device, audio.stall_s) for audio in (loaded.settings.audio, old.audio)]
+        self._reopen = self._reopen or (self._live and microphones[0] != microphones[1])
+        self._outboxes = self._sinks(new_sinks, loaded.settings, self._outboxes)
 
-    def _sinks(self, wanted: Settings, old: Settings, running: dict[str, Outbox]) -> dict[str, Outbox]:
-        """The sinks of the settings: those that go on, and new ones where a section has changed."""
-        boxes = {"stdout": self._outboxes["stdout"]} if self._live else {}
-        for section, kind in _SINKS.items():
-            settings = getattr(wanted, section)
-            box = running.get(section)
-            is_wanted = kind.wanted(wanted) and (self._live or settings != Socket())  # a pipe is a run, no service
-            if box is not None and (settings != getattr(old, section) or not is_wanted):
-                box.ask_to_close()
-                box.join()
-                box = None
-            if box is None and is_wanted:
-                box = Outbox(self._make_sink(kind, settings), self.stats)
-            if box is not None:
-                boxes[section] = box
-        return boxes
+    def _wants(self, section: str, settings: Settings) -> bool:
+        is_service = self._live or getattr(settings, section) != Socket()  # a pipe is a run, no service
+        return is_service and bool(_SINKS[section].wanted(settings))
+
+    def _new_sinks(self, wanted: Settings, old: Settings, running: Mapping[str, Outbox]) -> dict[str, Sink]:
+        """Those that do not run yet, or with other settings; not open yet."""
+        return {
+            section: self._make_sink(kind, getattr(wanted, section))
+            for section, kind in _SINKS.items()
+            if self._wants(section, wanted)
+            and (section not in running or getattr(wanted, section) != getattr(old, section))
+        }
+
+    def _sinks(self, new: Mapping[str, Sink], wanted: Settings, running: Mapping[str, Outbox]) -> dict[str, Outbox]:
+        """The sinks that run from now on; those that a new one replaces, or that nobody wants, are closed before."""
+        kept = {name for name in running if name == "stdout" or (name not in new and self._wants(name, wanted))}
+        going = [box for name, box in running.items() if name not in kept]
+        for box in going:
+            box.ask_to_close()
+        for box in going:
+            box.join()
+        return {
+            **{name: running[name] for name in running if name in kept},
+            **{section: Outbox(sink, self.stats) for section, sink in new.items()},
+        }
 
     def _make_sink(self, kind: _SinkKind, settings: Any) -> Sink:
         try:
@@ -290,8 +308,12 @@ class Daemon:
         sink: Sink = getattr(module, kind.type)(settings, self)
         return sink
 
-    def _store(self) -> PersonStore:
-        return PersonStore(self._loaded.settings.people.store or None)
+    def _store_state(self) -> object:
+        """Another one whenever somebody was enrolled or erased, and when the store cannot be read any more."""
+        try:
+            return PersonStore(self._loaded.settings.people.store or None).fingerprint()
+        except PersonError as error:
+            return str(error)
 
     # --- the source
 

@@ -67,7 +67,7 @@ class Detector:
         keywords: the wake words; they share one frontend.
         verifier: the people who are known.
         policy: who may wake it and how easily; a mode alone is the policy with that mode.
-        near_misses: report what only passed the loose gate, too.
+        near_misses: report what only passed the loose gate, too; may be changed at any time.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Detector:
         self._frontend, self._ring = Frontend(), Ring()
         self._channels: list[tuple[KeywordNetwork, KeywordDecision]] = []
         self._quiet_until: dict[str, int] = {}
-        self._near_misses = near_misses
+        self.near_misses = near_misses
         self.update(keywords, verifier, policy)
 
     def update(self, keywords: Sequence[KeywordNetwork], verifier: Verifier, policy: Policy | Mode = "only") -> None:
@@ -167,7 +167,7 @@ class Detector:
             setting = mode if accepted and not known else ""
         if not setting and (verdict.by_sensitivity or (accepted and self._only_by_sensitivity(candidate))):
             setting = "sensitivity"
-        if candidate.weak and not accepted and not self._near_misses:
+        if candidate.weak and not accepted and not self.near_misses:
             return None
         return Event(
             type="detection" if accepted else "near_miss" if candidate.weak else "rejection",

@@ -8,12 +8,16 @@
     │   ├── ModelError             a shipped model or its card is damaged, or lacks a signature
     │   ├── DeviceError            no microphone, or it went away
     │   ├── DaemonError            no daemon answers, or it cannot be told
-    │   └── StoreUnwritable        the person store cannot be written: no permission, full disk
+    │   ├── ServiceError           no systemd, no right to tell it, or an interpreter that a service cannot see
+    │   └── StoreUnwritable        the person store or the journal cannot be written: no permission, full disk
     ├── InputError             exit 2: what was given is at fault
     │   ├── AudioError             not audio, truncated, NaN samples, ...
     │   ├── KeywordError           unknown wake word, or a manifest that breaks the rules
     │   ├── ProtocolError          a client sent what is not its protocol, or more than it may
     │   ├── SettingsError          an unknown setting, or a value against its rule
+    │   ├── WakeError              an entry of the journal cannot be used
+    │   │   ├── WakeUnknown            none of that number
+    │   │   └── WakeDamaged            a checksum or the format does not hold
     │   └── PersonError            a person in the store cannot be used
     │       ├── PersonUnknown          nobody of that name
     │       ├── PersonDamaged          a checksum or the format does not hold
@@ -55,8 +59,12 @@ class DaemonError(InstallationError):
     """No daemon answers, or what it needs is not installed."""
 
 
+class ServiceError(InstallationError):
+    """The service cannot be installed, removed or asked for."""
+
+
 class StoreUnwritable(InstallationError):
-    """The person store cannot be written."""
+    """The person store or the journal cannot be written."""
 
 
 class InputError(EarmarkError):
@@ -79,6 +87,18 @@ class ProtocolError(InputError):
 
 class SettingsError(InputError):
     """A setting is unknown, or its value breaks its rule."""
+
+
+class WakeError(InputError):
+    """An entry of the journal cannot be used."""
+
+
+class WakeUnknown(WakeError):
+    """No entry of that number is in the journal."""
+
+
+class WakeDamaged(WakeError):
+    """A file of the entry fails its checksum or its format."""
 
 
 class PersonError(InputError):

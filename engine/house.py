@@ -21,6 +21,8 @@ _LOG = logging.getLogger(__name__)
 
 CLIP_BEFORE_SAMPLES = 24_000  # 1.5 s: the longest shipped wake word, spoken slowly, and a little before it
 CLIP_AFTER_SAMPLES = 8_000  # 0.5 s
+# The ring has 3 s: 1.5 before the word, 0.6 until a weak one is decided (and 0.1 until its next inference), and this
+CLIP_PUSH_SAMPLES = 8_000
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class Listener:
         self._voices = voices or Voices()
         self._clips = clips
         self._waiting: list[Event] = []
+        self._ready: list[tuple[Event, Int16]] = []
         verifier = self._voices.of(house)
         self._detector = Detector([*self._networks.values()], verifier, house.policy, near_misses=clips)
 
@@ -126,8 +129,16 @@ class Listener:
         """How many samples of the stream have been pushed."""
         return self._detector.samples
 
-    def follow(self, house: House) -> None:
-        """Goes on with another state of the house, where it is another; what it has heard stays."""
+    def follow(self, house: House, clips: bool | None = None) -> None:
+        """Goes on with another state of the house, where it is another; what it has heard stays.
+
+        Args:
+            house: as it is now.
+            clips: whether clips are kept from now on; None: as before.
+        """
+        if clips is not None and clips != self._clips:
+            self._clips = self._detector.near_misses = clips
+            self._waiting, self._ready = [], []
         if house is self._house:
             return
         self._networks = {
@@ -138,25 +149,39 @@ class Listener:
 
     def push(self, samples: Int16) -> list[Event]:
         """(n,) int16 -> the events that it completes; near misses only where clips are kept."""
-        events = self._detector.push(samples)
-        if self._clips:
-            self._waiting += events
+        if not self._clips:
+            return self._detector.push(samples)
+        events = []
+        for start in range(0, len(samples), CLIP_PUSH_SAMPLES):
+            found = self._detector.push(samples[start : start + CLIP_PUSH_SAMPLES])
+            events += found
+            self._collect(found)
         return events
 
     def finish(self) -> list[Event]:
         """The stream is over: half a second of silence lets a word at its very end be heard."""
         events = self._detector.finish()
         if self._clips:
-            self._waiting += events
+            self._collect(events)
         return events
 
     def clips(self, now: bool = False) -> list[tuple[Event, Int16]]:
         """The events whose half second has passed, or with `now` all of them, each with the 2 s around it."""
-        end = self._detector.samples
-        ready = [event for event in self._waiting if now or end >= event.sample + CLIP_AFTER_SAMPLES]
-        self._waiting = [event for event in self._waiting if event not in ready]
-        audio = self._detector.audio
-        return [(e, audio(e.sample - CLIP_BEFORE_SAMPLES, e.sample + CLIP_AFTER_SAMPLES)) for e in ready]
+        if now:
+            self._collect([], now)
+        ready, self._ready = self._ready, []
+        return ready
+
+    def _collect(self, events: list[Event], now: bool = False) -> None:
+        """Cuts the clips that are whole, while the detector still has them."""
+        self._waiting += events
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            end = event.sample + CLIP_AFTER_SAMPLES
+            if now or self._detector.samples >= end:
+                self._ready.append((event, self._detector.audio(event.sample - CLIP_BEFORE_SAMPLES, end)))
+            else:
+                self._waiting.append(event)
 
     def _wanted(self, house: House) -> list[KeywordManifest]:
         return [manifest for manifest in house.manifests if self._only is None or manifest.name in self._only]

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soxr
+
 from .audio import RATE_HZ, AudioFormat, Converter, Int16
 from .errors import DeviceError
 from .runtime import silenced
@@ -234,6 +237,39 @@ def _portaudio_name(device: str | None, cards: Path = SOUND_CARDS) -> str | None
             if path.read_text("utf-8").strip() == card:
                 card = path.parent.name[len("card") :]
     return f"(hw:{card},{number})"
+
+
+def play(samples: Int16) -> None:
+    """Plays (n,) int16 at 16 kHz on the default output, and returns when it has been heard.
+
+    A device that cannot do 16 kHz mono gets what it can do.
+
+    Raises:
+        DeviceError: there is no output, or it went away.
+    """
+    try:
+        info = sounddevice.query_devices(None, "output")
+        formats = [
+            AudioFormat(RATE_HZ, 1),
+            AudioFormat(round(info["default_samplerate"]), min(2, info["max_output_channels"])),
+        ]
+        for audio_format in formats:
+            options = {"samplerate": audio_format.rate_hz, "channels": audio_format.channels, "dtype": "int16"}
+            try:
+                sounddevice.check_output_settings(info["index"], **options)
+                break
+            except sounddevice.PortAudioError as error:
+                _LOG.info("%s refuses %s: %s", info["name"], audio_format, error)
+        if audio_format.rate_hz != RATE_HZ:
+            samples = soxr.resample(samples, RATE_HZ, audio_format.rate_hz)
+        frames = np.repeat(samples[:, None], audio_format.channels, axis=1)
+        with sounddevice.RawOutputStream(device=info["index"], **options) as stream:  # its end waits for the last one
+            stream.write(frames.tobytes())
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise DeviceError(
+            f"nothing can be played: {error}; plug a loudspeaker in or start the sound server, or copy the sound "
+            "with `earmark wakes export`"
+        ) from error
 
 
 def input_devices() -> list[dict[str, Any]]:

@@ -21,8 +21,6 @@ import io
 import json
 import os
 import shutil
-import stat
-import tempfile
 import unicodedata
 import urllib.parse
 import zipfile
@@ -33,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from .atomic import make_folder, read_limited, sync_folder, temporary_folder, write_synced
 from .audio import Float32
 from .errors import InputError, PersonDamaged, PersonError, PersonMismatch, PersonUnknown, StoreUnwritable
 from .head import HeadWeights
@@ -158,18 +157,18 @@ class PersonStore:
         try:
             if not self._is_real(place):
                 raise OSError(errno.ELOOP, "its folder is a link")
-            _make_folder(place)
+            make_folder(place)
             for left in place.glob(".new-*"):  # of a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             versions = self.versions(voiceprint.name, voiceprint.keyword)
             target = place / f"{(versions[-1] if versions else 0) + 1:04d}"
-            with _temporary_folder(place) as temporary:
+            with temporary_folder(place) as temporary:
                 for file_name, content in _encode(voiceprint).items():
-                    _write_synced(temporary / file_name, content)
-                _sync_folder(temporary)
+                    write_synced(temporary / file_name, content)
+                sync_folder(temporary)
                 temporary.rename(target)
             try:
-                _sync_folder(place)
+                sync_folder(place)
             except OSError:
                 shutil.rmtree(target, ignore_errors=True)
                 raise
@@ -195,7 +194,7 @@ class PersonStore:
         count = sum(len(self.versions(name, keyword)) for keyword in self.keywords(name))
         try:
             shutil.rmtree(self._person_folder(name))
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         except OSError as error:
             raise StoreUnwritable(f"{name!r} could not be erased from {self.folder}: {error.strerror}") from error
         return count
@@ -289,7 +288,7 @@ def _header_sha256(header: Mapping[str, Any]) -> str:
 
 def _read(version: Path) -> Voiceprint:
     try:
-        contents = {name: _read_limited(version / name) for name in ("header.json", "arrays.npz")}
+        contents = {name: read_limited(version / name, MAX_FILE_BYTES) for name in ("header.json", "arrays.npz")}
         header = _checked_header(json.loads(contents["header.json"]))
         if header["arrays_sha256"] != hashlib.sha256(contents["arrays.npz"]).hexdigest():
             raise ValueError("the arrays' checksum does not hold")
@@ -314,16 +313,6 @@ def _read(version: Path) -> Voiceprint:
         raise PersonDamaged(
             f"{version}: damaged: {error}; remove that folder to go back to the version before, or enrol again"
         ) from error
-
-
-def _read_limited(path: Path) -> bytes:
-    if not stat.S_ISREG(path.lstat().st_mode):  # a link, or a pipe that would be waited for
-        raise ValueError(f"{path.name} is not a file")
-    with path.open("rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
-        raise ValueError(f"{path.name} is larger than {MAX_FILE_BYTES} bytes")
-    return content
 
 
 def _read_arrays(content: bytes, kind: str) -> dict[str, Float32]:
@@ -400,36 +389,3 @@ def _folders(path: Path) -> list[Path]:
         return []
     except OSError as error:
         raise PersonError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _make_folder(path: Path) -> None:
-    """Creates a folder and its missing parents, each with mode 0700."""
-    if not path.is_dir():
-        _make_folder(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)
-
-
-@contextlib.contextmanager
-def _temporary_folder(place: Path) -> Iterator[Path]:
-    """A fresh folder (mode 0700) beside the place it will be renamed to; gone again if that did not happen."""
-    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=place))
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    """Makes a rename or a removal in this folder survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

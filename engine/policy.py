@@ -59,10 +59,10 @@ class Policy:
     def cutoff(self, keyword: str, published: float) -> float:
         """The cutoff of a wake word, 0…1; its odds are those of the published one, e² lower at most, or e² higher."""
         sensitivity = self.sensitivity_of.get(keyword, self.sensitivity)
-        if sensitivity == NEUTRAL or not 0 < published < 1:
+        if sensitivity == NEUTRAL:
             return published
-        logit = math.log(published / (1 - published)) + _CUTOFF_LOGITS * (NEUTRAL - sensitivity)
-        return 1 / (1 + math.exp(-logit))
+        odds = math.exp(_CUTOFF_LOGITS * (NEUTRAL - sensitivity))
+        return published * odds / (1 - published + published * odds)
 
     def threshold(self, person: str, enrolled: float, decade: float) -> float:
         """A person's threshold; `decade` is how much a tenth of the share of strangers raises it."""

@@ -22,6 +22,8 @@ from .policy import MODES, NEUTRAL, ON_ERROR, Policy
 PREFIX = "EARMARK_"
 FILE_VARIABLE = "EARMARK_SETTINGS"
 SYSTEM_FILE = Path("/etc/earmark/earmark.toml")
+COMMAND_LINE = "the command line"
+EVENT_PREFIX = "EARMARK_EVENT_"  # what the command hook tells its program, which may well be `earmark status`
 _NOT_OURS = (FILE_VARIABLE, "EARMARK_RUNTIME", "EARMARK_TEST_DATA")
 
 TEXT, TEXTS, NUMBER, WHOLE, YES_NO, NUMBERS = (
@@ -232,13 +234,13 @@ def load(
         for key, value in _flat(_parsed(file), str(file)).items():
             values[key], origins[key] = _checked(key, value, str(file)), str(file)
     for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in _NOT_OURS:
+        if name.startswith(PREFIX) and not name.startswith(EVENT_PREFIX) and name not in _NOT_OURS:
             key = _key_of_variable(name)
             values[key], origins[key] = _checked(key, _typed(key, environment[name], name), name), name
     for key, value in (flags or {}).items():
         _require_known(key, "--set")
         typed = _typed(key, value, "--set") if isinstance(value, str) else value
-        values[key], origins[key] = _checked(key, typed, "--set"), "the command line"
+        values[key], origins[key] = _checked(key, typed, "--set"), COMMAND_LINE
     sections: dict[str, dict[str, Any]] = {}
     for full, value in values.items():
         section, key = full.split(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ class Notifier:
     """Does nothing where no service manager asked.
 
     Args:
-        environment: `NOTIFY_SOCKET` (a path, or `@` and an abstract name) and `WATCHDOG_USEC`.
+        environment: `NOTIFY_SOCKET` (a path, or `@` and an abstract name), `WATCHDOG_USEC` and `WATCHDOG_PID`.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -22,50 +23,56 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.managed = bool(address)
         """Whether somebody is told."""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if address else None
-        if self._socket:
-            self._socket.setblocking(False)
         watchdog = environment.get("WATCHDOG_USEC", "")
+        is_ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         # half of it, as sd_watchdog_enabled(3) recommends
-        self._watchdog_s = int(watchdog) / 2e6 if watchdog.isdigit() and int(watchdog) else None
+        self._watchdog_s = int(watchdog) / 2e6 if watchdog.isdecimal() and is_ours and int(watchdog) else None
         self._fed_s = float("-inf")
-        self._ready = False
+        self._heard = self._ready = self._reloading = False
         self._status = ""
+        self._deaf = False
 
     def audio(self) -> None:
         """Audio has just flowed: the service is ready, and alive."""
+        self._heard = True  # first, for the keeper's thread asks for it
         if not self._ready:
-            self._ready = True
-            self.tell("READY=1")
+            self._ready = self.tell("READY=1")
         now_s = time.monotonic()
-        if self._watchdog_s is not None and now_s - self._fed_s >= self._watchdog_s:
+        if self._watchdog_s is not None and now_s - self._fed_s >= self._watchdog_s and self.tell("WATCHDOG=1"):
             self._fed_s = now_s
-            self.tell("WATCHDOG=1")
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`, sent when it changes."""
-        if text != self._status:
+        text = " ".join(text.splitlines())  # what follows a line's end would be a message of its own
+        if text != self._status and self.tell(f"STATUS={text}"):
             self._status = text
-            self.tell(f"STATUS={text}")
 
     def reloading(self) -> None:
-        """Between this and `reloaded` the service manager waits."""
-        self.tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        """Between this and `reloaded` the service manager waits; one that still waits for READY is not told."""
+        if self._heard:
+            self._reloading = self.tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def reloaded(self) -> None:
-        """Ready again, if it was."""
-        if self._ready:
-            self.tell("READY=1")
+        """Ready again; where that cannot be said now, the next audio says it."""
+        if self._reloading:
+            self._reloading = False
+            self._ready = self.tell("READY=1")
 
     def stopping(self) -> None:
         """The last word."""
         self.tell("STOPPING=1")
 
-    def tell(self, message: str) -> None:
-        """One datagram; that nobody takes it is logged, for the detector goes on without."""
-        if self._socket is None:
-            return
+    def tell(self, message: str) -> bool:
+        """One datagram, without waiting; whether it was taken. The first failure is logged: the detector goes on."""
+        if not self.managed:
+            return True
         try:
-            self._socket.sendto(message.encode(), self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as connection:
+                connection.sendto(message.encode(errors="backslashreplace"), self._address)
         except OSError as error:
-            _LOG.warning("the service manager cannot be told %r: %s", message, error)
+            if not self._deaf:
+                _LOG.warning("the service manager cannot be told %r: %s", message, error)
+            self._deaf = True
+            return False
+        self._deaf = False
+        return True

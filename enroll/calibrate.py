@@ -32,7 +32,7 @@ class Rule:
 
 
 RULES = {
-    COSINE: Rule(constant=0.695, others=0.25, one_take=-0.15, decade=DECADE[COSINE]),
+    COSINE: Rule(constant=0.662, others=0.25, one_take=-0.05, decade=DECADE[COSINE]),
     TRAINED: Rule(constant=0.63, others=0.25, one_take=-0.2, decade=DECADE[TRAINED]),
 }
 
@@ -132,7 +132,12 @@ def predicted_count(count: int, total: int, tries: int) -> tuple[int, int]:
 
 def centroid(takes: Sequence[TakeEmbeddings]) -> Float32:
     """The mean of the takes as they were said, (512,) of unit length."""
-    mean: Float32 = np.mean([take.clean for take in takes], axis=0, dtype=np.float32)
+    return unit_mean(np.array([take.clean for take in takes]))
+
+
+def unit_mean(embeddings: Float32) -> Float32:
+    """(n, 512) -> (512,), of unit length."""
+    mean: Float32 = np.mean(embeddings, axis=0, dtype=np.float32)
     return mean / np.float32(np.linalg.norm(mean))
 
 

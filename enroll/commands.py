@@ -10,7 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from earmark.engine import wakes_commands
+from earmark.engine.card import load_manifest
 from earmark.engine.console import make_detector, models, networks
+from earmark.engine.detector import Event
 from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
 from earmark.engine.files import read_audio
 from earmark.engine.keyword import KeywordNetwork
@@ -31,13 +34,24 @@ def enroll(arguments: argparse.Namespace) -> int:
     enroller = Enroller.load(models(arguments))
     keywords: list[KeywordNetwork | None] = [None] if arguments.any_phrase else [*networks(arguments)]
     recordings, unreadable = read_recordings(arguments.files)
+    others, unreadable_others = read_recordings(arguments.others)
     options = Options(seed=arguments.seed, far=arguments.far, min_takes=arguments.min_takes)
     store = PersonStore(arguments.store)
     for keyword in keywords:
         try:
+            if arguments.others and not others:
+                listed = "".join(f"\n  {fault}" for fault in unreadable_others)
+                raise EnrolmentRefused(f"none of the others can be read{listed}", unreadable_others)
             with progress(arguments.json, options.plan.steps) as shown:
                 enrolment = enroller.enrol(
-                    arguments.name, recordings, keyword, options, shown.stage, shown.step, faults=unreadable
+                    arguments.name,
+                    recordings,
+                    keyword,
+                    options,
+                    shown.stage,
+                    shown.step,
+                    faults=[*unreadable, *unreadable_others],
+                    others=others,
                 )
         except EnrolmentRefused as refusal:
             if arguments.json:
@@ -149,6 +163,24 @@ def plot(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def show_wake(arguments: argparse.Namespace) -> int:
+    """`earmark wakes show N --plot`: everything about an entry of the journal, and its picture.
+
+    The keyword network hears the clip from a fresh state, as if nothing had been said before it.
+    """
+    from .plots import picture  # matplotlib is in an extra, and slow
+
+    entry, samples = wakes_commands.find(arguments)
+    names = wakes_commands.settings_of(arguments).wake.keywords
+    manifests = {manifest.name: manifest for manifest in map(load_manifest, names)}
+    word = entry.event["keyword"]
+    manifest = manifests.get(word) or load_manifest(word)
+    scores = {key: entry.event[key] for key in ("keyword_score", "person", "speaker_score", "reason")}
+    event = Event(type=entry.event["type"], keyword=word, sample=entry.word_end, **scores)
+    picture(samples, [KeywordNetwork(manifest)], [event], arguments.plot)
+    return wakes_commands.show(arguments)
+
+
 def _print_enrolment(enrolment: Enrolment, confused: list[Alike], version: int, as_json: bool) -> None:
     person, report = enrolment.voiceprint, enrolment.voiceprint.report
     facts: dict[str, Any] = {
@@ -179,6 +211,15 @@ def _print_enrolment(enrolment: Enrolment, confused: list[Alike], version: int, 
         print(
             f"  of which would be rejected        {expected['rejected']} of {expected['of']} "
             f"(from then on {100 * low:.0f} to {100 * high:.0f} %, 95 % interval)"
+        )
+    others = report.get("others")
+    if others:
+        trained = (
+            f"trained against {others['trained']}" if others["trained"] else "the plain cosine learns nothing of them"
+        )
+        print(
+            f"  others     {others['crops']} crops of {others['recordings']} recordings: {trained}; "
+            f"{others['let_in']} would be let in"
         )
     for other in confused:
         print(

@@ -26,6 +26,7 @@ from .cohort import load as load_cohort
 from .quality import Fault, Take
 from .train import Progress, TakeEmbeddings, TrainPlan, train
 
+MAX_OTHERS = 64  # crops of other people who train: half of the head's rows are left to the shipped cohort
 MIN_PHRASE_COHORT = 100  # impostors saying the very phrase: from so many on, the others are left out of the threshold
 
 OnStage = Callable[[str, int, int], None]
@@ -66,6 +67,18 @@ class Options:
     """Wanted share of accepted impostors, 0…1."""
     min_takes: int = 3
     plan: TrainPlan = field(default_factory=TrainPlan)
+
+
+@dataclass(frozen=True)
+class _Others:
+    """Other people at the same microphone."""
+
+    recordings: int
+    """Those that could be used."""
+    own_crops: int
+    """How many crops were left out because they sound like the owner."""
+    embeddings: Float32
+    """(m, 512), one a crop."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,7 @@ class Enroller:
         on_stage: OnStage | None = None,
         on_step: Progress | None = None,
         faults: Sequence[Fault] = (),
+        others: Sequence[Recording] = (),
     ) -> Enrolment:
         """Makes a voiceprint; nothing is written.
 
@@ -117,18 +131,24 @@ class Enroller:
             keyword: None accepts any phrase.
             on_stage: told how far each stage is.
             on_step: told each training step's loss.
-            faults: of files that could not even be read; they are listed with the others.
+            faults: of files that could not even be read; they are listed with those found here.
+            others: other people, or the television, at the same microphone, saying the wake word or anything else;
+                what trains, trains against them too. Neither they nor their embeddings are in the voiceprint.
 
         Raises:
-            EnrolmentRefused: too few takes are left; the message lists why.
+            EnrolmentRefused: too few takes are left, or none of `others`; the message lists why.
         """
         options, on_stage = options or Options(), on_stage or _untold
         takes, faults = self._takes(recordings, keyword, on_stage, list(faults))
         if len(takes) < options.min_takes:
             raise EnrolmentRefused(_refusal(name, len(takes), options.min_takes, faults), faults)
         takes = takes[: self.head.take_rows]  # the head has no more rows, and nobody needs so many
+        heard = self._others(others, np.array([clean for _, clean in takes]), keyword, on_stage, faults)
+        if others and not heard.recordings:
+            listed = "".join(f"\n  {fault}" for fault in faults)
+            raise EnrolmentRefused(f"{name!r} was not enrolled: none of the others can be used{listed}", faults)
         embedded = self._embed(takes, options, on_stage)
-        voiceprint = self._make(name, embedded, keyword, options, on_step)
+        voiceprint = self._make(name, embedded, heard, keyword, options, on_step)
         return Enrolment(voiceprint, faults)
 
     def _takes(
@@ -157,6 +177,33 @@ class Enroller:
             faults.append(Fault(good[number][0].file, "other_voice", detail))
         return [pair for number, pair in enumerate(good) if number not in copies and number not in others], faults
 
+    def _others(
+        self,
+        recordings: Sequence[Recording],
+        takes: Float32,
+        keyword: KeywordNetwork | None,
+        on_stage: OnStage,
+        faults: list[Fault],
+    ) -> _Others:
+        """The crops of those recordings that are of others; the faults of the rest are appended to `faults`."""
+        centroid = calibrate.unit_mean(takes)
+        used, own = [np.zeros((0, takes.shape[1]), np.float32)], 0
+        for number, recording in enumerate(recordings):
+            found = quality.other_crops(recording.samples, recording.file, keyword)
+            if isinstance(found, Fault):
+                faults.append(found)
+            else:
+                embeddings = np.array([self.speaker.embed(crop) for crop in found])
+                like_owner = quality.own_crops(embeddings, centroid)
+                own += int(like_owner.sum())
+                if 2 * like_owner.sum() < len(found):
+                    used.append(embeddings[~like_owner])
+                else:
+                    detail = f"{like_owner.sum()} of {len(found)} crops resemble the takes as the owner does"
+                    faults.append(Fault(recording.file, "sounds_like_owner", detail))
+            on_stage("others", number + 1, len(recordings))
+        return _Others(len(used) - 1, own, np.concatenate(used))
+
     def _embed(self, takes: list[tuple[Take, Float32]], options: Options, on_stage: OnStage) -> list[TakeEmbeddings]:
         """The takes with their augmented copies, each copy from a random stream of its own."""
         copies = min(options.plan.copies, self.head.take_rows // len(takes) - 1)
@@ -177,6 +224,7 @@ class Enroller:
         self,
         name: str,
         takes: list[TakeEmbeddings],
+        others: _Others,
         keyword: KeywordNetwork | None,
         options: Options,
         on_step: Progress | None,
@@ -184,13 +232,25 @@ class Enroller:
         mean = calibrate.centroid(takes)
         phrase = keyword.manifest.name if keyword else ANY_PHRASE
         to_train, to_measure = self.cohorts(phrase, mean)
+        at_home = others.embeddings[np.argsort(-(others.embeddings @ mean), kind="stable")[:MAX_OTHERS]]
+        to_train = np.concatenate([at_home, to_train])[: self.head.cohort_rows]
         trials = calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan)
         kind = calibrate.better_kind(trials)
         trained = train(self.head, takes, to_train, options.plan, on_step) if kind == TRAINED else None
         thresholds = {}
         for each in {COSINE, kind}:
-            others = calibrate.kind_scores(each, self.head, trained, mean, to_measure)
-            thresholds[each] = calibrate.threshold(each, others, len(takes), options.far)
+            impostors = calibrate.kind_scores(each, self.head, trained, mean, to_measure)
+            thresholds[each] = calibrate.threshold(each, impostors, len(takes), options.far)
+        report = _report(trials, kind, thresholds, len(to_measure), options)
+        if others.recordings:
+            scores = calibrate.kind_scores(kind, self.head, trained, mean, others.embeddings)
+            report["others"] = {
+                "recordings": others.recordings,
+                "crops": len(scores),
+                "own_crops": others.own_crops,
+                "trained": len(at_home) if kind == TRAINED else 0,
+                "let_in": int(np.sum(scores >= thresholds[kind])),
+            }
         none = np.zeros(0, np.float32)
         return Voiceprint(
             name=name,
@@ -202,7 +262,7 @@ class Enroller:
             centroid=mean,
             prototype=trained.prototype if trained else none,
             weights=trained.weights if trained else HeadWeights(none.reshape(0, 0), none),
-            report=_report(trials, kind, thresholds, len(to_measure), options),
+            report=report,
         )
 
     def cohorts(self, phrase: str, mean: Float32) -> tuple[Float32, Float32]:

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from earmark.engine.audio import RATE_HZ, Int16, to_float
 from earmark.engine.detector import FLUSH_SAMPLES, Detector, Event
-from earmark.engine.errors import InstallationError
+from earmark.engine.errors import InputError, InstallationError
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.sources import ArraySource
 from earmark.engine.wakes import find_wakes
@@ -42,6 +42,19 @@ def timeline(samples: Int16, keywords: Sequence[KeywordNetwork], detector: Detec
     """
     detector.reset()
     events = list(detector.run(ArraySource(samples)))
+    picture(samples, keywords, events, out)
+    return events
+
+
+def picture(samples: Int16, keywords: Sequence[KeywordNetwork], events: Sequence[Event], out: str) -> None:
+    """Writes a PNG like `timeline`, of events that are known.
+
+    Args:
+        samples: (n,) int16.
+        keywords: networks of their own: their state is used.
+        events: their `sample` counts from the first of the samples.
+        out: path of the picture.
+    """
     duration_s = len(samples) / RATE_HZ
     width = float(np.clip(duration_s / 4, 8, 40))
     figure = Figure(figsize=(width, 5), layout="constrained")
@@ -55,8 +68,7 @@ def timeline(samples: Int16, keywords: Sequence[KeywordNetwork], detector: Detec
     waveform.set_yticks([-1, 0, 1])
     scores.set(ylim=(0, 1.05), ylabel="keyword score", xlabel="seconds")
     scores.legend(loc="upper left", fontsize="small", framealpha=0.6)
-    figure.savefig(out, dpi=110)
-    return events
+    _save(figure, out)
 
 
 def det(systems: Mapping[str, Trials], out: str) -> None:
@@ -86,7 +98,14 @@ def det(systems: Mapping[str, Trials], out: str) -> None:
     )
     axes.grid(linewidth=0.4)
     axes.legend(loc="upper right", fontsize="small")
-    figure.savefig(out, dpi=110)
+    _save(figure, out)
+
+
+def _save(figure: Figure, out: str) -> None:
+    try:
+        figure.savefig(out, dpi=110)
+    except (OSError, ValueError) as error:  # ValueError: no such format
+        raise InputError(f"{out}: the picture cannot be written: {error}") from error
 
 
 def _draw_waveform(axes: Axes, samples: Int16) -> None:

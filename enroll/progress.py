@@ -16,6 +16,7 @@ except ImportError:  # the extra `enroll` is not installed: lines will do
 
 UNITS = {
     "listening": "recordings",
+    "others": "recordings",
     "varying": "takes",
     "enrolling": "people",
     "measuring": "phrases",

@@ -19,7 +19,7 @@ from earmark.engine.card import load_manifest
 from earmark.engine.files import read_audio
 from earmark.engine.head import SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.person import Voiceprint
+from earmark.engine.person import PersonStore, Voiceprint
 from earmark.engine.speaker import SpeakerNetwork
 from earmark.enroll import cohort
 from earmark.enroll.enrolment import Enroller, Options, Recording
@@ -125,3 +125,17 @@ def slt(takes: Takes, speaker: SpeakerNetwork, head: SpeakerHead, make_network: 
     recordings = [Recording(path.name, read_audio(path)) for path in takes("slt", "okay_nabu", "enroll")]
     enroller = Enroller(speaker, head, cohort.load())
     return enroller.enrol("slt", recordings, make_network("okay_nabu"), Options()).voiceprint
+
+
+@pytest.fixture
+def slt_store(slt: Voiceprint, tmp_path: Path) -> Path:
+    """A store with the voice `slt`, for one test."""
+    PersonStore(tmp_path / "people").save(slt)
+    return tmp_path / "people"
+
+
+@pytest.fixture(scope="session")
+def spoken(takes: Takes, read: Read) -> dict[str, bytes]:
+    """voice -> "okay nabu" as raw audio, with a second of silence before and behind it."""
+    silence = bytes(2 * 16_000)
+    return {v: silence + read(takes(v, "okay_nabu", "test")[0]).tobytes() + silence for v in ("slt", "rms")}

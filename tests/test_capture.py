@@ -138,7 +138,7 @@ def test_a_service_waits_for_a_microphone_that_comes_late(
     server: SoundServer, store: Path, recordings: dict[str, Path]
 ) -> None:
     server.kill()
-    wait = ["--device", "mic", "--store", store, "--set", "audio.wait_for_device=true"]
+    wait: list[str | Path] = ["--device", "mic", "--store", store, "--set", "audio.wait_for_device=true"]
     with Live(*wait, env=server.env) as daemon:
         daemon.says("trying again")
         server.start()
@@ -148,7 +148,7 @@ def test_a_service_waits_for_a_microphone_that_comes_late(
 
 
 def test_a_muted_microphone_is_said(server: SoundServer, store: Path, recordings: dict[str, Path]) -> None:
-    settings = ["--device", "mic", "--store", store, "--set", "audio.silence_warning_s=0.5"]
+    settings: list[str | Path] = ["--device", "mic", "--store", store, "--set", "audio.silence_warning_s=0.5"]
     with Live(*settings, env=server.env) as daemon:
         daemon.says("nothing but zeros for 0.5 s: is it muted?")
         assert_heard(daemon, server, recordings)

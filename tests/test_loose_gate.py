@@ -223,6 +223,62 @@ def test_for_strangers_the_loose_gate_changes_nothing(
     assert events(Told(["word"], stranger)) == events(Verifier([]))
 
 
+# --- near misses, for a journal
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("verify", "score", "reason"), [(stranger, 0.1, "unknown_voice"), (wordless, None, "no_speech")]
+)
+def test_what_only_passed_the_loose_gate_is_told_to_who_asks_for_it(
+    manifest: KeywordManifest, mode: Mode, verify: Verify, score: float | None, reason: str
+) -> None:
+    detector = Detector([Scripted(manifest, "word", WEAK)], Told(["word"], verify), mode, near_misses=True)
+    assert pushed(detector, [NOISE]) == [Event("near_miss", "word", sample_of(51), 0.375, None, score, reason)]
+    detector.near_misses = False
+    assert pushed(detector, [NOISE]) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_near_miss_needs_somebody_who_is_enrolled_and_a_known_voice_is_none(
+    manifest: KeywordManifest, mode: Mode
+) -> None:
+    """Nor does what passed the whole gate become one, in any mode."""
+    word = Scripted(manifest, "word", WEAK)
+    assert pushed(Detector([word], Told(["another"], stranger), mode, near_misses=True), [NOISE]) == []
+    (event,) = pushed(Detector([word], Told(["word"], known), mode, near_misses=True), [NOISE])
+    assert event.type == "detection"
+    strict = Scripted(manifest, "word", [*[0.0] * 50, 1.0])
+    (event,) = pushed(Detector([strict], Told(["word"], stranger), mode, near_misses=True), [NOISE])
+    assert event.type == ("rejection" if mode == "only" else "detection")
+
+
+def test_a_near_miss_does_not_hide_the_word_that_follows(manifest: KeywordManifest) -> None:
+    trace = [*[0.0] * 98, 0.4, 0, 1.0, 0]
+    events = pushed(
+        Detector([Scripted(manifest, "word", trace)], Told(["word"], stranger), near_misses=True), [NOISE]
+    )
+    assert [(event.type, event.sample) for event in events] == [
+        ("near_miss", sample_of(98)),
+        ("rejection", sample_of(100)),
+    ]
+
+
+@given(first=TRACES, second=TRACES, mode=st.sampled_from(MODES), data=st.data())
+@settings(max_examples=60)
+def test_asking_for_near_misses_changes_no_other_event(
+    manifest: KeywordManifest, first: list[float], second: list[float], mode: Mode, data: st.DataObject
+) -> None:
+    networks = [Scripted(manifest, "one", first), Scripted(manifest, "two", second)]
+    without = pushed(Detector(networks, Told(["one", "two"], by_content), mode), [NOISE])
+    detector = Detector(networks, Told(["one", "two"], by_content), mode, near_misses=True)
+    found = pushed(detector, cut(NOISE, data.draw(cut_points(len(NOISE)))))
+    assert [event for event in found if event.type != "near_miss"] == without
+    near = [event for event in found if event.type == "near_miss"]
+    assert all(event.person is None and event.keyword_score <= CUTOFF for event in near)
+    assert pushed(detector, [NOISE]) == found
+
+
 # --- real voices; synthetic ones, to be exact
 
 

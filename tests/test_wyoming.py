@@ -608,7 +608,8 @@ def test_other_addresses_after_a_reload(store: Path, tmp_path: Path) -> None:
         host = "[::1]" if has_ipv6() else "127.0.0.1"
         for uri in (f"tcp://{host}:{second}", f"unix://{tmp_path}/two"):
             assert is_not_detected(within_limit(ask(uri, PAUSE)))
-        assert not before.answers()
+        with pytest.raises(ConnectionRefusedError):
+            before.connect()
         assert not (tmp_path / "one").exists()
         assert has_ipv6() != after.answers()  # ::1 is not 127.0.0.1
         run = daemon.stop()
@@ -999,6 +1000,33 @@ def test_a_journal_gets_the_sound_of_each_event(store: Path, takes: Takes, tmp_p
     np.testing.assert_array_equal(full.clip, padded[at - CLIP_BEFORE_SAMPLES : at + after])
     assert control.stats.total("clients", server="wyoming") == 1
     assert control.stats.snapshot()["latency_ms"]["count"] == 1
+
+
+def test_what_a_client_said_is_in_the_journal(store: Path, takes: Takes, tmp_path: Path) -> None:
+    """And in the status; the client goes before the half second after the word has passed."""
+    folder = f"journal.folder={tmp_path / 'wakes'}"
+    with service(store, tmp_path, "--set", "journal.enabled=true", "--set", folder) as own:
+        for voice in ("slt", "awb"):
+            sound = read_audio(takes(voice, "okay_nabu", "test")[0]).astype("<i2").tobytes()
+            with own.connect() as connection:
+                connection.sendall(chunk_bytes(sound))
+                connection.shutdown(socket.SHUT_WR)
+                read_all(connection)
+        until(lambda: len(wakes(folder)) == 2, "two entries", LIMIT_S)
+        assert {(wake["person"], wake["reason"]) for wake in wakes(folder)} == {
+            ("slt", "known_voice"),
+            (None, "unknown_voice"),
+        }
+        status = own.daemon.status(own.control)
+        assert {(count["type"], count["count"]) for count in status["counts"]["events"]} == {
+            ("detection", 1),
+            ("rejection", 1),
+        }
+        assert status["latency_ms"]["count"] == 2
+
+
+def wakes(folder: str) -> list[dict[str, Any]]:
+    return earmark("wakes", "list", "--json", "--set", folder).events
 
 
 # --- zeroconf

@@ -75,6 +75,10 @@ class Sink:
     """As settings and counters call it."""
     wants: Literal["events", "clips", "nothing"] = "events"
     """`events` come at once; `clips` half a second later, with near misses, and have a clip."""
+    idle_s: float | None = None
+    """`idle` is called where nothing came for so long; None: never."""
+    fault: str | None = None
+    """Why it cannot work now, where it knows that without an event; None: it can, as far as it knows."""
 
     def __init__(self, settings: Any, control: Control) -> None:
         self._settings, self._control = settings, control
@@ -93,8 +97,15 @@ class Sink:
             Exception: whatever went wrong; it is logged and counted, and the next notice comes all the same.
         """
 
+    def idle(self) -> None:
+        """Nothing came for a while; called where it was opened.
+
+        Raises:
+            Exception: as `send`.
+        """
+
     def state(self) -> None:
-        """The house has changed; called from any thread, must not wait."""
+        """The house has changed, or a change was refused; called from any thread, must not wait."""
 
     def close(self) -> None:
         """Called once, at the end, where it was opened."""
@@ -143,8 +154,11 @@ class Outbox:
         is_open, retry_s = self._try("open", self.sink.open), FIRST_RETRY_S
         while True:
             try:
-                notice = self._queue.get(timeout=None if is_open else retry_s)
+                notice = self._queue.get(timeout=self.sink.idle_s if is_open else retry_s)
             except queue.Empty:
+                if is_open:
+                    self._try("idle", self.sink.idle)
+                    continue
                 is_open, retry_s = self._try("open", self.sink.open), min(2 * retry_s, LAST_RETRY_S)
                 continue
             if notice is None:

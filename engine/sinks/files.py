@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -50,12 +51,9 @@ class JsonlSink(Sink):
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             end = os.fstat(descriptor).st_size
-            try:
-                written = os.write(descriptor, line)
-                if written < len(line):
-                    raise OSError(f"{self._path}: only {written} of {len(line)} bytes could be written: is it full?")
-            except OSError:
+            written = os.write(descriptor, line)
+            if written < len(line):
                 os.ftruncate(descriptor, end)
-                raise
+                raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes could be written", self._path)
         finally:
             os.close(descriptor)

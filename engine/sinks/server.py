@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from .base import Sink
 
+_LOG = logging.getLogger(__name__)
+
+Client = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+"""What is done with one connection."""
 OPEN_S = 10.0  # binding a socket takes no time; a name that must be looked up can
 
 
@@ -35,6 +42,25 @@ class Server(Sink):
         except BaseException:
             self.close()
             raise
+
+    def for_each(self, client: Client) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+        """What asyncio's servers take: each connection gets a task of `client`.
+
+        Given a coroutine itself, asyncio logs every task that is cancelled at the end as an error.
+        """
+        tasks: set[asyncio.Task[None]] = set()
+
+        def done(task: asyncio.Task[None]) -> None:
+            tasks.discard(task)
+            if not task.cancelled() and task.exception() is not None:
+                _LOG.error("server %s: a connection failed", self.name, exc_info=task.exception())
+
+        def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = self.loop.create_task(client(reader, writer))
+            tasks.add(task)
+            task.add_done_callback(done)
+
+        return begin
 
     def close(self) -> None:
         """Ends every task of the loop and the loop."""

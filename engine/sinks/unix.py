@@ -44,7 +44,9 @@ class UnixSink(Server):
         """Binds the socket."""
         listening = bind_unix(self._path, MODE)
         self._inode = self._path.stat().st_ino
-        self._server = await asyncio.start_unix_server(self._client, sock=listening, limit=MAX_REQUEST_BYTES)
+        self._server = await asyncio.start_unix_server(
+            self.for_each(self._client), sock=listening, limit=MAX_REQUEST_BYTES
+        )
 
     def send(self, notice: Notice) -> None:
         """To everybody who is connected."""

@@ -67,7 +67,7 @@ class WyomingSink(Server):
         super().__init__(settings, control)
         self._places = [_parse_uri(uri) for uri in settings.uris]
         self._voices = Voices()
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients = 0
         self._full = False
         self._described: tuple[House, Event] | None = None
         self._said: set[str] = set()
@@ -82,9 +82,11 @@ class WyomingSink(Server):
             if isinstance(place, Path):
                 listening = bind_unix(place, MODE)
                 self._inodes[place] = place.stat().st_ino
-                server = await asyncio.start_unix_server(self._client, sock=listening, limit=MAX_HEADER_BYTES)
+                server = await asyncio.start_unix_server(
+                    self.for_each(self._client), sock=listening, limit=MAX_HEADER_BYTES
+                )
             else:
-                server = await asyncio.start_server(self._client, *place, limit=MAX_HEADER_BYTES)
+                server = await asyncio.start_server(self.for_each(self._client), *place, limit=MAX_HEADER_BYTES)
             self._servers.append(server)
         if self._settings.zeroconf:
             await self._announce()
@@ -105,22 +107,23 @@ class WyomingSink(Server):
         if self._zeroconf is not None:
             await asyncio.wait_for(self._zeroconf.async_close(), GOODBYE_S)
 
-    def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._clients) >= self._settings.clients:
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._clients >= self._settings.clients:
             self._control.stats.add("turned_away", server=self.name)
             if not self._full:  # once, not for each
                 _LOG.warning(
-                    "wyoming: %d clients are connected, more are turned away: see wyoming.clients", len(self._clients)
+                    "wyoming: %d clients are connected, more are turned away: see wyoming.clients", self._clients
                 )
             self._full = True
             writer.transport.abort()
             return
         self._full = False
         self._control.stats.add("clients", server=self.name)
-        client = _Client(self, reader, writer, self._control, self._voices)
-        task = self.loop.create_task(client.run())
-        self._clients.add(task)
-        task.add_done_callback(self._clients.discard)
+        self._clients += 1
+        try:
+            await _Client(self, reader, writer, self._control, self._voices).run()
+        finally:
+            self._clients -= 1
 
     def describe(self) -> Event:
         """What there is to be detected, made anew where the house has changed."""
@@ -197,12 +200,8 @@ class _Client:
             _LOG.info("wyoming: %s is cut off: %s", self._peer, error)
         except OSError as error:
             _LOG.info("wyoming: %s is gone: %s", self._peer, error)
-        except asyncio.CancelledError:  # the daemon ends
-            pass
-        except EarmarkError as error:
+        except EarmarkError as error:  # ours: a network of another house that cannot be opened, for one
             _LOG.error("wyoming: %s is cut off: %s", self._peer, error)
-        except Exception:  # of this client; the others are served
-            _LOG.exception("wyoming: %s is cut off", self._peer)
         finally:
             self._relax()
             self._end_stream()
@@ -324,10 +323,10 @@ class _Client:
 
     async def _push(self, samples: Int16) -> None:
         """(n,) int16 at 16 kHz, a fraction of a second; then it is the others' turn."""
-        house = self._control.house
+        house, journal = self._control.house, self._control.journal
         if self._listener is None:
-            self._listener = Listener(house, self._control.journal, self._names, self._voices)
-        self._listener.follow(house)
+            self._listener = Listener(house, journal, self._names, self._voices)
+        self._listener.follow(house, journal)
         start_s = time.perf_counter()
         events = self._listener.push(samples)
         self._report(self._listener, events, time.perf_counter() - start_s)
@@ -335,7 +334,8 @@ class _Client:
 
     def _report(self, listener: Listener, events: list[Heard], computed_s: float, at_end: bool = False) -> None:
         for event in events:
-            self._control.stats.latency(1000 * (_waited_s(listener, event) + computed_s))
+            if event.type != "near_miss":
+                self._control.stats.latency(1000 * (_waited_s(listener, event) + computed_s))
             self._publish(listener, event)
             if event.type == "detection":
                 self._detected = True

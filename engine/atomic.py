@@ -1,0 +1,97 @@
+"""Files and folders that are there whole or not at all, whenever the power goes; for their owner's eyes only.
+
+The recipe: write into a `temporary_folder` beside the place, each file with `write_synced`, then `sync_folder` it,
+rename it into its place, and `sync_folder` what holds the place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+NEW_PREFIX = ".new-"
+"""Of what is not in its place yet; what a killed process left has it too."""
+
+
+def make_folder(path: Path) -> None:
+    """Creates a folder and its missing parents, each with mode 0700, whatever the umask is."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+        path.chmod(0o700)
+
+
+@contextlib.contextmanager
+def temporary_folder(place: Path) -> Iterator[Path]:
+    """A fresh folder (mode 0700) beside the place it will be renamed to; gone again if that did not happen."""
+    temporary = Path(tempfile.mkdtemp(prefix=NEW_PREFIX, dir=place))
+    try:
+        temporary.chmod(0o700)
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """A new file (mode 0600), on the disk when this returns.
+
+    Raises:
+        OSError: it is there already, or cannot be written.
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_synced(path: Path, content: bytes, beside: Path) -> None:
+    """A file with other content: the old one or the new one, at any moment.
+
+    Args:
+        path: of the file; its folder is there.
+        content: all of it.
+        beside: the folder, on the same disk, in which the new file is written first.
+
+    Raises:
+        OSError: it cannot be written; the old one is as it was.
+    """
+    temporary = beside / f"{NEW_PREFIX}{os.getpid()}-{path.name}"
+    temporary.unlink(missing_ok=True)
+    try:
+        write_synced(temporary, content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes a rename or a removal in this folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_limited(path: Path, most_bytes: int) -> bytes:
+    """The content of a file that is not larger.
+
+    Raises:
+        ValueError: it is, or it is no plain file.
+        OSError: it cannot be read.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):  # a link, or a pipe that would be waited for
+        raise ValueError(f"{path.name} is not a file")
+    with path.open("rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"{path.name} is larger than {most_bytes} bytes")
+    return content

@@ -1,0 +1,509 @@
+"""The journal on disk: what woke the daemon and what nearly did, each with the sound around it, to look at later.
+
+A journal is a folder::
+
+    wakes/                 mode 0700
+      000123/              one an entry; the numbers only grow
+        event.json         the event, a checksum of the sound, and the label; mode 0600
+        audio.wav          16 kHz, mono, 16 bit; its time of change is when it was stored
+      .last                the highest number that was given
+      .lock                held by whoever changes something
+
+An entry is written beside its place and renamed into it; an erased one is renamed away first. What a killed process
+left is swept by the next one that changes something.
+
+What is too old is known by the wall clock, which may be wrong. Therefore:
+
+1. The count is kept by number, never by time: beyond `most` the lowest numbers go, whatever the clock says.
+2. An entry is never erased by the same call that writes it.
+3. Where the clock is stepped while a journal is open, forward or back, the times of what this journal has written go
+   with it, so that a wake word heard before the clock was set keeps its true age.
+4. What an earlier process wrote is taken at its word. What seems to come from the future is kept until the clock has
+   caught up, or until there are too many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import hashlib
+import io
+import json
+import logging
+import math
+import os
+import secrets
+import shutil
+import stat
+import time
+import unicodedata
+import wave
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import settings
+from .atomic import (
+    NEW_PREFIX,
+    make_folder,
+    read_limited,
+    replace_synced,
+    sync_folder,
+    temporary_folder,
+    write_synced,
+)
+from .audio import RATE_HZ, Int16
+from .errors import StoreUnwritable, WakeDamaged, WakeError, WakeUnknown
+from .house import CLIP_BEFORE_SAMPLES
+from .person import folder_name
+
+_LOG = logging.getLogger(__name__)
+
+FORMAT = 1
+EVENT_FILE, AUDIO_FILE, LAST_FILE, LOCK_FILE = "event.json", "audio.wav", ".last", ".lock"
+OLD_PREFIX = ".old-"  # of an entry that is being erased
+MAX_EVENT_BYTES = 64 << 10  # a hundred times the usual: names are 200 bytes at most, a microphone's is not ours
+MAX_AUDIO_BYTES = 1 << 20  # 32 s; an entry has 2
+MAX_DIGITS = 18  # of a number; what is longer is not an entry of ours
+DAY_S = 86_400.0
+STEP_S = 60.0  # clocks drift by less in a week (100 ppm); who sets one by hand or from the network moves it farther
+NOT_ME, NOISE = "not-me", "noise"
+"""Labels that are no person's name: a stranger, and nobody at all."""
+TYPES = ("detection", "rejection", "near_miss")
+
+_KEYS: Mapping[str, tuple[type, ...]] = {  # what an event must have, whatever else there is
+    "type": (str,),
+    "keyword": (str,),
+    "time_ms": (int,),
+    "keyword_score": (float, int),
+    "person": (str, type(None)),
+    "speaker_score": (float, int, type(None)),
+    "reason": (str,),
+    "file": (str, type(None)),
+    "at": (str,),
+    "audio_sha256": (str,),
+    "label": (str, type(None)),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that was heard."""
+
+    number: int
+    """1 or more, growing."""
+    folder: Path
+    at: datetime.datetime
+    """When the word had been said, by the clock of then, with this machine's time zone."""
+    event: Mapping[str, Any]
+    """As sinks get it: type, file, keyword, time_ms, keyword_score, person, speaker_score, reason, at."""
+    label: str | None
+    """Who it was: a person's name, `not-me` or `noise`; None: nobody has said so."""
+
+    @property
+    def word_end(self) -> int:
+        """Where in its sound the keyword network had heard enough, in samples."""
+        return min(CLIP_BEFORE_SAMPLES, int(self.event["time_ms"]) * RATE_HZ // 1000)
+
+    def to_json(self) -> dict[str, Any]:
+        """The event, with its number, label and sound file."""
+        return {"number": self.number, **self.event, "label": self.label, "wav": str(self.folder / AUDIO_FILE)}
+
+
+class Journal:
+    """The entries of one folder, which is made when the first one comes.
+
+    Several processes may use it at the same time.
+
+    Args:
+        folder: of the journal.
+        most: so many entries are kept, 1 or more.
+        days: so old they may get.
+        clock: seconds since 1970, as this machine believes.
+        steady: seconds since any moment, by a clock that nobody sets and that does not stop in standby.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        most: int,
+        days: float,
+        clock: Callable[[], float],
+        steady: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+    ) -> None:
+        self.folder = folder
+        self._most, self._max_age_s = most, days * DAY_S
+        self._clock, self._steady = clock, steady
+        self._looked_s = clock(), steady()
+        self._own: set[int] = set()
+
+    # --- reading
+
+    def numbers(self) -> list[int]:
+        """The numbers of all entries, damaged ones too, oldest first.
+
+        Raises:
+            WakeError: the folder may not be read.
+        """
+        try:
+            return sorted(int(path.name) for path in self.folder.iterdir() if _is_number(path.name))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise WakeError(f"{self.folder}: cannot be read: {error.strerror}") from error
+
+    def read(self, number: int) -> Entry:
+        """One entry, without its sound.
+
+        Raises:
+            WakeUnknown: there is none of that number.
+            WakeDamaged: it breaks the format.
+            WakeError: it may not be read.
+        """
+        return self._read(number)[0]
+
+    def samples(self, number: int) -> Int16:
+        """Its sound, (n,) int16 at 16 kHz, if it is still what was stored.
+
+        Raises:
+            WakeUnknown, WakeDamaged, WakeError: as `read`.
+        """
+        return _samples(self.contents(number)[AUDIO_FILE])
+
+    def contents(self, number: int) -> dict[str, bytes]:
+        """Its files by their names, checked.
+
+        Raises:
+            WakeUnknown, WakeDamaged, WakeError: as `read`.
+        """
+        _, values = self._read(number)
+        with self._told(number):
+            audio = read_limited(self._place(number) / AUDIO_FILE, MAX_AUDIO_BYTES)
+            if hashlib.sha256(audio).hexdigest() != values["audio_sha256"]:
+                raise ValueError("the sound's checksum does not hold")
+            _samples(audio)
+            return {EVENT_FILE: _json(values), AUDIO_FILE: audio}
+
+    def labelled(self) -> list[tuple[Entry, str]]:
+        """The entries with a label, and it; a damaged one is left out and logged."""
+        return [(entry, entry.label) for entry in self._readable() if entry.label is not None]
+
+    def of(self, person: str) -> list[int]:
+        """The entries in which a person was heard, or was said to have been; a damaged one is left out and logged."""
+        return [e.number for e in self._readable() if person == (e.event["person"] if e.label is None else e.label)]
+
+    def _readable(self) -> Iterator[Entry]:
+        for number in self.numbers():
+            try:
+                yield self.read(number)
+            except WakeUnknown:  # erased meanwhile
+                continue
+            except WakeError as error:
+                _LOG.warning("left out: %s", error)
+
+    # --- changing
+
+    def add(self, event: Mapping[str, Any], clip: Int16) -> int:
+        """Stores an event with the sound around it, and erases what is too old or too many.
+
+        Args:
+            event: as sinks get it, `Notice.to_json()`.
+            clip: (n,) int16 at 16 kHz.
+
+        Returns:
+            Its number.
+
+        Raises:
+            StoreUnwritable: the disk is full, or the folder may not be written; there is no part of a new entry.
+        """
+        files = _encode(event, clip)
+        with self._changing("could not be written", "make room, or allow writing"):
+            now_s = self._now_s()
+            self._move_away(self._aged(now_s))
+            self._sweep()
+            with temporary_folder(self.folder) as temporary:
+                for name, content in files.items():
+                    write_synced(temporary / name, content)
+                os.utime(temporary / AUDIO_FILE, (now_s, now_s))
+                sync_folder(temporary)
+                number = self._next_number()
+                replace_synced(self.folder / LAST_FILE, b"%d\n" % number, beside=self.folder)
+                self._move_away(self._beyond(self._most - 1))
+                temporary.rename(self._place(number))
+            try:
+                sync_folder(self.folder)
+            except OSError:
+                shutil.rmtree(self._place(number), ignore_errors=True)
+                raise
+            self._own.add(number)
+            self._sweep()
+        return number
+
+    def tidy(self) -> None:
+        """Erases what is too old or too many, and what killed processes left; makes the folder where there is none.
+
+        Raises:
+            StoreUnwritable: the folder may not be written.
+        """
+        with self._changing("could not be written", "make room, or allow writing"):
+            self._move_away(self._aged(self._now_s()))
+            self._move_away(self._beyond(self._most))
+            self._sweep()
+
+    def label(self, number: int, label: str) -> Entry:
+        """Says who it was: a person's name, `not-me` or `noise`.
+
+        Raises:
+            WakeUnknown, WakeDamaged, WakeError: as `read`.
+            StoreUnwritable: it could not be written; the label is the old one.
+        """
+        self._read(number)  # so that a journal that is not there is not made
+        with self._changing("could not be written", "make room, or allow writing"):
+            _, values = self._read(number)
+            content = _json({**values, "label": label})
+            replace_synced(self._place(number) / EVENT_FILE, content, beside=self.folder)
+        return self.read(number)
+
+    def forget(self, numbers: Iterable[int]) -> int:
+        """Erases entries, damaged ones too; returns how many.
+
+        Raises:
+            WakeUnknown: one does not exist; none was erased.
+            StoreUnwritable: they may not be removed.
+        """
+        wanted = sorted(set(numbers))
+        self._require(wanted)
+        if not wanted:
+            return 0
+        with self._changing("could not be erased", "allow writing"):
+            self._require(wanted)
+            self._move_away(wanted)
+            faults = self._sweep()
+            if faults:
+                raise faults[0]
+        return len(wanted)
+
+    def forget_person(self, person: str) -> int:
+        """Erases what `of` finds; returns how many entries that were.
+
+        Raises:
+            StoreUnwritable: they may not be removed.
+        """
+        count = 0
+        for number in self.of(person):
+            with contextlib.suppress(WakeUnknown):  # it grew too old just now
+                count += self.forget([number])
+        return count
+
+    # --- the parts of it
+
+    def _place(self, number: int) -> Path:
+        return self.folder / f"{number:06d}"
+
+    @contextlib.contextmanager
+    def _changing(self, what: str, what_to_do: str) -> Iterator[None]:
+        """Alone among all processes that change this journal."""
+        try:
+            make_folder(self.folder)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self.folder / LOCK_FILE, flags, 0o600)
+            try:
+                os.fchmod(descriptor, 0o600)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # a process that dies gives it back
+                yield
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise StoreUnwritable(
+                f"the journal {self.folder} {what}: {error.strerror or error}; {what_to_do}"
+            ) from error
+
+    def _require(self, numbers: list[int]) -> None:
+        there = self.numbers()
+        for number in numbers:
+            if number not in there:
+                raise WakeUnknown(self._unknown(number, there))
+
+    def _unknown(self, number: int, there: list[int]) -> str:
+        known = f"there are {len(there)}, {there[0]} to {there[-1]}" if there else "it is empty"
+        return f"no entry {number} in the journal {self.folder}: {known}; `earmark wakes list` shows them"
+
+    @contextlib.contextmanager
+    def _told(self, number: int) -> Iterator[None]:
+        """Whatever is wrong with an entry's files, as an error that says so."""
+        place = self._place(number)
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if not os.path.lexists(place):
+                raise WakeUnknown(self._unknown(number, self.numbers())) from error
+            raise WakeDamaged(self._damaged(number, "a file of it is missing")) from error
+        except OSError as error:
+            raise WakeError(f"{place}: cannot be read: {error.strerror}") from error
+        except Exception as error:  # what json and wave raise on bytes made to harm is no closed list
+            raise WakeDamaged(self._damaged(number, str(error) or type(error).__name__)) from error
+
+    def _damaged(self, number: int, why: str) -> str:
+        return f"{self._place(number)}: damaged: {why}; `earmark wakes forget {number}` removes it"
+
+    def _read(self, number: int) -> tuple[Entry, dict[str, Any]]:
+        """The entry, and all that its event.json says."""
+        place = self._place(number)
+        with self._told(number):
+            if not stat.S_ISDIR(place.lstat().st_mode):  # a link, for one: it could point anywhere
+                raise ValueError("it is not a folder")
+            values = _checked(json.loads(read_limited(place / EVENT_FILE, MAX_EVENT_BYTES)))
+            at = datetime.datetime.fromisoformat(values["at"])
+            if at.tzinfo is None:
+                raise ValueError(f"at={values['at']!r} must have a time zone")
+            event = {key: value for key, value in values.items() if key not in ("format", "audio_sha256", "label")}
+            return Entry(number, place, at.astimezone(), event, values["label"]), values
+
+    def _next_number(self) -> int:
+        """Higher than every number that there is or was."""
+        last, path = 0, self.folder / LAST_FILE
+        try:
+            text = read_limited(path, 100).decode("ascii").strip()
+            if not (text.isdigit() and len(text) <= MAX_DIGITS):
+                raise ValueError(f"it holds {text[:40]!r}, not a number")
+            last = int(text)
+        except FileNotFoundError:  # a new journal
+            pass
+        except (OSError, ValueError) as error:
+            _LOG.warning("%s: %s: numbers go on behind the highest entry", path, error)
+        return max([last, *self.numbers()]) + 1
+
+    def _aged(self, now_s: float) -> list[int]:
+        return [number for number in self.numbers() if now_s - self._stored_s(number) > self._max_age_s]
+
+    def _stored_s(self, number: int) -> float:
+        """When it was stored; of an entry without a sound, when its folder was changed last."""
+        for path in (self._place(number) / AUDIO_FILE, self._place(number)):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                return path.lstat().st_mtime
+        return math.inf  # gone meanwhile
+
+    def _beyond(self, most: int) -> list[int]:
+        numbers = self.numbers()
+        return numbers[: max(0, len(numbers) - most)]
+
+    def _now_s(self) -> float:
+        """The clock; if it was stepped since the last look, what this journal has stored goes with it."""
+        now_s, steady_s = self._clock(), self._steady()
+        step_s = (now_s - self._looked_s[0]) - (steady_s - self._looked_s[1])
+        self._looked_s = now_s, steady_s
+        self._own.intersection_update(self.numbers())
+        if abs(step_s) > STEP_S and self._own:
+            _LOG.warning("the clock was stepped by %+.0f s: the times of %d wakes too", step_s, len(self._own))
+            for number in sorted(self._own):
+                path = self._place(number) / AUDIO_FILE
+                with contextlib.suppress(FileNotFoundError):  # somebody damaged it
+                    stored_s = path.lstat().st_mtime + step_s
+                    os.utime(path, (stored_s, stored_s), follow_symlinks=False)
+        return now_s
+
+    def _move_away(self, numbers: list[int]) -> None:
+        """From now on they are not there, whatever becomes of their files."""
+        for number in numbers:
+            place = self._place(number)
+            place.rename(self.folder / f"{OLD_PREFIX}{place.name}-{secrets.token_hex(4)}")
+        if numbers:
+            sync_folder(self.folder)
+
+    def _sweep(self) -> list[OSError]:
+        """Deletes what was moved away and what was never finished; what cannot be deleted is logged and returned."""
+        faults = []
+        for path in list(self.folder.iterdir()):
+            if path.name.startswith((NEW_PREFIX, OLD_PREFIX)):
+                try:
+                    if stat.S_ISDIR(path.lstat().st_mode):
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink()
+                except OSError as error:
+                    _LOG.warning("%s: cannot be deleted: %s", path, error.strerror)
+                    faults.append(error)
+        return faults
+
+
+def default_folder() -> Path:
+    """`$XDG_DATA_HOME/earmark/wakes`, by default `~/.local/share/earmark/wakes`."""
+    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data_home) / "earmark" / "wakes"
+
+
+def open_journal(section: settings.Journal) -> Journal:
+    """The journal that the settings name."""
+    folder = Path(section.folder) if section.folder else default_folder()
+    return Journal(folder, section.most, section.days, time.time)
+
+
+def check_label(label: str) -> str:
+    """The label as it is stored.
+
+    Raises:
+        InputError: it is neither `not-me` nor `noise` nor what a person can be called.
+    """
+    folder_name(label)  # refuses what is none
+    return unicodedata.normalize("NFC", label)
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS and f"{int(name):06d}" == name != "000000"
+
+
+def _encode(event: Mapping[str, Any], clip: Int16) -> dict[str, bytes]:
+    """File name -> content."""
+    audio = io.BytesIO()
+    with wave.open(audio, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(clip.astype(np.int16).tobytes())
+    checksum = hashlib.sha256(audio.getvalue()).hexdigest()
+    values = {"format": FORMAT, **event, "audio_sha256": checksum, "label": None}
+    return {AUDIO_FILE: audio.getvalue(), EVENT_FILE: _json(values)}
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, indent=1).encode() + b"\n"
+
+
+def _samples(audio: bytes) -> Int16:
+    """A WAV -> (n,) int16.
+
+    Raises:
+        Exception: it is none, or of another format.
+    """
+    with wave.open(io.BytesIO(audio), "rb") as file:
+        form = (file.getnchannels(), file.getsampwidth(), file.getframerate())
+        if form != (1, 2, RATE_HZ):
+            raise ValueError(f"channels, bytes a sample and rate are {form}, they must be {(1, 2, RATE_HZ)}")
+        frames = file.readframes(file.getnframes())
+        if len(frames) != 2 * file.getnframes():
+            raise ValueError("the sound is truncated")
+    return np.frombuffer(frames, np.int16)
+
+
+def _checked(values: Any) -> dict[str, Any]:
+    """What event.json holds, if it is of this format; keys that are not known here are kept."""
+    if not isinstance(values, dict) or type(values.get("format")) is not int or values["format"] != FORMAT:
+        raise ValueError(f"its format must be {FORMAT}")
+    for key, kinds in _KEYS.items():
+        if key not in values or type(values[key]) not in kinds:  # JSON's true is an int to isinstance
+            raise ValueError(f"{key}={values.get(key)!r:.80} must be {' or '.join(kind.__name__ for kind in kinds)}")
+    if values["type"] not in TYPES:
+        raise ValueError(f"type={values['type']!r:.80} must be one of {', '.join(TYPES)}")
+    if not 0 <= values["time_ms"] < 1 << 53:
+        raise ValueError(f"time_ms={values['time_ms']} must be within 0…2^53")
+    for key in ("keyword_score", "speaker_score"):
+        if values[key] is not None and not -1 <= values[key] <= 1:  # NaN is not, either
+            raise ValueError(f"{key}={values[key]} must be within -1…1")
+    label = values["label"]
+    if label is not None and check_label(label) != label:
+        raise ValueError(f"label={label!r:.80} must be a name in its normal form")
+    return values

@@ -70,6 +70,27 @@ def to_int16(samples: npt.NDArray[np.floating[Any]]) -> Int16:
     return scaled
 
 
+def from_pcm(content: bytes, width: int, channels: int) -> Float32:
+    """Interleaved little-endian PCM, as WAV files have it -> (n, channels) float32 in [-1, 1].
+
+    Args:
+        content: whole frames.
+        width: bytes a sample, 1 (unsigned) to 4.
+        channels: 1 or more.
+    """
+    if width == 1:
+        samples = (np.frombuffer(content, np.uint8).astype(np.float32) - 128) / 128
+    elif width == 2:
+        samples = to_float(np.frombuffer(content, "<i2"))
+    else:
+        if width == 3:  # as 32 bits of which the lowest 8 are zero
+            padded = np.zeros((len(content) // 3, 4), np.uint8)
+            padded[:, 1:] = np.frombuffer(content, np.uint8).reshape(-1, 3)
+            content = padded.tobytes()
+        samples = np.frombuffer(content, "<i4").astype(np.float32) / np.float32(2**31)
+    return samples.reshape(-1, channels)
+
+
 def _require_finite(samples: npt.NDArray[np.floating[Any]], before: int = 0) -> None:
     """(n,) or (n, channels): raises AudioError with the position of the first that is NaN or infinite.
 

@@ -117,7 +117,7 @@ class Daemon:
 
     def run(self) -> None:
         """Until the source ends or a signal comes."""
-        listener = Listener(self.house, clips=self._loaded.settings.journal.enabled)
+        listener = Listener(self.house, clips=self.journal)
         while not self._stopping:
             self._reopen = False
             with self._open_source() as self._source:
@@ -143,7 +143,7 @@ class Daemon:
                 self._tell_status()
                 continue
             self._notifier.audio()
-            listener.follow(self.house, clips=self._loaded.settings.journal.enabled)
+            listener.follow(self.house, clips=self.journal)
             start_s = time.perf_counter()
             events = listener.push(block.samples)
             computed_s = time.perf_counter() - start_s
@@ -167,6 +167,11 @@ class Daemon:
             self.publish(Notice(event, source, time.time() - (listener.samples - event.sample) / RATE_HZ, clip))
 
     # --- what sinks may ask
+
+    @property
+    def journal(self) -> bool:
+        """Whether notices with a clip are wanted."""
+        return self._loaded.settings.journal.enabled
 
     def publish(self, notice: Notice) -> None:
         """To every sink that wants it."""

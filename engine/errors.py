@@ -13,6 +13,7 @@
     ├── InputError             exit 2: what was given is at fault
     │   ├── AudioError             not audio, truncated, NaN samples, ...
     │   ├── KeywordError           unknown wake word, or a manifest that breaks the rules
+    │   ├── ProtocolError          a client sent what is not its protocol, or more than it may
     │   ├── SettingsError          an unknown setting, or a value against its rule
     │   ├── WakeError              an entry of the journal cannot be used
     │   │   ├── WakeUnknown            none of that number
@@ -78,6 +79,10 @@ class AudioError(InputError):
 
 class KeywordError(InputError):
     """A wake word is unknown, or its manifest breaks the rules of the format."""
+
+
+class ProtocolError(InputError):
+    """A client sent what is not its protocol, or more than it may."""
 
 
 class SettingsError(InputError):

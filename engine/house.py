@@ -79,6 +79,28 @@ def load_house(settings: Settings) -> House:
     return House(manifests, tuple(people), settings.policy(), folder, (speaker, head), tuple(map(str, faults)))
 
 
+class Voices:
+    """The speaker side of the house; its networks are opened once, for all listeners of one thread."""
+
+    def __init__(self) -> None:
+        self._house: House | None = None
+        self._verifier = Verifier([])
+
+    def of(self, house: House) -> Verifier:
+        """Who is known in this state of the house.
+
+        Raises:
+            ModelError: the networks cannot be used.
+        """
+        old = self._house
+        if old is None or (house.folder, house.cards) != (old.folder, old.cards):
+            self._verifier = Verifier(house.people, folder=house.folder)
+        elif house is not old:
+            self._verifier = self._verifier.with_people(house.people)
+        self._house = house
+        return self._verifier
+
+
 class Listener:
     """One stream in this house: a detector that follows the house's changes, and clips of what it heard.
 
@@ -86,17 +108,21 @@ class Listener:
         house: as it is now.
         clips: keep the sound around every event, for a journal.
         only: of the house's wake words these; None: all.
+        voices: shared with the other listeners of this thread; None: its own.
     """
 
-    def __init__(self, house: House, clips: bool = False, only: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, house: House, clips: bool = False, only: Iterable[str] | None = None, voices: Voices | None = None
+    ) -> None:
         self._only = None if only is None else set(only)
         self._house = house
         self._networks = {manifest: KeywordNetwork(manifest) for manifest in self._wanted(house)}
-        self._verifier = Verifier(house.people, folder=house.folder)
+        self._voices = voices or Voices()
         self._clips = clips
         self._waiting: list[Event] = []
         self._ready: list[tuple[Event, Int16]] = []
-        self._detector = Detector([*self._networks.values()], self._verifier, house.policy, near_misses=clips)
+        verifier = self._voices.of(house)
+        self._detector = Detector([*self._networks.values()], verifier, house.policy, near_misses=clips)
 
     @property
     def samples(self) -> int:
@@ -118,11 +144,7 @@ class Listener:
         self._networks = {
             manifest: self._networks.get(manifest) or KeywordNetwork(manifest) for manifest in self._wanted(house)
         }
-        if (house.folder, house.cards) == (self._house.folder, self._house.cards):
-            self._verifier = self._verifier.with_people(house.people)
-        else:
-            self._verifier = Verifier(house.people, folder=house.folder)
-        self._detector.update([*self._networks.values()], self._verifier, house.policy)
+        self._detector.update([*self._networks.values()], self._voices.of(house), house.policy)
         self._house = house
 
     def push(self, samples: Int16) -> list[Event]:

@@ -806,6 +806,7 @@ class NoControl:
 
     house: Any = None
     stats = Stats()
+    journal = False
 
     def change(self, key: str, value: str) -> None:
         raise AssertionError(key, value)

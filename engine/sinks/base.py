@@ -47,6 +47,10 @@ class Control(Protocol):
     """As it is now."""
     stats: Stats
 
+    @property
+    def journal(self) -> bool:
+        """Whether somebody keeps the sound around events: notices with a clip are wanted."""
+
     def change(self, key: str, value: str) -> None:
         """Changes a setting until the next reload, by its full key; a value against its rule is refused and said."""
 

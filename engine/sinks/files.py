@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 from typing import Any
 
 from ..console import print_event
@@ -16,9 +17,14 @@ class ConsoleSink(Sink):
 
     name = "stdout"
 
+    def __init__(self, settings: Any, control: Control) -> None:
+        super().__init__(settings, control)
+        self._line = threading.Lock()  # of a pipe, and of the clients of a server: both threads print
+
     def send(self, notice: Notice) -> None:
         """One line."""
-        print_event(notice.event, notice.source, as_json=self._settings)
+        with self._line:
+            print_event(notice.event, notice.source, as_json=self._settings)
 
 
 class JsonlSink(Sink):

@@ -8,15 +8,12 @@ settings and people again and hands them over as a finished `House`.
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import os
 import queue
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from threading import Thread
 from types import FrameType
 from typing import Any
@@ -25,13 +22,13 @@ import numpy as np
 
 from .audio import RATE_HZ, Int16
 from .detector import Event
-from .errors import AudioError, DaemonError, EarmarkError, PersonError
+from .errors import AudioError, EarmarkError, PersonError, SoundSystemHangs
 from .house import House, Listener, load_house
+from .outlets import Outlets
 from .person import PersonStore
-from .settings import Loaded, Settings, Socket
-from .sinks.base import Notice, Outbox, Sink
+from .settings import Loaded
+from .sinks.base import Notice
 from .sinks.files import ConsoleSink
-from .sinks.unix import socket_path
 from .sources import IdleSource, PolledPipe, Source, StdinSource
 from .stats import Stats
 from .systemd import Notifier
@@ -42,36 +39,17 @@ POLL_S = 0.1  # so long a source waits for audio before it lets the daemon look 
 SILENT_PEAK = 1  # of int16: a microphone that is on is never so quiet, its own noise is louder
 NO_DEVICE = "none"
 END_S = 5.0  # what sinks get when a pipe has ended: nobody waits for us
-HUNG_EXIT_CODE = 1
-
-
-@dataclass(frozen=True)
-class _SinkKind:
-    """How a sink is made, and when; its module is loaded only then."""
-
-    module: str
-    type: str
-    extra: str
-    """The optional dependency that its module needs."""
-    wanted: Callable[[Settings], object]
-
-
-_SINKS = {  # by the section of the settings
-    "jsonl": _SinkKind("files", "JsonlSink", "", lambda settings: settings.jsonl.path),
-    "socket": _SinkKind("unix", "UnixSink", "", lambda settings: socket_path(settings.socket.path, os.environ)),
-    "hook": _SinkKind("hook", "HookSink", "", lambda settings: settings.hook.command),
-    "mqtt": _SinkKind("mqtt", "MqttSink", "mqtt", lambda settings: settings.mqtt.host),
-    "wyoming": _SinkKind("wyoming", "WyomingSink", "wyoming", lambda settings: settings.wyoming.uris),
-    "journal": _SinkKind("journal", "JournalSink", "", lambda settings: settings.journal.enabled),
-    "metrics": _SinkKind("metrics", "MetricsSink", "metrics", lambda settings: settings.metrics.port),
-}
 
 
 def listen(arguments: argparse.Namespace) -> int:
     """Tells the events of a microphone, or of a pipe until its end; SIGINT and SIGTERM stop it with exit 0."""
     _keep_standard_error()
-    with Daemon(arguments) as daemon:
-        daemon.run()
+    try:
+        with Daemon(arguments) as daemon:
+            daemon.run()
+    except SoundSystemHangs as error:
+        print(f"earmark: {error}", file=sys.stderr, flush=True)
+        os._exit(error.exit_code)  # a process that ends in order waits for PortAudio, which would wait for ever
     return 0
 
 
@@ -91,8 +69,7 @@ class Daemon:
         self._stopping = False
         self._silent_samples = 0
         self._live = arguments.source != "-"
-        self._console = ConsoleSink(arguments.json, self)
-        self._outboxes: dict[str, Outbox] = {"stdout": Outbox(self._console, self.stats)} if self._live else {}
+        self._outlets = Outlets(self, ConsoleSink(arguments.json, self), self._live)
         self._jobs: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
         self._changes: dict[str, str] = {}
         self._keeper = Thread(target=self._keep, name="keeper", daemon=True)
@@ -102,18 +79,13 @@ class Daemon:
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._ask_for_reload)
         settings = self._loaded.settings
-        self._outboxes = self._sinks(self._new_sinks(settings, settings, {}), settings, self._outboxes)
+        self._outlets.replace(self._outlets.prepare(settings), settings)
         self._keeper.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._notifier.stopping()
-        wait_s = END_S if kind is None and not self._stopping else None
-        boxes = list(self._outboxes.values())
-        for box in boxes:
-            box.ask_to_close()
-        for box in boxes:
-            box.join(wait_s)
+        self._outlets.close(END_S if kind is None and not self._stopping else None)
 
     def run(self) -> None:
         """Until the source ends or a signal comes."""
@@ -151,7 +123,7 @@ class Daemon:
             self._report(listener, events, source.name, computed_s)
             self._watch_silence(block.samples)
             self._tell_status()
-            self._fail_with_output()
+            self._outlets.raise_output_failure()
         self._report(listener, listener.finish(), source.name, 0.0, at_end=True)
         return True
 
@@ -175,16 +147,10 @@ class Daemon:
 
     def publish(self, notice: Notice) -> None:
         """To every sink that wants it."""
-        event, clip = notice.event, notice.clip is not None
-        if not clip:
+        event = notice.event
+        if notice.clip is None:
             self.stats.add("events", type=event.type, keyword=event.keyword, reason=event.reason)
-        if event.type == "near_miss" and not clip:
-            return
-        if not clip and not self._live:
-            self._console.send(notice)
-        for box in list(self._outboxes.values()):
-            if box.sink.wants == ("clips" if clip else "events"):
-                box.put(notice)
+        self._outlets.publish(notice)
 
     def change(self, key: str, value: str) -> None:
         """A setting, until the next reload."""
@@ -195,7 +161,6 @@ class Daemon:
         from importlib.metadata import version
 
         house, source = self.house, self._source
-        boxes = list(self._outboxes.items())
         return {
             "type": "status",
             "version": version("earmark"),
@@ -215,15 +180,7 @@ class Daemon:
             "people": house.names,
             "faults": list(house.faults),
             "settings_file": str(self._loaded.file) if self._loaded.file else None,
-            "sinks": {
-                name: {
-                    "waiting": box.depth,
-                    "dropped": self.stats.total("dropped", sink=name),
-                    "failed": self.stats.total("failed", sink=name),
-                    "failure": box.sink.fault or (str(box.failure) if box.failure else None),
-                }
-                for name, box in boxes
-            },
+            "sinks": self._outlets.report(),
         }
 
     # --- the keeper
@@ -247,8 +204,7 @@ class Daemon:
             except Exception:  # a keeper that is gone would never reload again
                 self.stats.add("reload_failures")
                 _LOG.exception("the reload failed; everything stays as it was")
-            for box in self._outboxes.values():
-                box.sink.state()
+            self._outlets.tell_state()
 
     def _do(self, job: tuple[str, ...]) -> None:
         if job[0] == "reload":
@@ -265,48 +221,14 @@ class Daemon:
         old = self._loaded.settings
         loaded = self._arguments.load_settings(changes) if why != "people" else self._loaded
         house = load_house(loaded.settings)
-        new_sinks = self._new_sinks(loaded.settings, old, self._outboxes)
+        new_sinks = self._outlets.prepare(loaded.settings, old)
         self._loaded, self.house, self._changes = loaded, house, changes
         if why != "change":
             self.stats.add("reloads")
             _LOG.warning("reloaded: mode %s, known: %s", house.policy.mode, ", ".join(house.names) or "nobody")
         microphones = [(audio.device, audio.stall_s) for audio in (loaded.settings.audio, old.audio)]
         self._reopen = self._reopen or (self._live and microphones[0] != microphones[1])
-        self._outboxes = self._sinks(new_sinks, loaded.settings, self._outboxes)
-
-    def _wants(self, section: str, settings: Settings) -> bool:
-        is_service = self._live or getattr(settings, section) != Socket()  # a pipe is a run, no service
-        return is_service and bool(_SINKS[section].wanted(settings))
-
-    def _new_sinks(self, wanted: Settings, old: Settings, running: Mapping[str, Outbox]) -> dict[str, Sink]:
-        """Those that do not run yet, or with other settings; not open yet."""
-        return {
-            section: self._make_sink(kind, getattr(wanted, section))
-            for section, kind in _SINKS.items()
-            if self._wants(section, wanted)
-            and (section not in running or getattr(wanted, section) != getattr(old, section))
-        }
-
-    def _sinks(self, new: Mapping[str, Sink], wanted: Settings, running: Mapping[str, Outbox]) -> dict[str, Outbox]:
-        """The sinks that run from now on; those that a new one replaces, or that nobody wants, are closed before."""
-        kept = {name for name in running if name == "stdout" or (name not in new and self._wants(name, wanted))}
-        going = [box for name, box in running.items() if name not in kept]
-        for box in going:
-            box.ask_to_close()
-        for box in going:
-            box.join()
-        return {
-            **{name: running[name] for name in running if name in kept},
-            **{section: Outbox(sink, self.stats) for section, sink in new.items()},
-        }
-
-    def _make_sink(self, kind: _SinkKind, settings: Any) -> Sink:
-        try:
-            module = importlib.import_module(f"earmark.engine.sinks.{kind.module}")
-        except ImportError as error:
-            raise DaemonError(f"{error}: `pip install 'earmark[{kind.extra}]'`") from error
-        sink: Sink = getattr(module, kind.type)(settings, self)
-        return sink
+        self._outlets.replace(new_sinks, loaded.settings)
 
     def _store_state(self) -> object:
         """Another one whenever somebody was enrolled or erased, and when the store cannot be read any more."""
@@ -350,12 +272,6 @@ class Daemon:
         source, house = self._source, self.house
         what = (source.fault if source else None) or f"listening to {source.name if source else ''}"
         self._notifier.status(f"{what}; mode {house.policy.mode}; known: {', '.join(house.names) or 'nobody'}")
-
-    def _fail_with_output(self) -> None:
-        """Standard output that nobody reads any more is the end, as for any program in a pipe."""
-        box = self._outboxes.get("stdout")
-        if box is not None and isinstance(box.failure, OSError):
-            raise box.failure
 
     # --- signals: they only leave a mark
 

@@ -7,6 +7,7 @@
     │   ├── RuntimeMissing         no TFLite runtime can be imported
     │   ├── ModelError             a shipped model or its card is damaged, or lacks a signature
     │   ├── DeviceError            no microphone, or it went away
+    │   │   └── SoundSystemHangs       only a new process helps
     │   ├── DaemonError            no daemon answers, or it cannot be told
     │   ├── ServiceError           no systemd, no right to tell it, or an interpreter that a service cannot see
     │   └── StoreUnwritable        the person store or the journal cannot be written: no permission, full disk
@@ -53,6 +54,10 @@ class ModelError(InstallationError):
 
 class DeviceError(InstallationError):
     """The microphone cannot be opened, or stopped to deliver."""
+
+
+class SoundSystemHangs(DeviceError):
+    """The sound system does not answer any more; nothing that uses it can be ended in order."""
 
 
 class DaemonError(InstallationError):

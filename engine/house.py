@@ -76,6 +76,9 @@ def load_house(settings: Settings) -> House:
         raise faults[0]
     for fault in faults:
         _LOG.error("%s (the others are known)", fault)
+    for manifest in manifests:  # what cannot be opened is told now, not when a stream wants it
+        KeywordNetwork(manifest)
+    Verifier(people, folder=folder)
     return House(manifests, tuple(people), settings.policy(), folder, (speaker, head), tuple(map(str, faults)))
 
 

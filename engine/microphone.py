@@ -15,7 +15,7 @@ import numpy as np
 import soxr
 
 from .audio import RATE_HZ, AudioFormat, Converter, Int16
-from .errors import DeviceError
+from .errors import DeviceError, SoundSystemHangs
 from .runtime import silenced
 from .sources import Source
 
@@ -58,7 +58,8 @@ class MicrophoneSource(Source):
         stall_s: a device that gives nothing for so long is opened again.
 
     Raises:
-        DeviceError: there is no such device; later: the sound system hangs.
+        DeviceError: there is no such device.
+        SoundSystemHangs: it has not answered for 5 s.
     """
 
     def __init__(self, device: str | None = None, wait: bool = False, stall_s: float = STALL_S) -> None:
@@ -90,7 +91,7 @@ class MicrophoneSource(Source):
             except queue.Empty:
                 since = self._busy_since
                 if since is not None and time.monotonic() - since > HANG_S:
-                    raise DeviceError(
+                    raise SoundSystemHangs(
                         f"microphone {self.name!r}: the sound system has not answered for {HANG_S:g} s: restart the "
                         "sound server, or plug the microphone in again"
                     ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -70,6 +71,10 @@ class SoundServer:
     def suspend(self, yes: bool) -> None:
         """A microphone that is there and gives nothing, as a wedged USB device does."""
         self._run("pactl", "suspend-source", "mic", str(int(yes)))
+
+    def freeze(self) -> None:
+        """A server that is there and does not answer: what asks it waits for ever."""
+        self._processes[0].send_signal(signal.SIGSTOP)
 
     def play(self, recording: Path) -> None:
         self._run("paplay", "--device=spk", str(recording))

@@ -134,6 +134,16 @@ def test_a_microphone_that_stops_to_deliver_is_opened_again_and_again(
     assert daemon.stop().code == 0
 
 
+def test_a_sound_system_that_hangs_ends_the_process_so_that_another_begins(
+    daemon: Live, server: SoundServer, recordings: dict[str, Path]
+) -> None:
+    assert_heard(daemon, server, recordings)
+    server.freeze()
+    run = daemon.wait()
+    assert run.code == 1
+    assert "the sound system has not answered for 5 s" in run.err
+
+
 def test_a_service_waits_for_a_microphone_that_comes_late(
     server: SoundServer, store: Path, recordings: dict[str, Path]
 ) -> None:

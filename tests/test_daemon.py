@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import stat
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from live import Live
 from sound_server import until
 
+from earmark.engine.card import builtin_keywords, load_manifest
 from earmark.engine.errors import DaemonError
 from earmark.engine.files import read_audio
 from earmark.engine.person import COSINE, PersonStore, Voiceprint
@@ -341,3 +343,25 @@ def test_a_clock_that_is_stepped_by_hours_changes_nothing(store: Path, words: di
     stamps = [np.datetime64(json.loads(line)["at"][:19]) for line in events.read_text().splitlines()]
     hours_apart = [int((later - first) / np.timedelta64(1, "h") + 0.5) for first, later in zip(stamps, stamps[1:])]
     assert hours_apart == [7, -16, 209] or hours_apart == [7, -15, 209]
+
+
+def test_a_wake_word_that_cannot_be_opened_does_not_get_in_by_a_reload(store: Path, words: dict[str, bytes]) -> None:
+    """Its manifest is good, its network is not: nobody would see that before it is opened."""
+    file, manifest = store.parent / "earmark.toml", store.parent / "word.json"
+    network = load_manifest("okay_nabu")
+    content = json.loads(builtin_keywords()["okay_nabu"].read_text())
+    manifest.write_text(json.dumps({**content, "model": "word.tflite"}))
+    manifest.with_suffix(".tflite").write_bytes(network.model_path.read_bytes()[:1000])
+    file.write_text("")
+    with listening(store, "--settings", file) as (daemon, path):
+        file.write_text(f'[wake]\nkeywords = ["okay_nabu", "{manifest}"]\n')
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.says("everything stays as it was")
+        heard_as_slt(daemon, words)
+        assert ask([path])["keywords"] == ["okay_nabu"]
+        manifest.with_suffix(".tflite").write_bytes(network.model_path.read_bytes())
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.says("reloaded")
+        daemon.feed(words["slt"])
+        assert {daemon.event()["keyword"] for _ in range(2)} == {"okay_nabu", "word"}
+        assert daemon.stop().code == 0

@@ -27,17 +27,21 @@ def make_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def temporary_folder(place: Path) -> Iterator[Path]:
-    """A fresh folder (mode 0700) beside the place it will be renamed to; gone again if that did not happen."""
-    temporary = Path(tempfile.mkdtemp(prefix=NEW_PREFIX, dir=place))
+def temporary_folder(place: Path) -> Iterator[str]:
+    """A fresh folder (mode 0700) beside the place it will be renamed to; gone again if that did not happen.
+
+    A text, as all names that are made anew again and again in a process that runs for a year: pathlib interns every
+    part of a path, which the interpreter's table of names never gives back, and Python 3.12 not even the name.
+    """
+    temporary = tempfile.mkdtemp(prefix=NEW_PREFIX, dir=place)
     try:
-        temporary.chmod(0o700)
+        os.chmod(temporary, 0o700)
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_synced(path: Path, content: bytes) -> None:
+def write_synced(path: str | Path, content: bytes) -> None:
     """A new file (mode 0600), on the disk when this returns.
 
     Raises:
@@ -72,7 +76,7 @@ def replace_synced(path: Path, content: bytes, beside: Path) -> None:
     sync_folder(path.parent)
 
 
-def sync_folder(path: Path) -> None:
+def sync_folder(path: str | Path) -> None:
     """Makes a rename or a removal in this folder survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -150,7 +150,7 @@ class Journal:
             WakeError: the folder may not be read.
         """
         try:
-            return sorted(int(path.name) for path in self.folder.iterdir() if _is_number(path.name))
+            return sorted(int(name) for name in os.listdir(self.folder) if _is_number(name))
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -227,17 +227,17 @@ class Journal:
             self._sweep()
             with temporary_folder(self.folder) as temporary:
                 for name, content in files.items():
-                    write_synced(temporary / name, content)
-                os.utime(temporary / AUDIO_FILE, (now_s, now_s))
+                    write_synced(os.path.join(temporary, name), content)
+                os.utime(os.path.join(temporary, AUDIO_FILE), (now_s, now_s))
                 sync_folder(temporary)
                 number = self._next_number()
                 replace_synced(self.folder / LAST_FILE, b"%d\n" % number, beside=self.folder)
                 self._move_away(self._beyond(self._most - 1))
-                temporary.rename(self._place(number))
+                os.rename(temporary, self._name(number))
             try:
                 sync_folder(self.folder)
             except OSError:
-                shutil.rmtree(self._place(number), ignore_errors=True)
+                shutil.rmtree(self._name(number), ignore_errors=True)
                 raise
             self._own.add(number)
             self._sweep()
@@ -302,7 +302,11 @@ class Journal:
     # --- the parts of it
 
     def _place(self, number: int) -> Path:
-        return self.folder / f"{number:06d}"
+        return Path(self._name(number))
+
+    def _name(self, number: int, *file: str) -> str:
+        """An entry's folder or file, as a text: see `atomic.temporary_folder`."""
+        return os.path.join(self.folder, f"{number:06d}", *file)
 
     @contextlib.contextmanager
     def _changing(self, what: str, what_to_do: str) -> Iterator[None]:
@@ -382,9 +386,9 @@ class Journal:
 
     def _stored_s(self, number: int) -> float:
         """When it was stored; of an entry without a sound, when its folder was changed last."""
-        for path in (self._place(number) / AUDIO_FILE, self._place(number)):
+        for path in (self._name(number, AUDIO_FILE), self._name(number)):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                return path.lstat().st_mtime
+                return os.lstat(path).st_mtime
         return math.inf  # gone meanwhile
 
     def _beyond(self, most: int) -> list[int]:
@@ -400,30 +404,31 @@ class Journal:
         if abs(step_s) > STEP_S and self._own:
             _LOG.warning("the clock was stepped by %+.0f s: the times of %d wakes too", step_s, len(self._own))
             for number in sorted(self._own):
-                path = self._place(number) / AUDIO_FILE
+                path = self._name(number, AUDIO_FILE)
                 with contextlib.suppress(FileNotFoundError):  # somebody damaged it
-                    stored_s = path.lstat().st_mtime + step_s
+                    stored_s = os.lstat(path).st_mtime + step_s
                     os.utime(path, (stored_s, stored_s), follow_symlinks=False)
         return now_s
 
     def _move_away(self, numbers: list[int]) -> None:
         """From now on they are not there, whatever becomes of their files."""
         for number in numbers:
-            place = self._place(number)
-            place.rename(self.folder / f"{OLD_PREFIX}{place.name}-{secrets.token_hex(4)}")
+            away = f"{OLD_PREFIX}{number:06d}-{secrets.token_hex(4)}"
+            os.rename(self._name(number), os.path.join(self.folder, away))
         if numbers:
             sync_folder(self.folder)
 
     def _sweep(self) -> list[OSError]:
         """Deletes what was moved away and what was never finished; what cannot be deleted is logged and returned."""
         faults = []
-        for path in list(self.folder.iterdir()):
-            if path.name.startswith((NEW_PREFIX, OLD_PREFIX)):
+        for name in os.listdir(self.folder):
+            if name.startswith((NEW_PREFIX, OLD_PREFIX)):
+                path = os.path.join(self.folder, name)
                 try:
-                    if stat.S_ISDIR(path.lstat().st_mode):
+                    if stat.S_ISDIR(os.lstat(path).st_mode):
                         shutil.rmtree(path)
                     else:
-                        path.unlink()
+                        os.unlink(path)
                 except OSError as error:
                     _LOG.warning("%s: cannot be deleted: %s", path, error.strerror)
                     faults.append(error)

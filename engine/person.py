@@ -164,9 +164,9 @@ class PersonStore:
             target = place / f"{(versions[-1] if versions else 0) + 1:04d}"
             with temporary_folder(place) as temporary:
                 for file_name, content in _encode(voiceprint).items():
-                    write_synced(temporary / file_name, content)
+                    write_synced(Path(temporary, file_name), content)
                 sync_folder(temporary)
-                temporary.rename(target)
+                Path(temporary).rename(target)
             try:
                 sync_folder(place)
             except OSError:

@@ -433,6 +433,19 @@ def test_many_streams_on_one_connection_know_nothing_of_each_other(
     assert heard == ["slt" if voice == "slt" else None for voice in voices]
 
 
+def test_a_detection_does_not_count_for_the_next_stream(shared: Service, takes: Takes) -> None:
+    known, stranger = (read_audio(takes(voice, "okay_nabu", "test")[0]) for voice in ("slt", "awb"))
+
+    async def dialogue() -> Answers:
+        async with client(shared.uris[0]) as connection:
+            await send(connection, *chunks(known), AudioStop(), *chunks(stranger), AudioStop())
+            await send(connection, *chunks(known), Detect(), AudioStop())
+            return await answers(connection)
+
+    assert [event.type for event in within_limit(dialogue())] == ["detection", "not-detected"] * 2
+    assert [shared.daemon.event()["person"] for _ in range(3)] == ["slt", None, "slt"]
+
+
 def test_half_a_word_before_detect_and_half_after_it_are_no_word(shared: Service, takes: Takes) -> None:
     samples = read_audio(takes("slt", "okay_nabu", "test")[0])
     middle = len(samples) // 2  # the word lies across it
@@ -793,6 +806,15 @@ def test_half_of_an_event_is_no_event(shared: Service, content: bytes) -> None:
     assert shared.answers()
 
 
+def test_a_client_that_asks_much_and_is_gone_is_no_trouble(shared: Service) -> None:
+    """Its questions are all there; the answer to the first cannot be sent any more."""
+    for _ in range(5):
+        with shared.connect_unix() as connection:
+            connection.sendall(b'{"type": "ping"}\n' * 1000)
+    assert shared.answers()
+    assert not [line for line in shared.daemon.lines if "socket.send()" in line]  # as asyncio says it
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
@@ -898,6 +920,10 @@ def test_more_clients_than_may_be_are_turned_away(store: Path, tmp_path: Path) -
         assert sum("3 clients are connected, more are turned away" in line for line in own.daemon.lines) == 1
         friends[0].close()
         until(own.answers, "the place of the one who went", LIMIT_S)
+        stack.enter_context(greet())
+        with own.connect() as connection:
+            assert read_all(connection) == b""
+        own.daemon.says("3 clients are connected, more are turned away", 2)  # it was well in between
         friends[1].sendall(b'{"type": "ping"}\n')  # and who stayed was never disturbed
         assert b"pong" in friends[1].recv(1000)
 
@@ -1054,6 +1080,7 @@ def test_the_service_is_announced_as_home_assistant_looks_for_it(store: Path, tm
         with service(store, tmp_path, "--set", "wyoming.zeroconf=true") as own:
             name = f"earmark {socket.gethostname()}._wyoming._tcp.local."
             until(lambda: found.get(name) == own.port, f"{name} on {own.port} in {found}", LIMIT_S)
+            assert not gone.is_set()
             assert own.daemon.stop().code == 0
         assert gone.wait(LIMIT_S)
     finally:

@@ -98,6 +98,7 @@ class Voices:
         old = self._house
         if old is None or (house.folder, house.cards) != (old.folder, old.cards):
             self._verifier = Verifier(house.people, folder=house.folder)
+            self._verifier.warm_up()
         elif house is not old:
             self._verifier = self._verifier.with_people(house.people)
         self._house = house

@@ -13,7 +13,7 @@ from .card import MODELS_DIR, Card, KeywordManifest
 from .head import SpeakerHead
 from .person import ANY_PHRASE, COSINE, TRAINED, Binding, PersonStore, Voiceprint, check_binding
 from .policy import Policy
-from .speaker import SpeakerNetwork
+from .speaker import CROP_SAMPLES, SpeakerNetwork
 
 DECADE = {COSINE: 0.05, TRAINED: 0.09}  # added to a threshold for each tenth of the FAR (docs/architecture.md)
 
@@ -53,6 +53,15 @@ class Verifier:
     def with_people(self, people: Iterable[Voiceprint]) -> Verifier:
         """The same networks, other people; the two must not be asked at the same time."""
         return Verifier(people, self._speaker, self._head, self._folder)
+
+    def warm_up(self) -> None:
+        """Runs the speaker side once at its largest, if there is somebody to know.
+
+        What memory it will ever need is taken now, and the first wake word is judged as fast as any other.
+        """
+        for person in self.people[:1]:
+            noise = np.random.default_rng(0).integers(-3000, 3000, CROP_SAMPLES).astype(np.int16)
+            self.score(person, self._networks()[0].embed(noise)[None])
 
     def enrolled(self, keyword: str) -> list[Voiceprint]:
         """The voiceprints that can be asked about a wake word."""

@@ -22,6 +22,7 @@
     │   └── PersonError            a person in the store cannot be used
     │       ├── PersonUnknown          nobody of that name
     │       ├── PersonDamaged          a checksum or the format does not hold
+    │       ├── PersonNewer            written by a later earmark
     │       └── PersonMismatch         made with another network: enrol again
     └── EnrolmentRefused       exit 3: the recordings would not make a person that works
 
@@ -116,6 +117,10 @@ class PersonUnknown(PersonError):
 
 class PersonDamaged(PersonError):
     """A file of the person fails its checksum or its format."""
+
+
+class PersonNewer(PersonError):
+    """A file of the person is of a format that only a later earmark knows."""
 
 
 class PersonMismatch(PersonError):

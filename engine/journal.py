@@ -28,7 +28,6 @@ import contextlib
 import datetime
 import fcntl
 import hashlib
-import io
 import json
 import logging
 import math
@@ -38,13 +37,10 @@ import shutil
 import stat
 import time
 import unicodedata
-import wave
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from . import settings
 from .atomic import (
@@ -59,7 +55,8 @@ from .atomic import (
 from .audio import RATE_HZ, Int16
 from .errors import StoreUnwritable, WakeDamaged, WakeError, WakeUnknown
 from .house import CLIP_BEFORE_SAMPLES
-from .person import folder_name
+from .layout import folder_name
+from .recording import from_wav, to_wav
 
 _LOG = logging.getLogger(__name__)
 
@@ -172,7 +169,7 @@ class Journal:
         Raises:
             WakeUnknown, WakeDamaged, WakeError: as `read`.
         """
-        return _samples(self.contents(number)[AUDIO_FILE])
+        return from_wav(self.contents(number)[AUDIO_FILE])
 
     def contents(self, number: int) -> dict[str, bytes]:
         """Its files by their names, checked.
@@ -185,7 +182,7 @@ class Journal:
             audio = read_limited(self._place(number) / AUDIO_FILE, MAX_AUDIO_BYTES)
             if hashlib.sha256(audio).hexdigest() != values["audio_sha256"]:
                 raise ValueError("the sound's checksum does not hold")
-            _samples(audio)
+            from_wav(audio)
             return {EVENT_FILE: _json(values), AUDIO_FILE: audio}
 
     def labelled(self) -> list[tuple[Entry, str]]:
@@ -463,35 +460,13 @@ def _is_number(name: str) -> bool:
 
 def _encode(event: Mapping[str, Any], clip: Int16) -> dict[str, bytes]:
     """File name -> content."""
-    audio = io.BytesIO()
-    with wave.open(audio, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes(clip.astype(np.int16).tobytes())
-    checksum = hashlib.sha256(audio.getvalue()).hexdigest()
-    values = {"format": FORMAT, **event, "audio_sha256": checksum, "label": None}
-    return {AUDIO_FILE: audio.getvalue(), EVENT_FILE: _json(values)}
+    audio = to_wav(clip)
+    values = {"format": FORMAT, **event, "audio_sha256": hashlib.sha256(audio).hexdigest(), "label": None}
+    return {AUDIO_FILE: audio, EVENT_FILE: _json(values)}
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, indent=1).encode() + b"\n"
-
-
-def _samples(audio: bytes) -> Int16:
-    """A WAV -> (n,) int16.
-
-    Raises:
-        Exception: it is none, or of another format.
-    """
-    with wave.open(io.BytesIO(audio), "rb") as file:
-        form = (file.getnchannels(), file.getsampwidth(), file.getframerate())
-        if form != (1, 2, RATE_HZ):
-            raise ValueError(f"channels, bytes a sample and rate are {form}, they must be {(1, 2, RATE_HZ)}")
-        frames = file.readframes(file.getnframes())
-        if len(frames) != 2 * file.getnframes():
-            raise ValueError("the sound is truncated")
-    return np.frombuffer(frames, np.int16)
 
 
 def _checked(values: Any) -> dict[str, Any]:

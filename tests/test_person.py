@@ -37,18 +37,19 @@ from helpers_store import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earmark.engine.codec import MAX_FILE_BYTES
 from earmark.engine.errors import (
     InputError,
     PersonDamaged,
     PersonError,
     PersonMismatch,
+    PersonNewer,
     PersonUnknown,
     StoreUnwritable,
 )
 from earmark.engine.person import (
     ANY_PHRASE,
     COSINE,
-    MAX_FILE_BYTES,
     TRAINED,
     PersonStore,
     check_binding,
@@ -431,7 +432,7 @@ def test_arrays_must_fit_the_kind(version: Path) -> None:
 
 
 BAD_HEADERS: dict[str, dict[str, Any]] = {
-    "another format": {"format": 2},
+    "another format": {"format": 0},
     "format true": {"format": True},
     "format text": {"format": "1"},
     "extra key": {"extra": 1},
@@ -465,6 +466,12 @@ BAD_HEADERS: dict[str, dict[str, Any]] = {
 def test_a_wrong_header_with_a_right_checksum_is_refused(version: Path, fault: str) -> None:
     forge(version, BAD_HEADERS[fault])
     with pytest.raises(PersonDamaged, match="0001: damaged: "):
+        load(version)
+
+
+def test_a_voiceprint_of_a_later_earmark_is_not_called_damaged(version: Path) -> None:
+    forge(version, {"format": 2, "what nobody knows yet": 1})
+    with pytest.raises(PersonNewer, match=r"0001: it is of format 2, this earmark knows 1: install a newer earmark"):
         load(version)
 
 

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
 import json
 import logging
@@ -45,6 +44,7 @@ from typing import Any
 from . import settings
 from .atomic import (
     NEW_PREFIX,
+    locked,
     make_folder,
     read_limited,
     replace_synced,
@@ -310,14 +310,8 @@ class Journal:
         """Alone among all processes that change this journal."""
         try:
             make_folder(self.folder)
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self.folder / LOCK_FILE, flags, 0o600)
-            try:
-                os.fchmod(descriptor, 0o600)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)  # a process that dies gives it back
+            with locked(self.folder / LOCK_FILE):
                 yield
-            finally:
-                os.close(descriptor)
         except OSError as error:
             raise StoreUnwritable(
                 f"the journal {self.folder} {what}: {error.strerror or error}; {what_to_do}"

@@ -6,7 +6,6 @@ import contextlib
 import os
 import unicodedata
 import urllib.parse
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import InputError, PersonError
@@ -34,19 +33,21 @@ def folder_name(name: str) -> str:
     return quoted
 
 
-def names_of(folders: Iterable[Path]) -> Iterator[str]:
-    """The names that folders stand for; a folder that this module did not name stands for nobody."""
-    for folder in folders:
-        name = urllib.parse.unquote(folder.name)
-        with contextlib.suppress(InputError):
-            if folder_name(name) == folder.name:
-                yield name
+def name_of(folder: str) -> str:
+    """The name that a folder stands for."""
+    return urllib.parse.unquote(folder)
 
 
-def is_version(folder: Path) -> bool:
+def is_person_folder(folder: str) -> bool:
+    """Whether `folder_name` names folders so: what it did not name stands for nobody, and could point anywhere."""
+    with contextlib.suppress(InputError):
+        return folder_name(name_of(folder)) == folder
+    return False
+
+
+def is_version(folder: str) -> bool:
     """Whether a folder is called as a version is: a number of four digits or more."""
-    name = folder.name
-    return name.isascii() and name.isdigit() and f"{int(name):04d}" == name
+    return folder.isascii() and folder.isdigit() and len(folder) <= 18 and f"{int(folder):04d}" == folder
 
 
 def folders_in(path: Path) -> list[Path]:

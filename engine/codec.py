@@ -36,6 +36,7 @@ _ARRAYS: Mapping[str, tuple[str, str]] = {  # name -> type, and a letter a dimen
     "projection": ("float16", "dp"),
     "bias": ("float32", "1"),
 }
+_COPIES = "copies"  # float16 (e, c, d); not in the file where there are none, so that older files stay as they are
 _TRAINED_ARRAYS = ("prototype", "projection", "bias")  # empty where the kind is `cosine`
 _HEADER: Mapping[str, type] = {
     "format": int,
@@ -52,6 +53,7 @@ _OPTIONAL: Mapping[
     str, type
 ] = {  # written only where there is something to say, so that older files stay as they are
     "recordings_sha256": list,
+    "learned": list,
 }
 
 
@@ -75,6 +77,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         prototype=voiceprint.prototype.astype(np.float32),
         projection=voiceprint.weights.projection.astype(np.float16),  # training rounds to it: nothing is lost here
         bias=voiceprint.weights.bias.astype(np.float32),
+        **({_COPIES: voiceprint.copies.astype(np.float16)} if voiceprint.copies.size else {}),
     )
     wavs = {recording_file(number): to_wav(samples) for number, samples in enumerate(recordings, start=1)}
     header: dict[str, Any] = {
@@ -87,6 +90,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         "report": dict(voiceprint.report),
         "arrays_sha256": _sha256(arrays.getvalue()),
         **({"recordings_sha256": [_sha256(wav) for wav in wavs.values()]} if wavs else {}),
+        **({"learned": [dict(one) for one in voiceprint.learned]} if voiceprint.learned else {}),
     }
     return {ARRAYS_FILE: arrays.getvalue(), **wavs, HEADER_FILE: _header_bytes(header)}
 
@@ -104,6 +108,10 @@ def decode(contents: Mapping[str, bytes]) -> Voiceprint:
     for name in (header["name"], header["keyword"]):
         folder_name(name)  # refuses what can be nobody's
     arrays = _read_arrays(contents[ARRAYS_FILE], header["kind"])
+    learned = tuple(header.get("learned", ()))
+    enrolled = len(arrays["takes"]) - len(learned)
+    if enrolled < 1 or (arrays[_COPIES].size and len(arrays[_COPIES]) != enrolled):
+        raise ValueError(f"{len(arrays['takes'])} takes, {len(learned)} learned, copies of {len(arrays[_COPIES])}")
     return Voiceprint(
         name=header["name"],
         keyword=header["keyword"],
@@ -115,6 +123,8 @@ def decode(contents: Mapping[str, bytes]) -> Voiceprint:
         prototype=arrays["prototype"],
         weights=HeadWeights(arrays["projection"], arrays["bias"]),
         report=header["report"],
+        copies=arrays[_COPIES],
+        learned=learned,
     )
 
 
@@ -187,12 +197,13 @@ def _header_sha256(header: Mapping[str, Any]) -> str:
 def _read_arrays(content: bytes, kind: str) -> dict[str, Float32]:
     """The arrays of a voiceprint as float32; exactly these, finite, of their types and shapes."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if {info.filename for info in archive.infolist()} != {f"{name}.npy" for name in _ARRAYS}:
-            raise ValueError(f"the arrays must be exactly {sorted(_ARRAYS)}")
+        found = {info.filename.removesuffix(".npy") for info in archive.infolist()}
+        if found - {_COPIES} != set(_ARRAYS) or len(found) != len(archive.infolist()):
+            raise ValueError(f"the arrays must be exactly {sorted(_ARRAYS)}, and may be {_COPIES}")
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
             raise ValueError("the arrays must not be packed: they could unpack to any size")
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in _ARRAYS}
+        arrays = {name: archive[name] for name in sorted(found)}
     lengths = {"1": 1}
     for name, (dtype, letters) in _ARRAYS.items():
         array = arrays[name]
@@ -208,6 +219,11 @@ def _read_arrays(content: bytes, kind: str) -> dict[str, Float32]:
                 f"{name} is {array.dtype}{array.shape}, it must be finite {dtype}, shape {letters!r} with {lengths}, "
                 f"kind {kind!r}"
             )
+    copies = arrays.setdefault(_COPIES, np.zeros((0, 0, 0), np.float16))
+    if copies.dtype != np.float16 or copies.ndim != 3 or not np.isfinite(copies).all():
+        raise ValueError(f"{_COPIES} is {copies.dtype}{copies.shape}, it must be finite float16 in three dimensions")
+    if copies.size and copies.shape[2] != lengths["d"]:
+        raise ValueError(f"{_COPIES} has rows of {copies.shape[2]}, the takes have {lengths['d']}")
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
@@ -237,4 +253,6 @@ def _checked_header(header: Any) -> dict[str, Any]:
     sums = header.get("recordings_sha256", [])
     if len(sums) > MAX_RECORDINGS or not all(isinstance(value, str) for value in sums):
         raise ValueError(f"recordings_sha256={sums!r:.80} must be at most {MAX_RECORDINGS} sha256 sums")
+    if not all(isinstance(one, dict) for one in header.get("learned", [])):
+        raise ValueError(f"learned={header['learned']!r:.80} must be a list of tables")
     return header

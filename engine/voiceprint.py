@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from .audio import Float32
 from .errors import PersonMismatch
 from .head import HeadWeights
@@ -37,15 +39,25 @@ class Voiceprint:
     """Score, in -1…1, from which on it is this person."""
     binding: Binding
     takes: Float32
-    """(n, d) embeddings of the enrolment takes, unit rows; d is the speaker network's embedding size."""
+    """(n, d) embeddings, unit rows: of the enrolment takes, then of the learned ones; d is the speaker network's
+    embedding size."""
     centroid: Float32
-    """(d,) their mean, unit length."""
+    """(d,) their mean, unit length; learned ones together weigh no more than the enrolled."""
     prototype: Float32
     """(p,) mean of the projected takes, unit length; p is the head's projection size."""
     weights: HeadWeights
     """The trained projection; empty arrays where `kind` is `cosine`."""
     report: Mapping[str, Any] = field(default_factory=dict)
     """What enrolment measured, for people to read."""
+    copies: Float32 = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    """(e, c, d) variations of the e enrolled takes, to train with again; (0, 0, 0): none were kept."""
+    learned: tuple[Mapping[str, Any], ...] = ()
+    """Where each of the last rows of `takes` is from (engine/learning.py); the enrolled ones come before them."""
+
+    @property
+    def enrolled_takes(self) -> int:
+        """How many of the takes are from the enrolment."""
+        return len(self.takes) - len(self.learned)
 
 
 def check_binding(voiceprint: Voiceprint, binding: Binding) -> None:

@@ -263,6 +263,7 @@ class Enroller:
             prototype=trained.prototype if trained else none,
             weights=trained.weights if trained else HeadWeights(none.reshape(0, 0), none),
             report=report,
+            copies=np.array([take.copies for take in takes]),
         )
 
     def cohorts(self, phrase: str, mean: Float32) -> tuple[Float32, Float32]:

@@ -35,7 +35,9 @@ class TakeEmbeddings:
     clean: Float32
     """(512,)."""
     copies: Float32
-    """(c, 512)."""
+    """(c, 512); c may differ from take to take, and be 0."""
+    weight: float = 1.0
+    """Of all its rows, against 1 of an enrolled one."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,14 @@ def _rows(
     takes: Sequence[TakeEmbeddings], plan: TrainPlan, limit: int
 ) -> tuple[Float32, Float32, np.ndarray[tuple[int], np.dtype[np.int32]]]:
     """Embeddings, weights and take numbers; with many takes fewer copies of each fit into `limit` rows."""
-    copies = min(plan.copies, limit // len(takes) - 1)
-    embeddings = [row for take in takes for row in (take.clean, *take.copies[:copies])]
-    weight = [1.0] + [plan.copy_weight] * copies
-    return (
-        np.array(embeddings, np.float32),
-        np.array(weight * len(takes), np.float32),
-        np.repeat(np.arange(len(takes), dtype=np.int32), 1 + copies),
-    )
+    varied = sum(len(take.copies) > 0 for take in takes)
+    most = min(plan.copies, (limit - len(takes)) // max(1, varied))
+    embeddings: list[Float32] = []
+    weight: list[float] = []
+    take_of_row: list[int] = []
+    for number, take in enumerate(takes):
+        rows = [take.clean, *take.copies[:most]]
+        embeddings += rows
+        weight += [take.weight, *([take.weight * plan.copy_weight] * (len(rows) - 1))]
+        take_of_row += [number] * len(rows)
+    return np.array(embeddings, np.float32), np.array(weight, np.float32), np.array(take_of_row, np.int32)

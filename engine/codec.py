@@ -54,6 +54,7 @@ _OPTIONAL: Mapping[
 ] = {  # written only where there is something to say, so that older files stay as they are
     "recordings_sha256": list,
     "learned": list,
+    "gate": float,
 }
 
 
@@ -90,6 +91,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         "report": dict(voiceprint.report),
         "arrays_sha256": _sha256(arrays.getvalue()),
         **({"recordings_sha256": [_sha256(wav) for wav in wavs.values()]} if wavs else {}),
+        **({} if voiceprint.gate is None else {"gate": voiceprint.gate}),
         **({"learned": [dict(one) for one in voiceprint.learned]} if voiceprint.learned else {}),
     }
     return {ARRAYS_FILE: arrays.getvalue(), **wavs, HEADER_FILE: _header_bytes(header)}
@@ -125,6 +127,7 @@ def decode(contents: Mapping[str, bytes]) -> Voiceprint:
         report=header["report"],
         copies=arrays[_COPIES],
         learned=learned,
+        gate=header.get("gate"),
     )
 
 
@@ -253,6 +256,8 @@ def _checked_header(header: Any) -> dict[str, Any]:
     sums = header.get("recordings_sha256", [])
     if len(sums) > MAX_RECORDINGS or not all(isinstance(value, str) for value in sums):
         raise ValueError(f"recordings_sha256={sums!r:.80} must be at most {MAX_RECORDINGS} sha256 sums")
+    if not 0 < header.get("gate", 1.0) <= 1:
+        raise ValueError(f"gate={header['gate']} must be above 0 and at most 1")
     if not all(isinstance(one, dict) for one in header.get("learned", [])):
         raise ValueError(f"learned={header['learned']!r:.80} must be a list of tables")
     return header

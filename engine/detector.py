@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from .audio import RATE_HZ, Int16
-from .decision import LOOSE_SHARE, REFRACTORY_SAMPLES, Candidate, KeywordDecision
+from .audio import RATE_HZ, Float32, Int16
+from .decision import REFRACTORY_SAMPLES, Candidate, KeywordDecision
 from .errors import AudioError, ModelError
 from .frontend import Frontend, Ring
 from .keyword import KeywordNetwork
@@ -30,7 +30,8 @@ class Event:
     """A wake word was heard, or nearly, and what came of it."""
 
     type: Literal["detection", "rejection", "near_miss"]
-    """`near_miss`: it only passed the loose gate and the voice is not known; only a journal asks for these."""
+    """`near_miss`: it only passed the loose gate, and the voice is not known, or the word too faint for the gate of
+    that person; only who asks for them gets these."""
     keyword: str
     sample: int
     """Position behind the last sample that the keyword network had seen; of a word that only passed the loose gate,
@@ -42,6 +43,8 @@ class Event:
     """What was found: known_voice | unknown_voice | nobody_enrolled | no_speech | speaker_failed. Where a setting
     made it what it is, that follows after a colon: `:prefer`, `:label` (the mode), `:accept` (on_error),
     `:sensitivity` (of the wake word, or of the person)."""
+    embedding: Float32 | None = field(default=None, compare=False, repr=False)
+    """(embedding size,) of the voice, for who learns from it; None where nobody could be asked."""
 
     def to_json(self, file: str | None) -> dict[str, Any]:
         """The event as the command line prints it; `file` is the source's name."""
@@ -95,7 +98,8 @@ class Detector:
         for network in keywords:
             manifest = network.manifest
             cutoff = self._policy.cutoff(manifest.name, manifest.probability_cutoff)
-            loose_cutoff = LOOSE_SHARE * cutoff if verifier.enrolled(manifest.name) else None
+            gate = verifier.gate(manifest.name)
+            loose_cutoff = None if gate is None else gate * cutoff
             decision = known.get(id(network)) or KeywordDecision(
                 manifest.name,
                 cutoff,
@@ -153,7 +157,9 @@ class Detector:
         if candidate.sample < self._quiet_until.get(candidate.keyword, 0):
             return None
         verdict, found = self._ask(candidate)
-        known, mode = verdict.person is not None, self._policy.mode
+        published, cutoff = self._cutoffs(candidate.keyword)
+        audible = not candidate.weak or candidate.score > verdict.gate * cutoff
+        known, mode = verdict.person is not None and audible, self._policy.mode
         if candidate.weak and known:
             self._quiet_until[candidate.keyword] = candidate.sample + REFRACTORY_SAMPLES
         failed = found == "speaker_failed"
@@ -165,7 +171,8 @@ class Detector:
         else:
             accepted = known or mode != "only"
             setting = mode if accepted and not known else ""
-        if not setting and (verdict.by_sensitivity or (accepted and self._only_by_sensitivity(candidate))):
+        needed = verdict.gate * published if candidate.weak else published
+        if not setting and (verdict.by_sensitivity or (accepted and candidate.score <= needed)):
             setting = "sensitivity"
         if candidate.weak and not accepted and not self.near_misses:
             return None
@@ -177,6 +184,7 @@ class Detector:
             person=verdict.person,
             speaker_score=verdict.score,
             reason=f"{found}:{setting}" if setting else found,
+            embedding=verdict.embedding,
         )
 
     def _ask(self, candidate: Candidate) -> tuple[Verdict, str]:
@@ -192,8 +200,8 @@ class Detector:
         enrolled = bool(self._verifier.enrolled(candidate.keyword))
         return verdict, "known_voice" if verdict.person else "unknown_voice" if enrolled else "nobody_enrolled"
 
-    def _only_by_sensitivity(self, candidate: Candidate) -> bool:
-        """Whether the published cutoff, or the loose gate that belongs to it, would not have let it pass."""
+    def _cutoffs(self, keyword: str) -> tuple[float, float]:
+        """The published cutoff of a wake word, and the one in force."""
         manifests = (network.manifest for network, _ in self._channels)
-        published = next(m.probability_cutoff for m in manifests if m.name == candidate.keyword)
-        return candidate.score <= (LOOSE_SHARE * published if candidate.weak else published)
+        published = next(m.probability_cutoff for m in manifests if m.name == keyword)
+        return published, self._policy.cutoff(keyword, published)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from .audio import Float32, Int16
 from .card import MODELS_DIR, Card, KeywordManifest
+from .decision import LOOSE_SHARE
 from .head import SpeakerHead
 from .person import ANY_PHRASE, COSINE, TRAINED, Binding, PersonStore, Voiceprint, check_binding
 from .policy import Policy
@@ -28,6 +29,10 @@ class Verdict:
     """Of that person, or of the one who came nearest to the own threshold; None where nobody could be asked."""
     by_sensitivity: bool = False
     """At the enrolled thresholds it would have been the other way round: known instead of unknown, or unknown."""
+    gate: float = LOOSE_SHARE
+    """Share of the keyword network's cutoff from which on this person, or the nearest one, is heard."""
+    embedding: Float32 | None = field(default=None, compare=False, repr=False)
+    """(embedding size,) what was judged, for who learns from it; None where nobody could be asked."""
 
 
 class Verifier:
@@ -67,6 +72,10 @@ class Verifier:
         """The voiceprints that can be asked about a wake word."""
         return [person for person in self.people if person.keyword in (keyword, ANY_PHRASE)]
 
+    def gate(self, keyword: str) -> float | None:
+        """The lowest share of a wake word's cutoff at which somebody is heard; None: nobody is enrolled for it."""
+        return min(map(gate_of, self.enrolled(keyword)), default=None)
+
     def verify(self, crop: Int16, keyword: str, policy: Policy = Policy()) -> Verdict:  # noqa: B008  it is frozen
         """(n,) int16 around one utterance -> whose voice it is, at the sensitivities of the policy.
 
@@ -83,7 +92,8 @@ class Verifier:
         best = max(range(len(people)), key=lambda i: scores[i] - thresholds[i])
         known = scores[best] >= thresholds[best]
         as_enrolled = any(score >= person.threshold for score, person in zip(scores, people))
-        return Verdict(people[best].name if known else None, scores[best], known != as_enrolled)
+        person = people[best]
+        return Verdict(person.name if known else None, scores[best], known != as_enrolled, gate_of(person), embedding)
 
     def score(self, person: Voiceprint, embeddings: Float32) -> Float32:
         """(n, embedding size) embeddings -> (n,) scores in -1…1."""
@@ -103,6 +113,11 @@ class Verifier:
         self._speaker = self._speaker or SpeakerNetwork(self._folder)
         self._head = self._head or SpeakerHead(self._folder)
         return self._speaker, self._head
+
+
+def gate_of(person: Voiceprint) -> float:
+    """Share of the keyword network's cutoff from which on a person is heard: the own one, where it was measured."""
+    return LOOSE_SHARE if person.gate is None else person.gate
 
 
 def fused(cosine: Float32, trained: Float32) -> Float32:

@@ -54,6 +54,9 @@ class Voiceprint:
     learned: tuple[Mapping[str, Any], ...] = ()
     """Where each of the last rows of `takes` is from (engine/learning.py); the enrolled ones come before them."""
 
+    gate: float | None = None
+    """Share of the keyword network's cutoff, 0…1, from which on this person is heard; None: it was not measured."""
+
     @property
     def enrolled_takes(self) -> int:
         """How many of the takes are from the enrolment."""

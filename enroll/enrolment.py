@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from earmark.engine.person import ANY_PHRASE, COSINE, TRAINED, Voiceprint
 from earmark.engine.speaker import SpeakerNetwork
 from earmark.engine.verifier import binding_of
 
-from . import calibrate, quality
+from . import calibrate, hearing, quality
 from .augment import augmented
 from .cohort import Cohort
 from .cohort import load as load_cohort
@@ -147,9 +147,9 @@ class Enroller:
         if others and not heard.recordings:
             listed = "".join(f"\n  {fault}" for fault in faults)
             raise EnrolmentRefused(f"{name!r} was not enrolled: none of the others can be used{listed}", faults)
-        embedded = self._embed(takes, options, on_stage)
+        embedded, scores = self._embed(takes, keyword, options, on_stage)
         voiceprint = self._make(name, embedded, heard, keyword, options, on_step)
-        return Enrolment(voiceprint, faults)
+        return Enrolment(replace(voiceprint, gate=hearing.gate(scores) if scores else None), faults)
 
     def _takes(
         self,
@@ -204,21 +204,34 @@ class Enroller:
             on_stage("others", number + 1, len(recordings))
         return _Others(len(used) - 1, own, np.concatenate(used))
 
-    def _embed(self, takes: list[tuple[Take, Float32]], options: Options, on_stage: OnStage) -> list[TakeEmbeddings]:
-        """The takes with their augmented copies, each copy from a random stream of its own."""
+    def _embed(
+        self, takes: list[tuple[Take, Float32]], keyword: KeywordNetwork | None, options: Options, on_stage: OnStage
+    ) -> tuple[list[TakeEmbeddings], list[float]]:
+        """The takes with their augmented copies, each copy from a random stream of its own; how each is heard."""
         copies = min(options.plan.copies, self.head.take_rows // len(takes) - 1)
         embedded = []
+        scores: list[float] = []
         for number, (take, clean) in enumerate(takes):
             rows = []
             for copy in range(copies):
                 rng = np.random.default_rng([options.seed, number, copy])
                 try:
-                    rows.append(self.speaker.embed(augmented(take.crop, rng)))
+                    varied = augmented(take.crop, rng)
+                    if keyword is not None:
+                        scores.append(hearing.share_of_cutoff(varied, keyword))
+                    rows.append(self.speaker.embed(varied))
                 except AudioError:  # the jitter cut a very short word too short: the take itself is copied instead
                     rows.append(clean)
             embedded.append(TakeEmbeddings(clean, np.array(rows, np.float32).reshape(copies, len(clean))))
             on_stage("varying", number + 1, len(takes))
-        return embedded
+        return embedded, scores
+
+    def from_embeddings(
+        self, name: str, takes: Sequence[TakeEmbeddings], keyword: KeywordNetwork | None, options: Options
+    ) -> Voiceprint:
+        """What `enrol` makes of takes that are embedded already."""
+        nobody = _Others(0, 0, np.zeros((0, self.speaker.embedding_size), np.float32))
+        return self._make(name, list(takes), nobody, keyword, options, None)
 
     def _make(
         self,

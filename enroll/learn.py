@@ -161,7 +161,7 @@ class Learner:
         home: Float32,
         others: Sequence[Voiceprint],
         most: int = 1,
-        before: Figures | None = None,
+        guard: bool = True,
     ) -> Outcome:
         """Takes at most `most` of the additions in, each only if the guard allows it.
 
@@ -171,13 +171,13 @@ class Learner:
             home: (m, d) impostors heard at home.
             others: everybody else who is enrolled for the same wake word.
             most: how many may be taken in.
-            before: the figures of `person`, where they are known.
+            guard: only scripts/home.py goes without, to see what it is worth.
         """
         learned = learned_of(person)
         added: list[Addition] = []
         refused: list[tuple[Addition, str]] = []
         now = person
-        before = before or self.figures(person, learned, home, others)
+        before = self.figures(person, learned, home, others) if guard and additions else None
         for addition in additions[: most + TRIES - 1]:
             if len(added) == most:
                 break
@@ -185,14 +185,21 @@ class Learner:
                 refused.append((addition, "it is in the voiceprint already"))
                 continue
             after = self.with_takes(now, [*learned, addition], home)
-            figures = self.figures(after, [*learned, addition], home, others)
-            reason = figures.worse_than(before)
-            if reason is not None:
-                refused.append((addition, reason))
-                continue
-            now, before, learned = after, figures, [*learned, addition]
+            if before is not None:
+                figures = self.figures(after, [*learned, addition], home, others)
+                reason = figures.worse_than(before)
+                if reason is not None:
+                    refused.append((addition, reason))
+                    continue
+                before = figures
+            now, learned = after, [*learned, addition]
             added.append(addition)
         return Outcome(now if added else None, tuple(added), tuple(refused))
+
+    def margins(self, person: Voiceprint, additions: Sequence[Addition]) -> Float32:
+        """(n,) scores of n additions less the person's threshold."""
+        rows = np.array([one.embedding for one in additions], np.float32)
+        return self._margin(person, rows.reshape(len(additions), person.takes.shape[1]))
 
     def _cohorts(self, person: Voiceprint, mean: Float32, home: Float32) -> tuple[Float32, Float32]:
         """Impostors to train against, those of the home first, and to measure with."""
@@ -202,6 +209,13 @@ class Learner:
 
     def _margin(self, person: Voiceprint, embeddings: Float32) -> Float32:
         return Verifier([], self.enroller.speaker, self.enroller.head).margin(person, embeddings)
+
+
+def in_order(additions: Sequence[Addition], learner: Learner, person: Voiceprint) -> list[Addition]:
+    """The additions from the middle of their scores outwards: the highest say nothing new, the lowest are in doubt."""
+    scores = learner.margins(person, additions)
+    middle = float(np.median(scores)) if additions else 0.0
+    return [additions[number] for number in np.argsort(np.abs(scores - middle), kind="stable")]
 
 
 def learned_of(person: Voiceprint) -> list[Addition]:

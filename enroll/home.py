@@ -1,0 +1,44 @@
+"""The home's own impostors: which of the rejected wakes may stand for strangers.
+
+Who was rejected may still have been the owner, hoarse or beside the television, and an owner among the strangers
+would be trained against and counted as one let in. So it is not the threshold that decides: a wake is an impostor
+only if it lies far below the threshold of everybody enrolled, and far from every single take and variation of one.
+scripts/home.py counts the owners' rejected tries and the strangers who pass both (docs/learning.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from earmark.engine.audio import Float32
+from earmark.engine.person import Voiceprint
+from earmark.engine.verifier import Verifier
+
+BELOW = 0.2  # the threshold: score; 4 to 7 % of the owners' rejected tries are still there, 73 to 85 % of strangers
+APART = 0.7  # cosine; most of these owners' tries resemble one take or variation more than that
+
+
+def impostors(embeddings: Float32, people: Iterable[Voiceprint], verifier: Verifier) -> Float32:
+    """(m, d) embeddings of rejected wakes -> (k, d), those that are nobody's who is enrolled.
+
+    Args:
+        embeddings: unit rows.
+        people: everybody, for whatever wake word: the owner of another one is no stranger either.
+        verifier: scores them; its own people do not matter.
+    """
+    keep = np.ones(len(embeddings), bool)
+    for person in people:
+        own = np.concatenate([person.takes, unit_rows(person.copies.reshape(-1, person.takes.shape[1]))])
+        near = (embeddings @ own.T).max(axis=1, initial=-1.0) >= APART
+        keep &= (verifier.margin(person, embeddings) < -BELOW) & ~near
+    kept: Float32 = embeddings[keep]
+    return kept
+
+
+def unit_rows(rows: Float32) -> Float32:
+    """(n, d) -> the same rows, of unit length again after they were rounded."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Float32 = rows / np.maximum(lengths, np.float32(1e-12))
+    return scaled

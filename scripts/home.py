@@ -1,0 +1,369 @@
+"""Weeks in a home, with learning on: `python scripts/home.py DATA`, the tables of docs/learning.md.
+
+DATA is a folder with the trial lists and noise. Nobody is measured by networks or a cohort that have heard him
+(`scripts/folds.py`). Everything is done by the parts that `earmark learn now` uses, on embeddings. Half an hour on one
+core; `--cache FILE` keeps the embeddings for the next run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import folds
+import numpy as np
+
+from earmark.engine.audio import Float32
+from earmark.engine.errors import AudioError
+from earmark.engine.files import read_audio
+from earmark.engine.person import Voiceprint
+from earmark.engine.verifier import Verifier
+from earmark.enroll.augment import augmented
+from earmark.enroll.conditions import Conditions
+from earmark.enroll.enrolment import Enroller, Options
+from earmark.enroll.evaluate import TrialList
+from earmark.enroll.home import impostors
+from earmark.enroll.learn import Addition, Learner, in_order, learned_of
+from earmark.enroll.train import TakeEmbeddings
+from earmark.models.fold import FOLDS
+from earmark.models.speech_pool import TEST_NOISES
+
+STEPS = {"asc": 6, "dsp": 3, "wuw": 1}  # every so manieth phrase of a set
+DAYS, OWN_A_DAY, OTHERS_A_DAY, HOME = 14, 3, 2, 3
+POISON_WAKES, POISON_OF, POISON_A_DAY = 200, 20, 5  # one in twenty of two hundred is the impostor's
+POISON_STEP = 3  # every so manieth person
+TITLES = ("clean", "noise, 10 dB", "noise, 10 dB, in a room", "room, RT60 0.4 s")
+Draw = tuple[Path, str, int]
+"""A recording, a condition, and which draw of it."""
+
+
+def conditions(data: Path) -> dict[str, Conditions]:
+    """What wakes and tries go through; the noises were never trained on."""
+    noises = [read_audio(path) for path in sorted((data / "noise").rglob("*.flac")) if path.stem in TEST_NOISES]
+    return {
+        TITLES[0]: Conditions(),
+        TITLES[1]: Conditions(noises=noises),
+        TITLES[2]: Conditions(room_rt60_s=0.4, noises=noises),
+        TITLES[3]: Conditions(room_rt60_s=0.4),
+    }
+
+
+def chance(*of: object) -> np.random.Generator:
+    """The same for the same names, everywhere."""
+    return np.random.default_rng(zlib.crc32("/".join(map(str, of)).encode()))
+
+
+class Ear:
+    """Embeds recordings in conditions, each once."""
+
+    def __init__(self, data: Path, cache: Path | None) -> None:
+        self._conditions, self._cache = conditions(data), cache
+        self._known: dict[str, Float32] = {}
+        if cache is not None and cache.is_file():
+            with np.load(cache) as kept:
+                self._known = dict(zip(kept["keys"].tolist(), kept["rows"]))
+
+    def hear(self, fold: int, draw: Draw) -> Float32:
+        """(d,) unit length; zeros where nothing was understood, which is like nobody."""
+        path, title, number = draw
+        key = f"{fold}/{path.parent.name}/{path.name}/{title}/{number}"
+        if key not in self._known:
+            heard = self._conditions[title].apply(read_audio(path), f"{path.parent.name}/{path.name}/{number}")
+            self._known[key] = self._embed(fold, heard)
+        return self._known[key]
+
+    def take(self, fold: int, path: Path, number: int) -> TakeEmbeddings:
+        """An enrolment take with its variations, as enrolment makes them."""
+        copies = []
+        for copy in range(6):
+            key = f"{fold}/{path.parent.name}/{path.name}/{number}/{copy}"
+            if key not in self._known:
+                self._known[key] = self._embed(
+                    fold, augmented(read_audio(path), np.random.default_rng([0, number, copy]))
+                )
+            copies.append(self._known[key])
+        return TakeEmbeddings(self.hear(fold, (path, TITLES[0], 0)), np.array(copies))
+
+    def keep(self) -> None:
+        """For the next run."""
+        if self._cache is not None:
+            np.savez(self._cache, keys=np.array([*self._known]), rows=np.array([*self._known.values()]))
+
+    def _embed(self, fold: int, samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -> Float32:
+        speaker = folds.enroller(fold).speaker
+        try:
+            return speaker.embed(samples)
+        except AudioError:
+            return np.zeros(speaker.embedding_size, np.float32)
+
+
+@dataclass
+class Sums:
+    """Tries of one row of a table: scores less the threshold."""
+
+    own: list[Float32] = field(default_factory=list)
+    strangers: list[Float32] = field(default_factory=list)
+    third: list[Float32] = field(default_factory=list)
+    """Of the home's others, or of the impostor."""
+
+    def add(self, margins: Sequence[Float32]) -> None:
+        """One person's own tries, the strangers', and the third ones'."""
+        for rows, values in zip((self.own, self.strangers, self.third), margins):
+            rows.append(values)
+
+    def cells(self) -> list[str]:
+        """FRR and FAR at the threshold, FRR at 1 % FAR, and how many of the third get in, in %."""
+        own, strangers, third = (np.concatenate(rows) for rows in (self.own, self.strangers, self.third))
+        at_one = np.quantile(strangers, 0.99)
+        values = (np.mean(own < 0), np.mean(strangers >= 0), np.mean(own < at_one), np.mean(third >= 0))
+        return [f"{100 * value:.1f}" for value in values]
+
+
+@dataclass(frozen=True)
+class Home:
+    """A person, the three others, and the strangers of one phrase."""
+
+    name: str
+    fold: int
+    phrase: str
+    person: Voiceprint
+    wakes: list[Draw]
+    tries: list[Draw]
+    others_wakes: list[Draw]
+    others_tries: list[Draw]
+    strangers_tries: list[Draw]
+    nearest: tuple[list[Draw], list[Draw]]
+    """Wakes and tries of the stranger who is nearest to the person's takes: the impostor."""
+
+
+def draws(paths: Sequence[Path], titles: Sequence[str] = TITLES, count: int = 1) -> list[Draw]:
+    """Every recording in every condition."""
+    return [(path, title, number) for path in paths for title in titles for number in range(count)]
+
+
+def homes(ear: Ear, data: Path, name: str, quick: bool) -> Iterator[Home]:
+    """Everybody of a set for some of its phrases; of those with enough recordings."""
+    for fold, (trials, setup) in enumerate(folds.parts(data, name)):
+        for phrase in sorted(trials.people)[:: STEPS[name] * (3 if quick else 1)]:
+            for speaker in sorted(trials.people[phrase])[:: 6 if quick else 1]:
+                found = _home(ear, trials, setup.enroller, name, fold, phrase, speaker)
+                if found is not None:
+                    yield found
+
+
+def _home(
+    ear: Ear, trials: TrialList, enroller: Enroller, name: str, fold: int, phrase: str, speaker: str
+) -> Home | None:
+    people = trials.people[phrase]
+    by_calls = name == "wuw"  # no conditions: every recording is another day and line
+    enrolled, wakes, tries = _parted(people[speaker], by_calls)
+    if not enrolled or not wakes or not tries:
+        return None
+    titles = TITLES[:1] if by_calls else TITLES
+    takes = [ear.take(fold, path, number) for number, path in enumerate(enrolled)]
+    if not all(np.any(take.clean) for take in takes):
+        return None
+    person = enroller.from_embeddings(speaker, takes, None, Options(min_takes=1))
+    rest = sorted({*people} - {speaker})
+    at_home = list(chance(phrase, speaker).permutation(rest)[:HOME])
+    strangers = [other for other in rest if other not in at_home]
+    near = max(
+        strangers, key=lambda other: float(ear.hear(fold, (_said(people[other])[0], TITLES[0], 0)) @ person.centroid)
+    )
+    halves = {other: _halves(_said(people[other])) for other in rest}
+    return Home(
+        speaker,
+        fold,
+        phrase,
+        person,
+        draws(wakes, titles),
+        draws(tries, titles),
+        [draw for other in at_home for draw in draws(halves[other][0], titles)],
+        [draw for other in at_home for draw in draws(halves[other][1], titles)],
+        [draw for other in strangers for draw in draws(halves[other][1], titles)],
+        (draws(halves[near][0], titles), draws(halves[near][1], titles)),
+    )
+
+
+def _said(roles: dict[str, list[Path]]) -> list[Path]:
+    return sorted(roles.get("test", []) or roles.get("enroll", []))
+
+
+def _halves(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """What is heard in the weeks and what is measured; of a single recording both."""
+    middle = (len(paths) + 1) // 2
+    return paths[:middle], paths[middle:] or paths
+
+
+def _parted(roles: dict[str, list[Path]], by_calls: bool) -> tuple[list[Path], list[Path], list[Path]]:
+    """Takes, wakes and tries."""
+    if not by_calls:
+        wakes, tries = _halves(sorted(roles.get("test", [])))
+        return (roles.get("enroll", []), wakes, tries) if len(roles.get("test", [])) > 1 else ([], [], [])
+    calls = sorted([*roles.get("enroll", []), *roles.get("test", [])], key=lambda path: path.stem.rsplit("_", 1)[1])
+    takes = 3 if len(calls) >= 6 else 1
+    if len(calls) < takes + 2:
+        return [], [], []
+    wakes, tries = _halves(calls[takes:])
+    return calls[:takes], wakes, tries
+
+
+def margins(ear: Ear, home: Home, person: Voiceprint, third: Sequence[Draw]) -> list[Float32]:
+    """Scores less the threshold: own tries, strangers', third ones'."""
+    enroller = folds.enroller(home.fold)
+    verifier = Verifier([], enroller.speaker, enroller.head)
+    return [
+        verifier.margin(person, np.array([ear.hear(home.fold, draw) for draw in group]))
+        for group in (home.tries, home.strangers_tries, third)
+    ]
+
+
+@dataclass
+class Counts:
+    """What the rules for learning let through."""
+
+    offered: int = 0
+    learned: int = 0
+    refused: int = 0
+    own_rejected: int = 0
+    own_as_impostor: int = 0
+    others_rejected: int = 0
+    others_as_impostor: int = 0
+
+
+def weeks(ear: Ear, home: Home, counts: Counts, with_cohort: bool) -> Voiceprint:
+    """The person after `DAYS` days of wakes."""
+    enroller = folds.enroller(home.fold)
+    verifier, learner = Verifier([], enroller.speaker, enroller.head), Learner(enroller)
+    rng, person = chance("weeks", home.phrase, home.name), home.person
+    own = [home.wakes[index] for index in rng.permutation(len(home.wakes))]
+    rejected: list[Float32] = []
+    waiting: list[Float32] = []
+    for _ in range(DAYS):
+        today, own = own[:OWN_A_DAY], own[OWN_A_DAY:]
+        picked = rng.choice(len(home.others_wakes), OTHERS_A_DAY * HOME)
+        heard = [(True, draw) for draw in today] + [(False, home.others_wakes[index]) for index in picked]
+        for is_own, draw in heard:
+            embedding = ear.hear(home.fold, draw)
+            if float(verifier.margin(person, embedding[None])[0]) >= 0:
+                waiting.append(embedding)
+                continue
+            rejected.append(embedding)
+            taken = len(impostors(embedding[None], [person], verifier))
+            if is_own:
+                counts.own_rejected += 1
+                counts.own_as_impostor += taken
+            else:
+                counts.others_rejected += 1
+                counts.others_as_impostor += taken
+        size = enroller.speaker.embedding_size
+        cohort = impostors(np.array(rejected, np.float32).reshape(-1, size), [person], verifier)
+        outcome = learner.learn(
+            person,
+            in_order([Addition(row, {"at": ""}) for row in waiting if learner.wide(person, row)], learner, person),
+            cohort if with_cohort else cohort[:0],
+            [],
+        )
+        counts.offered += bool(waiting)
+        counts.learned += len(outcome.added)
+        counts.refused += len(outcome.refused)
+        gone = [*(one.embedding for one in outcome.added), *(one.embedding for one, _ in outcome.refused)]
+        waiting = [row for row in waiting if not any(row is other for other in gone)]
+        person = outcome.voiceprint or person
+        if not own and not waiting:
+            break
+    return person
+
+
+def poisoned(ear: Ear, home: Home, guarded: bool) -> tuple[Voiceprint, int, int]:
+    """The person after two hundred accepted wakes of which ten are the impostor's, and how many of those got in.
+
+    They are taken for accepted, whatever their score; unguarded, also for wide, and without the guard.
+    """
+    enroller = folds.enroller(home.fold)
+    learner, person = Learner(enroller), home.person
+    rng = chance("poison", home.phrase, home.name)
+    own = _many(home.wakes, POISON_WAKES, rng)
+    others = _many(home.nearest[0], POISON_WAKES // POISON_OF, rng)
+    heard = [
+        (
+            others[number // POISON_OF] if number % POISON_OF == POISON_OF // 2 else draw,
+            number % POISON_OF == POISON_OF // 2,
+        )
+        for number, draw in enumerate(own)
+    ]
+    waiting: list[Addition] = []
+    for day in range(POISON_WAKES // POISON_A_DAY):
+        for draw, is_poison in heard[day * POISON_A_DAY : (day + 1) * POISON_A_DAY]:
+            waiting.append(Addition(ear.hear(home.fold, draw), {"poison": is_poison}))
+        wide = [one for one in waiting if learner.wide(person, one.embedding)] if guarded else list(waiting)
+        outcome = learner.learn(
+            person, in_order(wide, learner, person), np.zeros((0, 512), np.float32), [], guard=guarded
+        )
+        person = outcome.voiceprint or person
+        waiting = []  # the next day has others
+    taken = [one for one in learned_of(person) if one.facts["poison"]]
+    return person, len(taken), len(person.learned)
+
+
+def _many(pool: Sequence[Draw], count: int, rng: np.random.Generator) -> list[Draw]:
+    """So many different draws from the same recordings and conditions."""
+    return [(*pool[int(rng.integers(len(pool)))][:2], 1 + number) for number in range(count)]
+
+
+def main() -> int:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description="Simulate weeks in a home with learning on.")
+    parser.add_argument("data", type=Path, help="folder with the trial lists")
+    parser.add_argument("--cache", type=Path, metavar="FILE.npz", help="keep the embeddings there")
+    parser.add_argument("--quick", action="store_true", help="few people: to see it run")
+    parser.add_argument("--only", choices=[*STEPS], help="one set")
+    arguments = parser.parse_args()
+    ear = Ear(arguments.data, arguments.cache)
+    head = "| set | people | | FRR | FAR | FRR at 1 % FAR | {} |\n|---|---|---|---|---|---|---|"
+    lines, poison_lines, count_lines = [head.format("others of the home in")], [head.format("impostor in")], []
+    for name in [arguments.only] if arguments.only else STEPS:
+        everybody = list(homes(ear, arguments.data, name, arguments.quick))
+        ear.keep()
+        rows = {"enrolled": Sums(), "learned": Sums(), "learned, and the home's impostors": Sums()}
+        counts = Counts()
+        for number, home in enumerate(everybody):
+            rows["enrolled"].add(margins(ear, home, home.person, home.others_tries))
+            rows["learned"].add(margins(ear, home, weeks(ear, home, Counts(), False), home.others_tries))
+            after = weeks(ear, home, counts, True)
+            rows["learned, and the home's impostors"].add(margins(ear, home, after, home.others_tries))
+            print(f"\r{name}: {number + 1} of {len(everybody)} ", end="", file=sys.stderr, flush=True)
+        lines += [
+            f"| {name} | {len(everybody)} | {title} | {' | '.join(sums.cells())} |" for title, sums in rows.items()
+        ]
+        count_lines.append(f"{name}: {counts}")
+        if name != "wuw":
+            chosen = everybody[::POISON_STEP]
+            tables = {"enrolled": Sums(), "after 200 wakes": Sums(), "the same without wide and guard": Sums()}
+            taken = {title: [0, 0] for title in tables}
+            for number, home in enumerate(chosen):
+                for title, sums in tables.items():
+                    person = home.person
+                    if title != "enrolled":
+                        person, bad, good = poisoned(ear, home, guarded=title == "after 200 wakes")
+                        taken[title][0] += bad
+                        taken[title][1] += good
+                    sums.add(margins(ear, home, person, home.nearest[1]))
+                print(f"\r{name}, poisoned: {number + 1} of {len(chosen)} ", end="", file=sys.stderr, flush=True)
+            ear.keep()
+            poison_lines += [
+                f"| {name} | {len(chosen)} | {title} ({taken[title][0]} of {taken[title][1]} learned are the impostor's) "
+                f"| {' | '.join(sums.cells())} |"
+                for title, sums in tables.items()
+            ]
+        print(file=sys.stderr)
+    print(*lines, "", *poison_lines, "", *count_lines, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

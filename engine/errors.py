@@ -24,6 +24,7 @@
     │       ├── PersonUnknown          nobody of that name
     │       ├── PersonDamaged          a checksum or the format does not hold
     │       ├── PersonNewer            written by a later earmark
+    │       ├── BundleError            not an exported person, or a damaged one
     │       ├── PersonLocked           encrypted, and the key is wrong or missing
     │       └── PersonMismatch         made with another network: enrol again
     └── EnrolmentRefused       exit 3: the recordings would not make a person that works
@@ -127,6 +128,10 @@ class PersonDamaged(PersonError):
 
 class PersonNewer(PersonError):
     """A file of the person is of a format that only a later earmark knows."""
+
+
+class BundleError(PersonError):
+    """A file is no exported person, or a damaged one."""
 
 
 class PersonLocked(PersonError):

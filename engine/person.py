@@ -247,7 +247,7 @@ class PersonStore:
         return count
 
     def exchange(
-        self, what: str, put: Callable[[], Mapping[str, Tree]], remove: Iterable[str] = (), vault: Vault | None = None
+        self, what: str, put: Callable[[], Mapping[str, Tree]], remove: Iterable[str] = (), plain: bool = False
     ) -> None:
         """Replaces people and erases others in one step, which is made whole or not at all.
 
@@ -255,14 +255,14 @@ class PersonStore:
             what: is done, for a message: "'anna' could not be renamed".
             put: called when nobody else can change the store any more; gives everything of each person.
             remove: names of others.
-            vault: seals what is written; None: the store's own, if it has one.
+            plain: do not seal, in an encrypted store either.
 
         Raises:
             PersonError: what `put` raises; nothing has changed.
             StoreUnwritable: as `save`.
         """
         with self._changing(what, "make room or allow writing"):
-            vault = vault or self._vault()
+            vault = None if plain else self._vault()
             people = {
                 folder_name(name): {
                     path: content

@@ -243,6 +243,15 @@ def _add_people_commands(commands: Any) -> None:
     for one in (show, remove, rename, export, rollback):
         one.add_argument("name", metavar="NAME")
     rename.add_argument("new_name", metavar="NEW_NAME")
+    retrain = command("retrain", "retrain", "make voiceprints anew with the networks in use", "enroll")
+    retrain.add_argument("names", nargs="*", metavar="NAME", help="(everybody)")
+    merge = command("merge", "merge_people", "make one person of two names", "enroll")
+    merge.add_argument("name", metavar="NAME", help="stays")
+    merge.add_argument("other", metavar="OTHER", help="is erased; its takes go to NAME")
+    merge.add_argument("--force", action="store_true", help="even if they do not sound like one person")
+    for one in (retrain, merge):
+        _add_keyword(one)
+        _add_models(one)
     command("encrypt", "encrypt", "seal everybody with a passphrase or a key file")
     command("decrypt", "decrypt", "open everybody again")
     command("tidy", "tidy", "finish and delete what killed processes left")

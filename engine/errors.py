@@ -17,6 +17,7 @@
     │   ├── KeywordError           unknown wake word, or a manifest that breaks the rules
     │   ├── ProtocolError          a client sent what is not its protocol, or more than it may
     │   ├── SettingsError          an unknown setting, or a value against its rule
+    │   ├── LearningError          what the daemon heard to learn from cannot be used
     │   ├── WakeError              an entry of the journal cannot be used
     │   │   ├── WakeUnknown            none of that number
     │   │   └── WakeDamaged            a checksum or the format does not hold
@@ -24,6 +25,7 @@
     │       ├── PersonUnknown          nobody of that name
     │       ├── PersonDamaged          a checksum or the format does not hold
     │       ├── PersonNewer            written by a later earmark
+    │       ├── BundleError            not an exported person, or a damaged one
     │       ├── PersonLocked           encrypted, and the key is wrong or missing
     │       └── PersonMismatch         made with another network: enrol again
     └── EnrolmentRefused       exit 3: the recordings would not make a person that works
@@ -101,6 +103,10 @@ class SettingsError(InputError):
     """A setting is unknown, or its value breaks its rule."""
 
 
+class LearningError(InputError):
+    """What the daemon heard to learn from cannot be used."""
+
+
 class WakeError(InputError):
     """An entry of the journal cannot be used."""
 
@@ -127,6 +133,10 @@ class PersonDamaged(PersonError):
 
 class PersonNewer(PersonError):
     """A file of the person is of a format that only a later earmark knows."""
+
+
+class BundleError(PersonError):
+    """A file is no exported person, or a damaged one."""
 
 
 class PersonLocked(PersonError):

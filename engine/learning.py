@@ -3,7 +3,7 @@
 It lies inside the people's store, and so where the people are, and goes with them::
 
     .learning/                     mode 0700
-      1732490000123-5d3f91aa.json    one wake: when, who, the embedding, a checksum; mode 0600; sealed where the store is
+      1732490000123-5d3f91aa.json    one wake: when, who, the embedding, a checksum; mode 0600; sealed as the store is
       undone.json                    what was learned and taken back: it is not learned again
 
 An entry's name begins with its time and ends with a checksum of where it was heard, so that entries are ordered by
@@ -18,18 +18,16 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .atomic import NEW_PREFIX, make_folder, read_limited, replace_synced, sync_folder
 from .audio import Float32
-from .errors import InputError, LearningError, StoreUnwritable
+from .errors import LearningError, StoreUnwritable
 from .person import PersonStore
 from .vault import MAGIC, Vault
 
@@ -176,9 +174,9 @@ class LearningStore:
         for name in newest:
             with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
                 heard = _decode(read_limited(self.folder / (name + SUFFIX), MAX_ENTRY_BYTES), name, vault)
-                if not heard.is_own and heard.label is None and heard.keyword == keyword:
-                    if since_sample <= heard.sample:
-                        doubtful.append(name)
+                unsaid = not heard.is_own and heard.label is None
+                if unsaid and heard.keyword == keyword and heard.sample >= since_sample:
+                    doubtful.append(name)
         return self.erase(doubtful)
 
     def tidy(self, now_s: float) -> int:
@@ -256,7 +254,7 @@ class LearningStore:
 
     def _listed(self) -> list[str]:
         try:
-            return os.listdir(self.folder)
+            return [path.name for path in self.folder.iterdir()]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -270,16 +268,6 @@ class LearningStore:
             raise StoreUnwritable(
                 f"what was heard {what} in {self.folder}: {error.strerror or error}: make room, or allow writing"
             ) from error
-
-
-def check_folder(path: Path) -> None:
-    """Refuses what is no place for entries.
-
-    Raises:
-        InputError: it is a link, which could point anywhere.
-    """
-    if path.is_symlink():
-        raise InputError(f"{path} is a link: remove it")
 
 
 def _encode(heard: Heard) -> bytes:

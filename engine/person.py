@@ -247,7 +247,7 @@ class PersonStore:
         return count
 
     def exchange(
-        self, what: str, put: Callable[[], Mapping[str, Tree]], remove: Iterable[str] = (), vault: Vault | None = None
+        self, what: str, put: Callable[[], Mapping[str, Tree]], remove: Iterable[str] = (), plain: bool = False
     ) -> None:
         """Replaces people and erases others in one step, which is made whole or not at all.
 
@@ -255,14 +255,14 @@ class PersonStore:
             what: is done, for a message: "'anna' could not be renamed".
             put: called when nobody else can change the store any more; gives everything of each person.
             remove: names of others.
-            vault: seals what is written; None: the store's own, if it has one.
+            plain: do not seal, in an encrypted store either.
 
         Raises:
             PersonError: what `put` raises; nothing has changed.
             StoreUnwritable: as `save`.
         """
         with self._changing(what, "make room or allow writing"):
-            vault = vault or self._vault()
+            vault = None if plain else self.vault()
             people = {
                 folder_name(name): {
                     path: content
@@ -302,7 +302,7 @@ class PersonStore:
             top = top.parent
         person = folder_name(name)
         with temporary_folder(self.folder) as temporary:
-            paths = _sealed(person, keyword, version, files, self._vault())
+            paths = _sealed(person, keyword, version, files, self.vault())
             above = self.folder / person
             prefix = "" if top == above else f"{top.relative_to(above).as_posix()}/"
             built = Path(temporary, "new")
@@ -377,7 +377,12 @@ class PersonStore:
         content = read_limited(sealed, MAX_FILE_BYTES)
         return open_vault(self.folder, self._secret).open(content, "/".join((*place.parts[-3:], name)))
 
-    def _vault(self) -> Vault | None:
+    def vault(self) -> Vault | None:
+        """What seals the files of this store; None: it is not encrypted.
+
+        Raises:
+            PersonError: its key is wrong or not to be had.
+        """
         return open_vault(self.folder, self._secret) if self.encrypted else None
 
     def _no_secret(self) -> bytes:

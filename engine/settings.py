@@ -82,6 +82,9 @@ class People:
 
     store: str = _key(TEXT, "", "folder of the people; empty: ~/.local/share/earmark/people")
     models: str = _key(TEXT, "", "folder of a speaker network, head and cohort of your own; empty: the built-in ones")
+    key_file: str = _key(
+        TEXT, "", "key of an encrypted store; empty: systemd's credential earmark.key, if there is one"
+    )
     sensitivity: float = _key(
         NUMBER, NEUTRAL, "of the voices: 0.5 as enrolled; 1 lets in ten times as many strangers, 0 a tenth", 0, 1
     )

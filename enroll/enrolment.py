@@ -148,8 +148,38 @@ class Enroller:
             listed = "".join(f"\n  {fault}" for fault in faults)
             raise EnrolmentRefused(f"{name!r} was not enrolled: none of the others can be used{listed}", faults)
         embedded, scores = self._embed(takes, keyword, options, on_stage)
-        voiceprint = self._make(name, embedded, heard, keyword, options, on_step)
+        phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (ANY_PHRASE, "")
+        voiceprint = self._make(name, embedded, heard, phrase, sha256, options, on_step)
         return Enrolment(replace(voiceprint, gate=hearing.gate(scores) if scores else None), faults)
+
+    def remake(
+        self,
+        name: str,
+        takes: Float32,
+        phrase: str,
+        keyword_sha256: str,
+        options: Options | None = None,
+        on_step: Progress | None = None,
+        copies: Float32 | None = None,
+    ) -> Voiceprint:
+        """Makes a voiceprint from embeddings alone, where there is no sound of the takes any more.
+
+        Nothing can be varied then: without the variations of the enrolment the head is trained with the takes as they
+        are, and in noise it rejects its owner half as often again.
+
+        Args:
+            name: of the person.
+            takes: (n, embedding size) of this speaker network, unit rows; n ≥ 1.
+            phrase: name of the wake word, or `any-phrase`.
+            keyword_sha256: of its network; empty for `any-phrase`.
+            options: seed and plan say nothing here but the steps of the training.
+            on_step: told each training step's loss.
+            copies: (n, c, embedding size) variations of the takes; None: there are none.
+        """
+        options, none = options or Options(), np.zeros((0, takes.shape[1]), np.float32)
+        varied = copies if copies is not None and len(copies) == len(takes) else [none] * len(takes)
+        embedded = [TakeEmbeddings(*pair) for pair in zip(takes[: self.head.take_rows], varied)]
+        return self._make(name, embedded, _Others(0, 0, none), phrase, keyword_sha256, options, on_step)
 
     def _takes(
         self,
@@ -226,24 +256,17 @@ class Enroller:
             on_stage("varying", number + 1, len(takes))
         return embedded, scores
 
-    def from_embeddings(
-        self, name: str, takes: Sequence[TakeEmbeddings], keyword: KeywordNetwork | None, options: Options
-    ) -> Voiceprint:
-        """What `enrol` makes of takes that are embedded already."""
-        nobody = _Others(0, 0, np.zeros((0, self.speaker.embedding_size), np.float32))
-        return self._make(name, list(takes), nobody, keyword, options, None)
-
     def _make(
         self,
         name: str,
         takes: list[TakeEmbeddings],
         others: _Others,
-        keyword: KeywordNetwork | None,
+        phrase: str,
+        keyword_sha256: str,
         options: Options,
         on_step: Progress | None,
     ) -> Voiceprint:
         mean = calibrate.centroid(takes)
-        phrase = keyword.manifest.name if keyword else ANY_PHRASE
         to_train, to_measure = self.cohorts(phrase, mean)
         at_home = others.embeddings[np.argsort(-(others.embeddings @ mean), kind="stable")[:MAX_OTHERS]]
         to_train = np.concatenate([at_home, to_train])[: self.head.cohort_rows]
@@ -270,7 +293,7 @@ class Enroller:
             keyword=phrase,
             kind=kind,
             threshold=thresholds[kind],
-            binding=binding_of(keyword.manifest.model_sha256 if keyword else "", self.speaker.card, self.head.card),
+            binding=binding_of(keyword_sha256, self.speaker.card, self.head.card),
             takes=np.array([take.clean for take in takes]),
             centroid=mean,
             prototype=trained.prototype if trained else none,

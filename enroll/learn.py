@@ -212,7 +212,7 @@ class Learner:
 
 
 def in_order(additions: Sequence[Addition], learner: Learner, person: Voiceprint) -> list[Addition]:
-    """The additions from the middle of their scores outwards: the highest say nothing new, the lowest are in doubt."""
+    """From the middle of their scores outwards: the highest say nothing new, the lowest are in doubt."""
     scores = learner.margins(person, additions)
     middle = float(np.median(scores)) if additions else 0.0
     return [additions[number] for number in np.argsort(np.abs(scores - middle), kind="stable")]

@@ -1,7 +1,7 @@
 """Weeks in a home, with learning on: `python scripts/home.py DATA`, the tables of docs/learning.md.
 
-DATA is a folder with the trial lists and noise. Nobody is measured by networks or a cohort that have heard him
-(`scripts/folds.py`). Everything is done by the parts that `earmark learn now` uses, on embeddings. Half an hour on one
+DATA is a folder with the trial lists and noise. Nobody is measured by networks or a cohort that have heard him (see
+`scripts/folds.py`). Everything is done by the parts that `earmark learn now` uses, on embeddings. Half an hour on one
 core; `--cache FILE` keeps the embeddings for the next run.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from earmark.engine.audio import Float32
 from earmark.engine.errors import AudioError
 from earmark.engine.files import read_audio
-from earmark.engine.person import Voiceprint
+from earmark.engine.person import ANY_PHRASE, Voiceprint
 from earmark.engine.verifier import Verifier
 from earmark.enroll.augment import augmented
 from earmark.enroll.conditions import Conditions
@@ -29,7 +29,6 @@ from earmark.enroll.evaluate import TrialList
 from earmark.enroll.home import impostors
 from earmark.enroll.learn import Addition, Learner, in_order, learned_of
 from earmark.enroll.train import TakeEmbeddings
-from earmark.models.fold import FOLDS
 from earmark.models.speech_pool import TEST_NOISES
 
 STEPS = {"asc": 6, "dsp": 3, "wuw": 1}  # every so manieth phrase of a set
@@ -167,7 +166,8 @@ def _home(
     takes = [ear.take(fold, path, number) for number, path in enumerate(enrolled)]
     if not all(np.any(take.clean) for take in takes):
         return None
-    person = enroller.from_embeddings(speaker, takes, None, Options(min_takes=1))
+    clean, copies = np.array([take.clean for take in takes]), np.array([take.copies for take in takes])
+    person = enroller.remake(speaker, clean, ANY_PHRASE, "", Options(), copies=copies)
     rest = sorted({*people} - {speaker})
     at_home = list(chance(phrase, speaker).permutation(rest)[:HOME])
     strangers = [other for other in rest if other not in at_home]
@@ -343,7 +343,8 @@ def main() -> int:
         count_lines.append(f"{name}: {counts}")
         if name != "wuw":
             chosen = everybody[::POISON_STEP]
-            tables = {"enrolled": Sums(), "after 200 wakes": Sums(), "the same without wide and guard": Sums()}
+            titles = ("enrolled", "after 200 wakes", "the same without wide and guard")
+            tables = {title: Sums() for title in titles}
             taken = {title: [0, 0] for title in tables}
             for number, home in enumerate(chosen):
                 for title, sums in tables.items():
@@ -356,7 +357,7 @@ def main() -> int:
                 print(f"\r{name}, poisoned: {number + 1} of {len(chosen)} ", end="", file=sys.stderr, flush=True)
             ear.keep()
             poison_lines += [
-                f"| {name} | {len(chosen)} | {title} ({taken[title][0]} of {taken[title][1]} learned are the impostor's) "
+                f"| {name} | {len(chosen)} | {title} ({taken[title][0]} of {taken[title][1]} learned: the impostor) "
                 f"| {' | '.join(sums.cells())} |"
                 for title, sums in tables.items()
             ]

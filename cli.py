@@ -281,6 +281,8 @@ def _add_daemon_commands(commands: Any) -> None:
 
     _add_wakes_commands(commands)
 
+    _add_learn_commands(commands)
+
     status = _command(commands, "status", "earmark.engine.status:status", "how the running daemon is")
     _add_settings(status)
 
@@ -322,6 +324,30 @@ def _add_wakes_commands(commands: Any) -> None:
         metavar="me|not-me|noise|NAME",
         help="me: whom it named, or who alone is enrolled; not-me: a stranger",
     )
+
+
+def _add_learn_commands(commands: Any) -> None:
+    learn = _command(commands, "learn", "", "what is learned on from what woke the daemon (settings: [learning])")
+    what = learn.add_subparsers(metavar="WHAT", required=True)
+    listed = _command(what, "list", "earmark.engine.learn_commands:show_all", "what was learned, and what waits")
+    now = _command(
+        what, "now", "earmark.enroll.learn_commands:now", "learn what waits, one wake of each person a day"
+    )
+    now.add_argument("--dry-run", action="store_true", help="say what would be learned, and change nothing")
+    undo = _command(
+        what, "undo", "earmark.engine.learn_commands:undo", "take the last update of a person back, exactly"
+    )
+    undo.add_argument("--for", dest="keyword_of", metavar="WORD", help="the wake word, where there are several")
+    undo.add_argument("--all", action="store_true", help="everything since the enrolment")
+    forget = _command(what, "forget", "earmark.engine.learn_commands:forget", "erase what waits to be learned")
+    forget.add_argument("--all", action="store_true", help="everybody's, strangers' too")
+    listed.add_argument("name", metavar="NAME", nargs="?", help="only of this person")
+    undo.add_argument("name", metavar="NAME")
+    forget.add_argument("name", metavar="NAME", nargs="?")
+    for command in (listed, now, undo, forget):
+        _add_settings(command)
+        _add_store(command)
+    _add_models(now)
 
 
 class _Plot(argparse.Action):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .audio import Int16
@@ -39,6 +39,8 @@ class House:
     """Theirs."""
     faults: tuple[str, ...] = ()
     """People of the store who cannot be used, and why."""
+    settings: Settings = field(default_factory=Settings)
+    """All of them, as they were when it was loaded."""
 
     @property
     def names(self) -> list[str]:
@@ -84,7 +86,9 @@ def load_house(settings: Settings, ask: bool = False) -> House:
     for manifest in manifests:  # what cannot be opened is told now, not when a stream wants it
         KeywordNetwork(manifest)
     Verifier(people, folder=folder)
-    return House(manifests, tuple(people), settings.policy(), folder, (speaker, head), tuple(map(str, faults)))
+    return House(
+        manifests, tuple(people), settings.policy(), folder, (speaker, head), tuple(map(str, faults)), settings
+    )
 
 
 class Voices:
@@ -131,7 +135,8 @@ class Listener:
         self._waiting: list[Event] = []
         self._ready: list[tuple[Event, Int16]] = []
         verifier = self._voices.of(house)
-        self._detector = Detector([*self._networks.values()], verifier, house.policy, near_misses=clips)
+        near_misses = clips or house.settings.learning.enabled
+        self._detector = Detector([*self._networks.values()], verifier, house.policy, near_misses)
 
     @property
     def samples(self) -> int:
@@ -146,7 +151,8 @@ class Listener:
             clips: whether clips are kept from now on; None: as before.
         """
         if clips is not None and clips != self._clips:
-            self._clips = self._detector.near_misses = clips
+            self._clips = clips
+            self._detector.near_misses = clips or self._house.settings.learning.enabled
             self._waiting, self._ready = [], []
         if house is self._house:
             return
@@ -154,10 +160,11 @@ class Listener:
             manifest: self._networks.get(manifest) or KeywordNetwork(manifest) for manifest in self._wanted(house)
         }
         self._detector.update([*self._networks.values()], self._voices.of(house), house.policy)
+        self._detector.near_misses = self._clips or house.settings.learning.enabled
         self._house = house
 
     def push(self, samples: Int16) -> list[Event]:
-        """(n,) int16 -> the events that it completes; near misses only where clips are kept."""
+        """(n,) int16 -> the events that it completes; near misses where clips are kept or it learns."""
         if not self._clips:
             return self._detector.push(samples)
         events = []

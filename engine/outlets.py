@@ -35,6 +35,7 @@ _KINDS = {  # by the section of the settings
     "mqtt": _Kind("mqtt", "MqttSink", "mqtt", lambda settings: settings.mqtt.host),
     "wyoming": _Kind("wyoming", "WyomingSink", "wyoming", lambda settings: settings.wyoming.uris),
     "journal": _Kind("journal", "JournalSink", "", lambda settings: settings.journal.enabled),
+    "learning": _Kind("learning", "LearningSink", "", lambda settings: settings.learning.enabled),
     "metrics": _Kind("metrics", "MetricsSink", "metrics", lambda settings: settings.metrics.port),
 }
 
@@ -77,14 +78,15 @@ class Outlets:
         self._boxes = {**kept, **{section: Outbox(sink, self._control.stats) for section, sink in new.items()}}
 
     def publish(self, notice: Notice) -> None:
-        """To every sink that wants it; near misses only with their clip."""
-        wanted = "events" if notice.clip is None else "clips"
-        if notice.event.type == "near_miss" and notice.clip is None:
-            return
-        if wanted == "events" and not self._live:
+        """To every sink that wants it."""
+        if notice.clip is not None:
+            wanting = {"clips"}
+        else:
+            wanting = {"all"} if notice.event.type == "near_miss" else {"all", "events"}
+        if "events" in wanting and not self._live:
             self._console.send(notice)
         for box in self._boxes.values():
-            if box.sink.wants == wanted:
+            if box.sink.wants in wanting:
                 box.put(notice)
 
     def tell_state(self) -> None:

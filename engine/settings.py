@@ -157,6 +157,18 @@ class Journal:
 
 
 @dataclass(frozen=True)
+class Learning:
+    """Learning on, from what woke it; embeddings only, in the people's store."""
+
+    enabled: bool = _key(
+        YES_NO, False, "learn accepted wakes that are beyond doubt, one a day, and what strangers sound like here"
+    )
+    update_s: float = _key(
+        NUMBER, 86_400.0, "so often the daemon runs `earmark learn now`; 0: only you do", 0, 31 * 86_400
+    )
+
+
+@dataclass(frozen=True)
 class Metrics:
     """Counters for Prometheus."""
 
@@ -177,6 +189,7 @@ class Settings:
     mqtt: Mqtt = field(default_factory=Mqtt)
     hook: Hook = field(default_factory=Hook)
     journal: Journal = field(default_factory=Journal)
+    learning: Learning = field(default_factory=Learning)
     metrics: Metrics = field(default_factory=Metrics)
 
     def policy(self) -> Policy:

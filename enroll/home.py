@@ -9,6 +9,7 @@ scripts/home.py counts the owners' rejected tries and the strangers who pass bot
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +19,27 @@ from earmark.engine.verifier import Verifier
 
 BELOW = 0.2  # the threshold: score; 4 to 7 % of the owners' rejected tries are still there, 73 to 85 % of strangers
 APART = 0.7  # cosine; most of these owners' tries resemble one take or variation more than that
+
+
+@dataclass(frozen=True)
+class Home:
+    """Who is not enrolled, and was heard here."""
+
+    impostors: Float32
+    """(m, d) of rejected wakes, by the rule below."""
+    strangers: Float32
+    """(k, d) of wakes of which somebody said that they are a stranger's."""
+
+    @property
+    def everybody(self) -> Float32:
+        """(m + k, d)."""
+        return np.concatenate([self.strangers, self.impostors])
+
+    @classmethod
+    def nobody(cls, size: int) -> Home:
+        """A home in which nothing was heard yet; `size` is the embedding's."""
+        none = np.zeros((0, size), np.float32)
+        return cls(none, none)
 
 
 def impostors(embeddings: Float32, people: Iterable[Voiceprint], verifier: Verifier) -> Float32:

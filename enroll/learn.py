@@ -16,23 +16,19 @@ import numpy as np
 
 from earmark.engine.audio import Float32
 from earmark.engine.person import TRAINED, Voiceprint
-from earmark.engine.verifier import DECADE, Verifier
+from earmark.engine.verifier import DECADE, Verifier, fused
 
 from . import calibrate
 from .enrolment import MAX_OTHERS, Enroller
+from .home import Home
 from .quality import SAME_COSINE
-from .train import TakeEmbeddings, TrainPlan, train
+from .train import TakeEmbeddings, TrainPlan, rows_of, train
 
-MOST_TAKES = (
-    40  # so many has Apple's personalised trigger ("Personalized Hey Siri", 2018); half of the head's 80 rows
-)
+# So many utterances Apple keeps for "Personalized Hey Siri" (Machine Learning Journal, 2018).
+MOST_TAKES = 40
 WIDE_DECADES = 1.0  # a margin is wide where the wake would also have been accepted at a tenth of the wanted FAR
-# Of the guard, in units of score. The mean of five left-out takes moves by this much from the seed of the variations
-# alone; less is no finding.
-TOLERANCE = 0.005
-TRIES = 3  # so many may be refused in one update: each costs a leave-one-out
-
-
+TOLERANCE = 0.005  # of scores, in the guard: a tenth of the least decade; less is no finding
+TRIES = 3  # so many may be refused in one update
 FAR_ENOUGH = 0.2  # so far below the threshold nobody's takes matter: enroll/home.py says who lies there
 
 
@@ -51,23 +47,20 @@ class Figures:
     """How a voiceprint does on takes that are beyond doubt."""
 
     own: Float32
-    """(e,) scores less the threshold, of the enrolled takes, each left out in turn."""
+    """(e,) scores less the threshold, of the enrolled takes, each left out in turn; (0,) where there is only one."""
     strangers_in: int
     """Of the cohort and of the home's impostors, how many reach the threshold."""
     nearest: float
-    """Highest score less the threshold, of the takes of the other people; -2 where there is nobody."""
-
-    @property
-    def rejected(self) -> int:
-        """How many of the own takes."""
-        return int(np.sum(self.own < 0))
+    """Highest score less the threshold, of the enrolled takes of the other people; -2 where there is nobody."""
 
     def worse_than(self, before: Figures) -> str | None:
         """Why an update from those figures to these must not be; None: it may."""
-        if self.rejected > before.rejected:
-            return f"{self.rejected} enrolled takes would be rejected, {before.rejected} were"
-        if float(self.own.mean()) < float(before.own.mean()) - TOLERANCE:
-            return f"enrolled takes would score {before.own.mean() - self.own.mean():.3f} less"
+        rejected, were = int(np.sum(self.own < 0)), int(np.sum(before.own < 0))
+        lost = float(before.own.mean() - self.own.mean()) if len(self.own) else 0.0
+        if rejected > were:
+            return f"{rejected} of {len(self.own)} enrolled takes would be rejected, {were} were"
+        if lost > TOLERANCE:
+            return f"the enrolled takes would score {lost:.3f} less"
         if self.strangers_in > before.strangers_in:
             return f"{self.strangers_in} strangers would be let in, {before.strangers_in} were"
         if self.nearest > max(before.nearest, -FAR_ENOUGH) + TOLERANCE:
@@ -97,68 +90,19 @@ class Learner:
         """Whether it is the person beyond the doubt that the threshold leaves."""
         return float(self._margin(person, embedding[None])[0]) >= WIDE_DECADES * DECADE[person.kind]
 
-    def with_takes(
-        self, person: Voiceprint, learned: Sequence[Addition], home: Float32, left_out: int | None = None
-    ) -> Voiceprint:
-        """The person from the enrolled takes and these learned ones, trained anew.
-
-        Args:
-            person: as it is; the kind of score and the wanted FAR stay.
-            learned: all that are to be in it; the oldest are left out beyond `MOST_TAKES`.
-            home: (m, d) impostors heard at home.
-            left_out: an enrolled take to do without.
-        """
-        enrolled = [
-            TakeEmbeddings(
-                take, person.copies[number] if len(person.copies) else np.zeros((0, len(take)), np.float32)
-            )
-            for number, take in enumerate(person.takes[: person.enrolled_takes])
-            if number != left_out
-        ]
-        room = max(0, MOST_TAKES - len(enrolled))
-        learned = list(learned)[max(0, len(learned) - room) :]
-        rows = np.array([one.embedding for one in learned], np.float32).reshape(len(learned), person.takes.shape[1])
-        share = min(1.0, len(enrolled) / max(1, len(learned)))
-        mean = calibrate.unit_mean(
-            np.concatenate([[take.clean for take in enrolled], share * rows]).astype(np.float32)
-        )
-        to_train, to_measure = self._cohorts(person, mean, home)
-        takes = enrolled + [TakeEmbeddings(row, np.zeros((0, len(row)), np.float32), share) for row in rows]
-        head = self.enroller.head
-        trained = train(head, takes, to_train, self.plan) if person.kind == TRAINED else None
-        impostors = calibrate.kind_scores(person.kind, head, trained, mean, to_measure)
-        count = len(enrolled) if person.kind == TRAINED else max(len(enrolled), min(3, len(enrolled) + len(learned)))
-        return replace(
-            person,
-            threshold=calibrate.threshold(person.kind, impostors, count, float(person.report["wanted_far"])),
-            takes=np.concatenate([[take.clean for take in enrolled], rows]).astype(np.float32),
-            centroid=mean,
-            prototype=trained.prototype if trained else person.prototype,
-            weights=trained.weights if trained else person.weights,
-            learned=tuple(one.facts for one in learned),
-        )
-
-    def figures(
-        self, person: Voiceprint, learned: Sequence[Addition], home: Float32, others: Sequence[Voiceprint]
-    ) -> Figures:
-        """Leave-one-out over the enrolled takes, and who else would be let in.
-
-        A single enrolled take cannot be left out: it is scored as it is.
-        """
-        own = []
-        for number in range(person.enrolled_takes):
-            rest = person if person.enrolled_takes == 1 else self.with_takes(person, learned, home, number)
-            own.append(float(self._margin(rest, person.takes[number][None])[0]))
-        strangers = np.concatenate([self._cohorts(person, person.centroid, home[:0])[1], home])
-        takes = [other.takes[: other.enrolled_takes] for other in others if other.binding == person.binding]
-        nearest = float(self._margin(person, np.concatenate(takes)).max()) if takes else -2.0
-        return Figures(np.array(own, np.float32), int(np.sum(self._margin(person, strangers) >= 0)), nearest)
+    def in_order(self, person: Voiceprint, additions: Sequence[Addition]) -> list[Addition]:
+        """From the middle of their scores outwards: the highest say nothing new, the lowest are in doubt."""
+        if not additions:
+            return []
+        scores = self._margin(person, np.array([one.embedding for one in additions]))
+        distance = np.abs(scores - np.median(scores))
+        return [additions[number] for number in np.argsort(distance, kind="stable")]
 
     def learn(
         self,
         person: Voiceprint,
         additions: Sequence[Addition],
-        home: Float32,
+        home: Home,
         others: Sequence[Voiceprint],
         most: int = 1,
         guard: bool = True,
@@ -168,57 +112,116 @@ class Learner:
         Args:
             person: as it is.
             additions: in the order in which they are tried.
-            home: (m, d) impostors heard at home.
+            home: its impostors.
             others: everybody else who is enrolled for the same wake word.
             most: how many may be taken in.
             guard: only scripts/home.py goes without, to see what it is worth.
         """
-        learned = learned_of(person)
+        now = person
+        before = self.figures(person, home, others) if guard and additions else None
         added: list[Addition] = []
         refused: list[tuple[Addition, str]] = []
-        now = person
-        before = self.figures(person, learned, home, others) if guard and additions else None
         for addition in additions[: most + TRIES - 1]:
             if len(added) == most:
                 break
             if float((now.takes @ addition.embedding).max()) > SAME_COSINE:
                 refused.append((addition, "it is in the voiceprint already"))
                 continue
-            after = self.with_takes(now, [*learned, addition], home)
+            after = self.with_takes(now, [*learned_of(now), addition], home)
             if before is not None:
-                figures = self.figures(after, [*learned, addition], home, others)
+                figures = self.figures(after, home, others)
                 reason = figures.worse_than(before)
                 if reason is not None:
                     refused.append((addition, reason))
                     continue
                 before = figures
-            now, learned = after, [*learned, addition]
+            now = after
             added.append(addition)
         return Outcome(now if added else None, tuple(added), tuple(refused))
 
-    def margins(self, person: Voiceprint, additions: Sequence[Addition]) -> Float32:
-        """(n,) scores of n additions less the person's threshold."""
-        rows = np.array([one.embedding for one in additions], np.float32)
-        return self._margin(person, rows.reshape(len(additions), person.takes.shape[1]))
+    def with_takes(self, person: Voiceprint, learned: Sequence[Addition], home: Home) -> Voiceprint:
+        """The person from the enrolled takes and these learned ones, trained anew.
 
-    def _cohorts(self, person: Voiceprint, mean: Float32, home: Float32) -> tuple[Float32, Float32]:
+        Args:
+            person: as it is; the kind of score and the wanted FAR stay.
+            learned: all that are to be in it; beyond `MOST_TAKES` the oldest are left out, never an enrolled one.
+            home: its impostors train too; who is said to be a stranger raises the threshold, by a decade at most.
+        """
+        learned = list(learned)[max(0, len(learned) - max(0, MOST_TAKES - person.enrolled_takes)) :]
+        takes = _material(person, learned)
+        mean = _weighted_mean(takes)
+        to_train, to_measure = self._cohorts(person, mean, home)
+        head = self.enroller.head
+        trained = train(head, takes, to_train, self.plan) if person.kind == TRAINED else None
+        impostors = calibrate.kind_scores(person.kind, head, trained, mean, to_measure)
+        # The rule's term for few takes stays that of the enrolment, which it was fitted to, but for one or two takes.
+        count = person.enrolled_takes if person.kind == TRAINED else max(person.enrolled_takes, min(3, len(takes)))
+        threshold = calibrate.threshold(person.kind, impostors, count, float(person.report["wanted_far"]))
+        if len(home.strangers):
+            highest = float(calibrate.kind_scores(person.kind, head, trained, mean, home.strangers).max())
+            threshold = max(threshold, min(highest + TOLERANCE, threshold + DECADE[person.kind]))
+        return replace(
+            person,
+            threshold=threshold,
+            takes=np.array([take.clean for take in takes], np.float32),
+            centroid=mean,
+            prototype=trained.prototype if trained else person.prototype,
+            weights=trained.weights if trained else person.weights,
+            learned=tuple(one.facts for one in learned),
+        )
+
+    def figures(self, person: Voiceprint, home: Home, others: Sequence[Voiceprint]) -> Figures:
+        """What the guard compares.
+
+        Left out is a take, with its variations, of the mean and of the prototype. The projection is not trained anew
+        without it: it moves little, both sides of the comparison are alike in it, and a Pi has six times less to do.
+        A single take cannot be left out: then there are only the others to compare with.
+        """
+        takes = _material(person, learned_of(person))
+        own = np.empty(person.enrolled_takes if person.enrolled_takes > 1 else 0, np.float32)
+        rows, weight, take_of_row = rows_of(takes, self.plan, self.enroller.head.take_rows)
+        if person.kind == TRAINED:
+            self.enroller.head.set_weights(person.weights)
+            projected = self.enroller.head.project(rows)
+        for number in range(len(own)):
+            rest = [take for other, take in enumerate(takes) if other != number]
+            score = takes[number].clean @ _weighted_mean(rest)
+            if person.kind == TRAINED:
+                prototype = (weight * (take_of_row != number)) @ projected
+                clean = projected[int(np.flatnonzero(take_of_row == number)[0])]
+                score = fused(score, clean @ prototype / np.linalg.norm(prototype))
+            own[number] = score - person.threshold
+        strangers = np.concatenate([self._cohorts(person, person.centroid, home)[1], home.everybody])
+        near = [other.takes[: other.enrolled_takes] for other in others if other.binding == person.binding]
+        nearest = float(self._margin(person, np.concatenate(near)).max()) if near else -2.0
+        return Figures(own, int(np.sum(self._margin(person, strangers) >= 0)), nearest)
+
+    def _cohorts(self, person: Voiceprint, mean: Float32, home: Home) -> tuple[Float32, Float32]:
         """Impostors to train against, those of the home first, and to measure with."""
         to_train, to_measure = self.enroller.cohorts(person.keyword, mean)
-        nearest = home[np.argsort(-(home @ mean), kind="stable")[:MAX_OTHERS]]
+        heard = home.everybody
+        nearest = heard[np.argsort(-(heard @ mean), kind="stable")[:MAX_OTHERS]]
         return np.concatenate([nearest, to_train])[: self.enroller.head.cohort_rows], to_measure
 
     def _margin(self, person: Voiceprint, embeddings: Float32) -> Float32:
         return Verifier([], self.enroller.speaker, self.enroller.head).margin(person, embeddings)
 
 
-def in_order(additions: Sequence[Addition], learner: Learner, person: Voiceprint) -> list[Addition]:
-    """From the middle of their scores outwards: the highest say nothing new, the lowest are in doubt."""
-    scores = learner.margins(person, additions)
-    middle = float(np.median(scores)) if additions else 0.0
-    return [additions[number] for number in np.argsort(np.abs(scores - middle), kind="stable")]
-
-
 def learned_of(person: Voiceprint) -> list[Addition]:
     """What a person has learned so far, oldest first."""
-    rows = person.takes[person.enrolled_takes :]
-    return [Addition(row, facts) for row, facts in zip(rows, person.learned)]
+    return [Addition(*pair) for pair in zip(person.takes[person.enrolled_takes :], person.learned)]
+
+
+def _material(person: Voiceprint, learned: Sequence[Addition]) -> list[TakeEmbeddings]:
+    """The enrolled takes with their variations, and the learned ones, which together weigh no more."""
+    count = person.enrolled_takes
+    none = np.zeros((0, person.takes.shape[1]), np.float32)
+    copies = person.copies if len(person.copies) == count else [none] * count
+    share = min(1.0, count / max(1, len(learned)))
+    return [TakeEmbeddings(*pair) for pair in zip(person.takes[:count], copies)] + [
+        TakeEmbeddings(one.embedding, none, share) for one in learned
+    ]
+
+
+def _weighted_mean(takes: Sequence[TakeEmbeddings]) -> Float32:
+    return calibrate.unit_mean(np.array([take.weight * take.clean for take in takes], np.float32))

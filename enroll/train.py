@@ -62,7 +62,7 @@ def train(
 
     The head is left with the person's weights in it.
     """
-    embeddings, weight, take_of_row = _rows(takes, plan, head.take_rows)
+    embeddings, weight, take_of_row = rows_of(takes, plan, head.take_rows)
     batch = TrainBatch(embeddings, weight, take_of_row, cohort[: head.cohort_rows])
     head.initialize()
     losses = []
@@ -82,7 +82,7 @@ def prototype(head: SpeakerHead, embeddings: Float32, weight: Float32) -> Float3
     return (mean / np.linalg.norm(mean)).astype(np.float32)
 
 
-def _rows(
+def rows_of(
     takes: Sequence[TakeEmbeddings], plan: TrainPlan, limit: int
 ) -> tuple[Float32, Float32, np.ndarray[tuple[int], np.dtype[np.int32]]]:
     """Embeddings, weights and take numbers; with many takes fewer copies of each fit into `limit` rows."""

@@ -26,14 +26,16 @@ from earmark.enroll.augment import augmented
 from earmark.enroll.conditions import Conditions
 from earmark.enroll.enrolment import Enroller, Options
 from earmark.enroll.evaluate import TrialList
+from earmark.enroll.home import Home as Heard
 from earmark.enroll.home import impostors
-from earmark.enroll.learn import Addition, Learner, in_order, learned_of
+from earmark.enroll.learn import Addition, Learner, learned_of
 from earmark.enroll.train import TakeEmbeddings
 from earmark.models.speech_pool import TEST_NOISES
 
 STEPS = {"asc": 6, "dsp": 3, "wuw": 1}  # every so manieth phrase of a set
 DAYS, OWN_A_DAY, OTHERS_A_DAY, HOME = 14, 3, 2, 3
 POISON_WAKES, POISON_OF, POISON_A_DAY = 200, 20, 5  # one in twenty of two hundred is the impostor's
+ORDERS = 4  # of a caller's calls, for they are few
 POISON_STEP = 3  # every so manieth person
 TITLES = ("clean", "noise, 10 dB", "noise, 10 dB, in a room", "room, RT60 0.4 s")
 Draw = tuple[Path, str, int]
@@ -115,16 +117,19 @@ class Sums:
             rows.append(values)
 
     def cells(self) -> list[str]:
-        """FRR and FAR at the threshold, FRR at 1 % FAR, and how many of the third get in, in %."""
+        """How many own tries, FRR and FAR at the threshold, FRR at 1 % FAR, and how many of the third get in, in %."""
         own, strangers, third = (np.concatenate(rows) for rows in (self.own, self.strangers, self.third))
         at_one = np.quantile(strangers, 0.99)
         values = (np.mean(own < 0), np.mean(strangers >= 0), np.mean(own < at_one), np.mean(third >= 0))
-        return [f"{100 * value:.1f}" for value in values]
+        return [str(len(own)), *(f"{100 * value:.1f}" for value in values)]
 
 
 @dataclass(frozen=True)
 class Home:
     """A person, the three others, and the strangers of one phrase."""
+
+    order: int
+    """Which of several orders of the calls."""
 
     name: str
     fold: int
@@ -149,17 +154,18 @@ def homes(ear: Ear, data: Path, name: str, quick: bool) -> Iterator[Home]:
     for fold, (trials, setup) in enumerate(folds.parts(data, name)):
         for phrase in sorted(trials.people)[:: STEPS[name] * (3 if quick else 1)]:
             for speaker in sorted(trials.people[phrase])[:: 6 if quick else 1]:
-                found = _home(ear, trials, setup.enroller, name, fold, phrase, speaker)
-                if found is not None:
-                    yield found
+                for order in range(ORDERS if name == "wuw" else 1):
+                    found = _home(ear, trials, setup.enroller, name, fold, phrase, speaker, order)
+                    if found is not None:
+                        yield found
 
 
 def _home(
-    ear: Ear, trials: TrialList, enroller: Enroller, name: str, fold: int, phrase: str, speaker: str
+    ear: Ear, trials: TrialList, enroller: Enroller, name: str, fold: int, phrase: str, speaker: str, order: int
 ) -> Home | None:
     people = trials.people[phrase]
     by_calls = name == "wuw"  # no conditions: every recording is another day and line
-    enrolled, wakes, tries = _parted(people[speaker], by_calls)
+    enrolled, wakes, tries = _parted(people[speaker], by_calls, chance(speaker, order))
     if not enrolled or not wakes or not tries:
         return None
     titles = TITLES[:1] if by_calls else TITLES
@@ -176,6 +182,7 @@ def _home(
     )
     halves = {other: _halves(_said(people[other])) for other in rest}
     return Home(
+        order,
         speaker,
         fold,
         phrase,
@@ -199,12 +206,15 @@ def _halves(paths: list[Path]) -> tuple[list[Path], list[Path]]:
     return paths[:middle], paths[middle:] or paths
 
 
-def _parted(roles: dict[str, list[Path]], by_calls: bool) -> tuple[list[Path], list[Path], list[Path]]:
+def _parted(
+    roles: dict[str, list[Path]], by_calls: bool, rng: np.random.Generator
+) -> tuple[list[Path], list[Path], list[Path]]:
     """Takes, wakes and tries."""
     if not by_calls:
         wakes, tries = _halves(sorted(roles.get("test", [])))
         return (roles.get("enroll", []), wakes, tries) if len(roles.get("test", [])) > 1 else ([], [], [])
-    calls = sorted([*roles.get("enroll", []), *roles.get("test", [])], key=lambda path: path.stem.rsplit("_", 1)[1])
+    calls = sorted([*roles.get("enroll", []), *roles.get("test", [])])
+    calls = [calls[index] for index in rng.permutation(len(calls))]
     takes = 3 if len(calls) >= 6 else 1
     if len(calls) < takes + 2:
         return [], [], []
@@ -239,7 +249,7 @@ def weeks(ear: Ear, home: Home, counts: Counts, with_cohort: bool) -> Voiceprint
     """The person after `DAYS` days of wakes."""
     enroller = folds.enroller(home.fold)
     verifier, learner = Verifier([], enroller.speaker, enroller.head), Learner(enroller)
-    rng, person = chance("weeks", home.phrase, home.name), home.person
+    rng, person = chance("weeks", home.phrase, home.name, home.order), home.person
     own = [home.wakes[index] for index in rng.permutation(len(home.wakes))]
     rejected: list[Float32] = []
     waiting: list[Float32] = []
@@ -264,8 +274,8 @@ def weeks(ear: Ear, home: Home, counts: Counts, with_cohort: bool) -> Voiceprint
         cohort = impostors(np.array(rejected, np.float32).reshape(-1, size), [person], verifier)
         outcome = learner.learn(
             person,
-            in_order([Addition(row, {"at": ""}) for row in waiting if learner.wide(person, row)], learner, person),
-            cohort if with_cohort else cohort[:0],
+            learner.in_order(person, [Addition(row, {}) for row in waiting if learner.wide(person, row)]),
+            Heard(cohort if with_cohort else cohort[:0], cohort[:0]),
             [],
         )
         counts.offered += bool(waiting)
@@ -301,9 +311,8 @@ def poisoned(ear: Ear, home: Home, guarded: bool) -> tuple[Voiceprint, int, int]
         for draw, is_poison in heard[day * POISON_A_DAY : (day + 1) * POISON_A_DAY]:
             waiting.append(Addition(ear.hear(home.fold, draw), {"poison": is_poison}))
         wide = [one for one in waiting if learner.wide(person, one.embedding)] if guarded else list(waiting)
-        outcome = learner.learn(
-            person, in_order(wide, learner, person), np.zeros((0, 512), np.float32), [], guard=guarded
-        )
+        nobody = Heard.nobody(enroller.speaker.embedding_size)
+        outcome = learner.learn(person, learner.in_order(person, wide), nobody, [], guard=guarded)
         person = outcome.voiceprint or person
         waiting = []  # the next day has others
     taken = [one for one in learned_of(person) if one.facts["poison"]]
@@ -324,7 +333,7 @@ def main() -> int:
     parser.add_argument("--only", choices=[*STEPS], help="one set")
     arguments = parser.parse_args()
     ear = Ear(arguments.data, arguments.cache)
-    head = "| set | people | | FRR | FAR | FRR at 1 % FAR | {} |\n|---|---|---|---|---|---|---|"
+    head = "| set | homes | | own tries | FRR | FAR | FRR at 1 % FAR | {} |\n|---|---|---|---|---|---|---|---|"
     lines, poison_lines, count_lines = [head.format("others of the home in")], [head.format("impostor in")], []
     for name in [arguments.only] if arguments.only else STEPS:
         everybody = list(homes(ear, arguments.data, name, arguments.quick))

@@ -73,8 +73,9 @@ class Sink:
 
     name = "sink"
     """As settings and counters call it."""
-    wants: Literal["events", "clips", "nothing"] = "events"
-    """`events` come at once; `clips` half a second later, with near misses, and have a clip."""
+    wants: Literal["events", "all", "clips", "nothing"] = "events"
+    """`events` come at once; `all` too, and near misses, where the settings ask for those; `clips` half a second
+    later, with near misses, and have a clip."""
     idle_s: float | None = None
     """`idle` is called where nothing came for so long; None: never."""
     fault: str | None = None

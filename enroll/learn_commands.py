@@ -1,0 +1,52 @@
+"""`earmark learn now`: what the daemon heard, trained in; a short process that runs beside it, or when told."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from earmark.engine.card import MODELS_DIR
+from earmark.engine.console import open_store
+from earmark.engine.journal import open_journal
+
+from .enrolment import Enroller
+from .update import Update, Updater
+
+NICE = 10  # the detector beside it must not notice
+
+
+def now(arguments: argparse.Namespace) -> int:
+    """One update of everybody for whom there is something to learn."""
+    with contextlib.suppress(OSError):  # a service may not be allowed to
+        os.nice(NICE)
+    settings = arguments.loaded.settings
+    store = open_store(arguments)
+    folder = Path(settings.people.models) if settings.people.models else MODELS_DIR
+    updater = Updater(store, Enroller.load(folder), open_journal(settings.journal))
+    for update in updater.run(time.time(), arguments.dry_run):
+        print(json.dumps(update.to_json(), ensure_ascii=False) if arguments.json else "\n".join(_lines(update)))
+    return 0
+
+
+def _lines(update: Update) -> Iterator[str]:
+    who = f"{update.name} ({update.keyword})"
+    for facts in update.added:
+        yield f"{who}: learned {facts['id']}, voice {_score(facts)}"
+    for facts, reason in update.refused:
+        yield f"{who}: not learned: {facts['id']}, voice {_score(facts)}: {reason}"
+    for facts in update.dropped:
+        yield f"{who}: no longer in it: {facts['id']}: it was said to be {facts['label']}"
+    if update.version is None:
+        yield f"{who}: nothing new; {update.waiting} wait, {update.impostors} strangers' wakes known"
+    else:
+        yield f"{who}: version {update.version}"
+
+
+def _score(facts: Mapping[str, Any]) -> str:
+    return "-" if facts["score"] is None else f"{facts['score']:.2f}"

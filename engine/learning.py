@@ -5,6 +5,7 @@ It lies inside the people's store, and so where the people are, and goes with th
     .learning/                     mode 0700
       1732490000123-5d3f91aa.json    one wake: when, who, the embedding, a checksum; mode 0600; sealed as the store is
       undone.json                    what was learned and taken back: it is not learned again
+      .updated                       its time of change is when the last update began
 
 An entry's name begins with its time and ends with a checksum of where it was heard, so that entries are ordered by
 their names, and the same wake is the same entry whoever writes it. An entry is written beside its place and renamed
@@ -18,6 +19,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -27,14 +29,14 @@ import numpy as np
 
 from .atomic import NEW_PREFIX, make_folder, read_limited, replace_synced, sync_folder
 from .audio import Float32
-from .errors import LearningError, StoreUnwritable
+from .errors import LearningError, PersonLocked, StoreUnwritable
 from .person import PersonStore
 from .vault import MAGIC, Vault
 
 _LOG = logging.getLogger(__name__)
 
 FORMAT = 1
-FOLDER, UNDONE_FILE, SUFFIX = ".learning", "undone.json", ".json"
+FOLDER, UNDONE_FILE, UPDATED_FILE, SUFFIX = ".learning", "undone.json", ".updated", ".json"
 MOST_OWN = 200  # wakes that wait to be learned: five a day for the 40 days that 40 takes need
 MOST_IMPOSTORS = 500  # 1.5 MB; the head trains against 64 of them
 DAY_S = 86_400.0
@@ -182,6 +184,8 @@ class LearningStore:
     def tidy(self, now_s: float) -> int:
         """Erases what is too old or too many, and what killed processes left; returns how many entries.
 
+        What is not sealed is sealed, where the store has been encrypted since.
+
         Args:
             now_s: seconds since 1970. What seems to come from the future is kept.
 
@@ -194,6 +198,10 @@ class LearningStore:
                 with contextlib.suppress(OSError):
                     (self.folder / name).unlink()
         entries = self.read()
+        if self._people.vault() is not None:
+            for heard in entries:
+                if not self._is_sealed(heard.id):
+                    self.add(heard)
         gone = []
         for own, most, days in ((True, MOST_OWN, OWN_DAYS), (False, MOST_IMPOSTORS, IMPOSTOR_DAYS)):
             kind = [heard for heard in entries if heard.is_own == own]
@@ -204,13 +212,39 @@ class LearningStore:
     def forget(self, person: str | None = None) -> int:
         """Erases what was heard of a person, or everything; returns how many entries.
 
+        Where the store is encrypted and its key is not to be had, everything: whose it is cannot be read.
+
         Raises:
             StoreUnwritable: they may not be removed.
             PersonError, LearningError: as `read`.
         """
         if person is None:
             return self.erase(self._names())
-        return self.erase(heard.id for heard in self.read() if person == (heard.label or heard.person))
+        try:
+            return self.erase(heard.id for heard in self.read() if person == (heard.label or heard.person))
+        except PersonLocked:
+            return self.erase(self._names())
+
+    # --- when it was learned
+
+    def updated_s(self) -> float | None:
+        """When the last update began, in seconds since 1970; None: there was none."""
+        try:
+            return (self.folder / UPDATED_FILE).stat().st_mtime
+        except OSError:
+            return None
+
+    def update(self, now_s: float) -> None:
+        """An update begins.
+
+        Raises:
+            StoreUnwritable: the folder may not be written.
+        """
+        with self._told("could not be used"):
+            make_folder(self.folder)
+            path = self.folder / UPDATED_FILE
+            replace_synced(path, b"", beside=self.folder)
+            os.utime(path, (now_s, now_s))
 
     # --- what was taken back
 
@@ -251,6 +285,12 @@ class LearningStore:
         """The ids of all entries, oldest first."""
         names = [name.removesuffix(SUFFIX) for name in self._listed() if name.endswith(SUFFIX)]
         return sorted(name for name in names if name[:1].isdigit())
+
+    def _is_sealed(self, name: str) -> bool:
+        try:
+            return read_limited(self.folder / (name + SUFFIX), MAX_ENTRY_BYTES).startswith(MAGIC)
+        except (OSError, ValueError):  # gone meanwhile
+            return True
 
     def _listed(self) -> list[str]:
         try:

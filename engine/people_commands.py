@@ -13,6 +13,7 @@ from .card import MODELS_DIR, load_card
 from .console import open_store
 from .errors import InputError
 from .journal import open_journal
+from .learning import LearningStore
 from .secret import new_secret_from
 from .settings import COMMAND_LINE
 
@@ -40,6 +41,8 @@ def show(arguments: argparse.Namespace) -> int:
             "kind": person.kind,
             "threshold": round(person.threshold, 4),
             "takes": len(person.takes),
+            "learned": len(person.learned),
+            "gate": person.gate,
             "recordings": len(store.recordings(arguments.name, keyword)),
             "encrypted": store.encrypted,
             "versions": store.versions(arguments.name, keyword),
@@ -61,6 +64,7 @@ def remove(arguments: argparse.Namespace) -> int:
         _say(arguments, report, f"{name}: {_counted(count, 'recording')} erased, the voiceprints stay")
         return 0
     count = store.remove(name)
+    LearningStore(store).forget(name)
     wakes = open_journal(arguments.loaded.settings.journal).forget_person(name) if _is_own(arguments) else 0
     text = f"{name}: erased, {_counted(count, 'version')}"
     _say(
@@ -75,6 +79,7 @@ def rename(arguments: argparse.Namespace) -> int:
     """Another name; what the journal and the settings call the person stays as it was, and is said."""
     store, name, new_name = open_store(arguments), arguments.name, arguments.new_name
     count = rewrite.rename(store, name, new_name)
+    LearningStore(store).forget(name)  # what waits names somebody who is not there any more
     report: dict[str, Any] = {"renamed": name, "name": new_name, "versions": count}
     _say(arguments, report, f"{name} is {new_name} now, in {_counted(count, 'version')}")
     if name in arguments.loaded.settings.people.sensitivity_of:

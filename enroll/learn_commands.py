@@ -30,11 +30,12 @@ def now(arguments: argparse.Namespace) -> int:
     folder = Path(settings.people.models) if settings.people.models else MODELS_DIR
     updater = Updater(store, Enroller.load(folder), open_journal(settings.journal))
     for update in updater.run(time.time(), arguments.dry_run):
-        print(json.dumps(update.to_json(), ensure_ascii=False) if arguments.json else "\n".join(_lines(update)))
+        lines = _lines(update, arguments.dry_run)
+        print(json.dumps(update.to_json(), ensure_ascii=False) if arguments.json else "\n".join(lines))
     return 0
 
 
-def _lines(update: Update) -> Iterator[str]:
+def _lines(update: Update, dry_run: bool) -> Iterator[str]:
     who = f"{update.name} ({update.keyword})"
     for facts in update.added:
         yield f"{who}: learned {facts['id']}, voice {_score(facts)}"
@@ -42,10 +43,10 @@ def _lines(update: Update) -> Iterator[str]:
         yield f"{who}: not learned: {facts['id']}, voice {_score(facts)}: {reason}"
     for facts in update.dropped:
         yield f"{who}: no longer in it: {facts['id']}: it was said to be {facts['label']}"
-    if update.version is None:
-        yield f"{who}: nothing new; {update.waiting} wait, {update.impostors} strangers' wakes known"
-    else:
-        yield f"{who}: version {update.version}"
+    what = (
+        "nothing was saved" if dry_run else "nothing new" if update.version is None else f"version {update.version}"
+    )
+    yield f"{who}: {what}; {update.waiting} of the own wakes wait, {update.impostors} of strangers are known"
 
 
 def _score(facts: Mapping[str, Any]) -> str:

@@ -83,6 +83,7 @@ class Updater:
             StoreUnwritable: it cannot be written.
         """
         if not dry_run:
+            self._heard.update(now_s)
             self._heard.tidy(now_s)
         voiceprints = list(self._voiceprints())
         entries = self._labelled(self._heard.read(), voiceprints, dry_run)

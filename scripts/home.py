@@ -117,7 +117,7 @@ class Sums:
             rows.append(values)
 
     def cells(self) -> list[str]:
-        """How many own tries, FRR and FAR at the threshold, FRR at 1 % FAR, and how many of the third get in, in %."""
+        """The own tries; in % FRR and FAR at the threshold, FRR at 1 % FAR, and how many of the third get in."""
         own, strangers, third = (np.concatenate(rows) for rows in (self.own, self.strangers, self.third))
         at_one = np.quantile(strangers, 0.99)
         values = (np.mean(own < 0), np.mean(strangers >= 0), np.mean(own < at_one), np.mean(third >= 0))

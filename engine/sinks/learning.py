@@ -39,7 +39,7 @@ class LearningSink(Sink):
     def __init__(self, settings: LearningSettings, control: Control) -> None:
         super().__init__(settings, control)
         self._update_s = settings.update_s
-        self._last_update_s = time.monotonic()  # not before a day has gone by: the process itself keeps the dates
+        self._began_s = time.time()
         if settings.update_s:
             self.idle_s = min(LONGEST_IDLE_S, settings.update_s / 24)
 
@@ -77,10 +77,10 @@ class LearningSink(Sink):
         return LearningStore(PersonStore(people.store or None, secret_from(people.key_file)))
 
     def _update_if_due(self) -> None:
-        now_s = time.monotonic()
-        if not self._update_s or now_s - self._last_update_s < self._update_s:
+        last_s = self._store().updated_s()
+        last_s = self._began_s if last_s is None else last_s
+        if not self._update_s or abs(time.time() - last_s) < self._update_s:  # a clock that was set back is due, too
             return
-        self._last_update_s = now_s
         environment = {**os.environ, FILE_VARIABLE: ""}  # the flags say everything
         try:
             done = subprocess.run(

@@ -1,0 +1,330 @@
+"""What the daemon heard, on the disk; and what a voiceprint learned, put there and taken back."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers_store import assert_same, environment, make_voiceprint, snapshot
+
+from earmark.engine import learned
+from earmark.engine.audio import Float32
+from earmark.engine.errors import InputError, LearningError
+from earmark.engine.learning import (
+    DAY_S,
+    IMPOSTOR_DAYS,
+    MOST_IMPOSTORS,
+    MOST_OWN,
+    OWN_DAYS,
+    Heard,
+    LearningStore,
+)
+from earmark.engine.person import KEPT_VERSIONS, PersonStore, Voiceprint
+
+NOW_S = 1_700_000_000.0
+WORD, SPEAKER = "okay_nabu", "s" * 64
+
+
+def row(seed: int = 0) -> Float32:
+    values = np.random.default_rng(seed).standard_normal(512).astype(np.float32)
+    unit: Float32 = values / np.float32(np.linalg.norm(values))
+    return unit
+
+
+def heard(number: int = 0, person: str | None = "anna", **changes: Any) -> Heard:
+    """The wake of a second."""
+    base = Heard("detection", WORD, person, 0.9, "mic", 16_000 * number, NOW_S + number, SPEAKER, row(number))
+    if person is None:
+        base = replace(base, type="rejection", score=0.3)
+    return replace(base, **changes)
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> PersonStore:
+    return PersonStore(tmp_path / "people")
+
+
+@pytest.fixture
+def store(people: PersonStore) -> LearningStore:
+    return LearningStore(people)
+
+
+def facts(number: int) -> dict[str, Any]:
+    return {**heard(number).facts(), "learned_s": NOW_S}
+
+
+def with_learned(person: Voiceprint, count: int) -> Voiceprint:
+    """The person with so many learned takes more."""
+    rows = np.array([row(100 + len(person.learned) + number) for number in range(count)])
+    more = tuple(facts(len(person.learned) + number) for number in range(count))
+    return replace(person, takes=np.concatenate([person.takes, rows]), learned=(*person.learned, *more))
+
+
+# --- entries
+
+
+def test_what_is_added_is_read_again_in_the_order_of_time(store: LearningStore) -> None:
+    wanted = [heard(2), heard(0, None), heard(1, label="not-me"), heard(1, source="kitchen")]
+    for one in wanted:
+        store.add(one)
+    found = store.read()
+    assert found == sorted(wanted, key=lambda one: one.id)
+    for one in found:
+        np.testing.assert_array_equal(one.embedding, next(w for w in wanted if w == one).embedding)
+    assert [one.is_own for one in found].count(False) == 2
+
+
+def test_only_the_owner_may_read_it_and_it_is_an_embedding_and_no_sound(store: LearningStore) -> None:
+    store.add(heard())
+    (path,) = store.folder.glob("*.json")
+    assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.stat().st_size < 4096
+
+
+def test_the_same_wake_again_replaces_it(store: LearningStore) -> None:
+    store.add(heard())
+    store.add(heard(label="not-me"))
+    assert [one.label for one in store.read()] == ["not-me"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-40],
+        lambda text: text.replace('"anna"', '"anne"'),
+        lambda text: text.replace('"format": 1', '"format": 2'),
+        lambda text: text.replace('"label": null', '"label": 7'),
+        lambda _text: "[]",
+        lambda _text: "[" * 100_000,
+        lambda _text: "x" * (65 << 10),
+    ],
+)
+def test_what_is_damaged_is_erased_and_said(
+    store: LearningStore, spoil: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.add(heard(0))
+    store.add(heard(1))
+    path = store.folder / f"{heard(0).id}.json"
+    path.write_text(spoil(path.read_text()))
+    assert store.read() == [heard(1)]
+    assert not path.exists()
+    assert "damaged" in caplog.text
+
+
+def test_an_entry_with_another_name_is_not_believed(store: LearningStore) -> None:
+    store.add(heard(0))
+    (store.folder / f"{heard(0).id}.json").rename(store.folder / f"{heard(5).id}.json")
+    assert store.read() == []
+
+
+def test_what_is_too_old_goes_by_the_given_clock_and_strangers_stay_longer(store: LearningStore) -> None:
+    for one in (heard(0), heard(1, None), heard(2)):
+        store.add(one)
+    later_s = NOW_S + OWN_DAYS * DAY_S + 1
+    assert store.tidy(NOW_S) == 0
+    assert store.tidy(later_s) == 1
+    assert store.read() == [heard(1, None), heard(2)], "the third is a second younger than the limit"
+    assert store.tidy(NOW_S + IMPOSTOR_DAYS * DAY_S + 10) == 2
+    store.add(heard(3))
+    assert store.tidy(NOW_S - 1000 * DAY_S) == 0, "from the future: kept"
+
+
+@pytest.mark.parametrize(("person", "most"), [("anna", MOST_OWN), (None, MOST_IMPOSTORS)])
+def test_the_oldest_go_where_there_are_too_many(store: LearningStore, person: str | None, most: int) -> None:
+    for number in range(most + 3):
+        store.add(heard(number, person))
+    assert store.tidy(NOW_S) == 3
+    assert [one.sample for one in store.read()] == [16_000 * number for number in range(3, most + 3)]
+
+
+def test_an_accepted_wake_takes_back_what_was_rejected_just_before(store: LearningStore) -> None:
+    kept = [
+        heard(1, None),
+        heard(40, None, source="kitchen"),
+        heard(41, None, keyword="alexa"),
+        heard(42, None, label="not-me"),
+        heard(43, "anna"),
+    ]
+    for one in (*kept, heard(44, None), heard(45, None)):
+        store.add(one)
+    assert store.withdraw("mic", WORD, 16_000 * 30) == 2
+    assert store.read() == kept
+
+
+def test_a_person_is_forgotten_and_so_is_everything(store: LearningStore) -> None:
+    for one in (heard(0), heard(1, "bert"), heard(2, None), heard(3, None, label="anna")):
+        store.add(one)
+    assert store.forget("anna") == 2
+    assert store.read() == [heard(1, "bert"), heard(2, None)]
+    assert (store.forget(), store.read()) == (2, [])
+
+
+def test_what_was_undone_is_remembered(store: LearningStore) -> None:
+    store.add(heard(0))
+    store.undo([heard(0).id])
+    store.undo(["another"])
+    assert store.undone() == {heard(0).id, "another"}
+    assert store.read() == []
+    (store.folder / "undone.json").write_text("{}")
+    with pytest.raises(LearningError, match="must be a list"):
+        store.undone()
+
+
+def test_in_an_encrypted_store_it_is_sealed(store: LearningStore, people: PersonStore) -> None:
+    pytest.importorskip("cryptography")
+    from earmark.engine.rewrite import encrypt
+
+    people.save(make_voiceprint("anna"))
+    store.add(heard(0))
+    encrypt(people, b"a long passphrase")
+    opened = PersonStore(people.folder, lambda: b"a long passphrase")
+    sealed = LearningStore(opened)
+    sealed.add(heard(1))
+    assert b"anna" not in (store.folder / f"{heard(1).id}.json").read_bytes()
+    assert b"anna" in (store.folder / f"{heard(0).id}.json").read_bytes()
+    sealed.tidy(NOW_S)
+    assert b"anna" not in (store.folder / f"{heard(0).id}.json").read_bytes(), "sealed by whoever tidies"
+    assert sealed.read() == [heard(0), heard(1)]
+
+
+# --- voiceprints that have learned
+
+
+def test_a_voiceprint_keeps_where_its_takes_are_from(people: PersonStore) -> None:
+    copies = np.random.default_rng(1).standard_normal((5, 6, 512)).astype(np.float16).astype(np.float32)
+    person = with_learned(replace(make_voiceprint("anna"), copies=copies, gate=0.37), 3)
+    people.save(person)
+    found = people.load("anna", WORD)
+    assert_same(found, person)
+    assert (found.learned, found.gate, found.enrolled_takes) == (person.learned, 0.37, 5)
+    np.testing.assert_array_equal(found.copies, copies)
+
+
+def test_an_update_and_undo_give_back_exactly_what_was_before(people: PersonStore) -> None:
+    person = make_voiceprint("anna")
+    people.save(person, [np.arange(16_000, dtype=np.int16)])
+    before = snapshot(people.folder / "anna")
+    assert learned.put(people, with_learned(person, 1), 1) == 2
+    assert len(people.load("anna", WORD).learned) == 1
+    assert len(people.recordings("anna", WORD)) == 1
+    after_one = snapshot(people.folder / "anna")
+    learned.put(people, with_learned(person, 2), 2)
+    version, gone = learned.take_back(people, "anna", WORD)
+    assert (version, [one["id"] for one in gone]) == (2, [heard(1).id])
+    assert snapshot(people.folder / "anna") == after_one
+    learned.take_back(people, "anna", WORD)
+    assert snapshot(people.folder / "anna") == before
+    assert LearningStore(people).undone() == {heard(0).id, heard(1).id}
+    with pytest.raises(InputError, match="nothing to take back"):
+        learned.take_back(people, "anna", WORD)
+
+
+def test_the_enrolment_outlives_any_number_of_updates(people: PersonStore) -> None:
+    person = make_voiceprint("anna")
+    people.save(make_voiceprint("anna", seed=9))
+    people.save(person)
+    people.save(make_voiceprint("anna", keyword="alexa"))
+    version, now = 2, person
+    for _ in range(2 * KEPT_VERSIONS):
+        now = with_learned(now, 1)
+        version = learned.put(people, now, version)
+    versions = people.versions("anna", WORD)
+    assert versions == [2, version - 3, version - 2, version - 1, version]
+    assert people.versions("anna", "alexa") == [1]
+    version, gone = learned.take_back(people, "anna", WORD, everything=True)
+    assert (version, len(gone)) == (2, 2 * KEPT_VERSIONS)
+    assert_same(people.load("anna", WORD), person)
+
+
+def test_whoever_enrols_meanwhile_wins(people: PersonStore) -> None:
+    person = make_voiceprint("anna")
+    people.save(person)
+    people.save(make_voiceprint("anna", seed=1))
+    before = snapshot(people.folder / "anna")
+    with pytest.raises(LearningError, match="changed meanwhile"):
+        learned.put(people, with_learned(person, 1), 1)
+    assert snapshot(people.folder / "anna") == before
+
+
+# Each change runs again and again, and is ended, as by SIGKILL, at the first, second, third … call that touches the
+# disk; then everything must be as before or as after.
+KILLED = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_learning import CHANGES, prepared, seen
+folder, name = Path(sys.argv[1]), sys.argv[3]
+TOUCHING = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.utime", "os.chmod", "shutil.rmtree")
+base = prepared(folder / "base")
+before = seen(base)
+CHANGES[name](base)
+after = seen(base)
+assert before != after
+outcomes, point = [], 0
+while True:
+    point += 1
+    store = prepared(folder / str(point))
+    child = os.fork()
+    if not child:
+        left = point
+        def count(event, arguments):
+            global left
+            if event in TOUCHING and str(folder) in str(arguments):
+                left -= 1
+                if left == 0:
+                    os._exit(9)
+        sys.addaudithook(count)
+        CHANGES[name](store)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    now = seen(store)
+    assert now in (before, after), (point, now)
+    outcomes.append(now == after)
+    if code == 0:
+        break
+assert outcomes[-1] and not outcomes[0], outcomes
+print(len(outcomes))
+"""
+
+
+def prepared(folder: Path) -> PersonStore:
+    people = PersonStore(folder)
+    person = make_voiceprint("anna")
+    people.save(person)
+    learned.put(people, with_learned(person, 1), 1)
+    LearningStore(people).add(heard(7))
+    return people
+
+
+def seen(people: PersonStore) -> Any:
+    """Everything that a reader sees."""
+    store = LearningStore(people)
+    person = people.load("anna", WORD)
+    return [one.id for one in store.read()], [one["id"] for one in person.learned], person.takes.tolist()
+
+
+CHANGES = {
+    "add": lambda people: LearningStore(people).add(heard(8)),
+    "put": lambda people: learned.put(people, with_learned(people.load("anna", WORD), 1), 2),
+    "take back": lambda people: learned.take_back(people, "anna", WORD),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_killed_at_any_write_there_is_the_old_state_or_the_new(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent), name],
+        capture_output=True,
+        timeout=120,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert int(done.stdout) > 4, "too few points for any of them to be in the middle"

@@ -124,11 +124,12 @@ class Updater:
             refused += outcome.refused
         known = int(person.report.get("home_impostors", 0))
         size = len(home.everybody)
-        if now is person and (size >= known + COHORT_STEP or len(home.strangers) > int(person.report.get("said", 0))):
-            now = self._retrained(person, home, others)
+        said_before = int(person.report.get("home_said", 0))
+        if now is person and (size >= known + COHORT_STEP or len(home.strangers) > said_before):
+            now, _ = self._learner.at_home(person, home, others)
         done = now is not person
         if done:
-            now = replace(now, report={**person.report, "home_impostors": size, "said": len(home.strangers)})
+            now = replace(now, report={**person.report, "home_impostors": size, "home_said": len(home.strangers)})
         if done and not dry_run:
             version = learned.put(self._people, now, version)
         if not dry_run:
@@ -168,16 +169,6 @@ class Updater:
     def _rows(self, entries: Sequence[Heard]) -> Float32:
         rows = np.array([one.embedding for one in entries], np.float32)
         return rows.reshape(len(entries), self._speaker.embedding_size)
-
-    def _retrained(self, person: Voiceprint, home: Home, others: Sequence[Voiceprint]) -> Voiceprint:
-        """The person with the home's new impostors, where the guard allows it."""
-        before = self._learner.figures(person, home, others)
-        after = self._learner.with_takes(person, learned_of(person), home)
-        reason = self._learner.figures(after, home, others).worse_than(before)
-        if reason is not None:
-            _LOG.info("%s: not trained against the home's impostors: %s", person.name, reason)
-            return person
-        return after
 
     def _without_mislabelled(
         self, person: Voiceprint, entries: Sequence[Heard], home: Home

@@ -32,10 +32,11 @@ from earmark.enroll.learn import Addition, Learner, learned_of
 from earmark.enroll.train import TakeEmbeddings
 from earmark.models.speech_pool import TEST_NOISES
 
-STEPS = {"asc": 6, "dsp": 3, "wuw": 1}  # every so manieth phrase of a set
+STEPS = {"asc": 12, "dsp": 6, "wuw": 1}  # every so manieth phrase of a set: one of asc and dsp, all of wuw
 DAYS, OWN_A_DAY, OTHERS_A_DAY, HOME = 14, 3, 2, 3
 POISON_WAKES, POISON_OF, POISON_A_DAY = 200, 20, 5  # one in twenty of two hundred is the impostor's
 ORDERS = 4  # of a caller's calls, for they are few
+DOSES = 4  # wakes of each kind, one at a time, for the guard's own table
 POISON_STEP = 3  # every so manieth person
 TITLES = ("clean", "noise, 10 dB", "noise, 10 dB, in a room", "room, RT60 0.4 s")
 Draw = tuple[Path, str, int]
@@ -319,6 +320,24 @@ def poisoned(ear: Ear, home: Home, guarded: bool) -> tuple[Voiceprint, int, int]
     return person, len(taken), len(person.learned)
 
 
+def single_doses(ear: Ear, home: Home) -> tuple[list[bool], list[bool]]:
+    """Whether one own wide wake, and one of the nearest stranger's wakes, would be refused, each by itself.
+
+    The stranger's is taken for the person's by somebody's word, so that only the comparison of figures can refuse it.
+    """
+    enroller = folds.enroller(home.fold)
+    learner, nobody = Learner(enroller), Heard.nobody(enroller.speaker.embedding_size)
+    answers: tuple[list[bool], list[bool]] = ([], [])
+    for group, answer in zip((home.wakes, home.nearest[0]), answers):
+        for draw in group[:DOSES]:
+            row = ear.hear(home.fold, draw)
+            if group is home.wakes and not learner.wide(home.person, row):
+                continue
+            outcome = learner.learn(home.person, [Addition(row, {"label": home.name})], nobody, [])
+            answer.append(outcome.voiceprint is None)
+    return answers
+
+
 def _many(pool: Sequence[Draw], count: int, rng: np.random.Generator) -> list[Draw]:
     """So many different draws from the same recordings and conditions."""
     return [(*pool[int(rng.integers(len(pool)))][:2], 1 + number) for number in range(count)]
@@ -334,45 +353,69 @@ def main() -> int:
     arguments = parser.parse_args()
     ear = Ear(arguments.data, arguments.cache)
     head = "| set | homes | | own tries | FRR | FAR | FRR at 1 % FAR | {} |\n|---|---|---|---|---|---|---|---|"
-    lines, poison_lines, count_lines = [head.format("others of the home in")], [head.format("impostor in")], []
-    for name in [arguments.only] if arguments.only else STEPS:
-        everybody = list(homes(ear, arguments.data, name, arguments.quick))
-        ear.keep()
-        rows = {"enrolled": Sums(), "learned": Sums(), "learned, and the home's impostors": Sums()}
-        counts = Counts()
-        for number, home in enumerate(everybody):
-            rows["enrolled"].add(margins(ear, home, home.person, home.others_tries))
-            rows["learned"].add(margins(ear, home, weeks(ear, home, Counts(), False), home.others_tries))
-            after = weeks(ear, home, counts, True)
-            rows["learned, and the home's impostors"].add(margins(ear, home, after, home.others_tries))
-            print(f"\r{name}: {number + 1} of {len(everybody)} ", end="", file=sys.stderr, flush=True)
-        lines += [
-            f"| {name} | {len(everybody)} | {title} | {' | '.join(sums.cells())} |" for title, sums in rows.items()
-        ]
-        count_lines.append(f"{name}: {counts}")
+    print(head.format("others of the home in"), flush=True)
+    everybody = {
+        name: list(homes(ear, arguments.data, name, arguments.quick))
+        for name in ([arguments.only] if arguments.only else STEPS)
+    }
+    all_counts = {name: _weeks_rows(ear, name, found) for name, found in everybody.items()}
+    print(f"\n{head.format('impostor in')}", flush=True)
+    for name, found in everybody.items():
         if name != "wuw":
-            chosen = everybody[::POISON_STEP]
-            titles = ("enrolled", "after 200 wakes", "the same without wide and guard")
-            tables = {title: Sums() for title in titles}
-            taken = {title: [0, 0] for title in tables}
-            for number, home in enumerate(chosen):
-                for title, sums in tables.items():
-                    person = home.person
-                    if title != "enrolled":
-                        person, bad, good = poisoned(ear, home, guarded=title == "after 200 wakes")
-                        taken[title][0] += bad
-                        taken[title][1] += good
-                    sums.add(margins(ear, home, person, home.nearest[1]))
-                print(f"\r{name}, poisoned: {number + 1} of {len(chosen)} ", end="", file=sys.stderr, flush=True)
-            ear.keep()
-            poison_lines += [
-                f"| {name} | {len(chosen)} | {title} ({taken[title][0]} of {taken[title][1]} learned: the impostor) "
-                f"| {' | '.join(sums.cells())} |"
-                for title, sums in tables.items()
-            ]
-        print(file=sys.stderr)
-    print(*lines, "", *poison_lines, "", *count_lines, sep="\n")
+            _poison_rows(ear, name, found[::POISON_STEP])
+    print(
+        "\n| set | own wakes rejected, of which impostors | others rejected, of which impostors | learned, refused |"
+    )
+    print("|---|---|---|---|")
+    for name, counts in all_counts.items():
+        print(
+            f"| {name} | {counts.own_rejected}, {counts.own_as_impostor} | {counts.others_rejected}, "
+            f"{counts.others_as_impostor} | {counts.learned}, {counts.refused} |"
+        )
+    print("\n| set | own wide wakes refused | nearest stranger's refused |\n|---|---|---|")
+    for name, found in everybody.items():
+        doses = [single_doses(ear, home) for home in found]
+        cells = [[one for answer in doses for one in answer[kind]] for kind in (0, 1)]
+        print(f"| {name} | {' | '.join(f'{sum(cell)} of {len(cell)}' for cell in cells)} |", flush=True)
+    ear.keep()
     return 0
+
+
+def _weeks_rows(ear: Ear, name: str, found: Sequence[Home]) -> Counts:
+    """Prints the rows of a set; what was counted with the home's impostors."""
+    rows = {"enrolled": Sums(), "learned": Sums(), "learned, and the home's impostors": Sums()}
+    counts = Counts()
+    for number, home in enumerate(found):
+        rows["enrolled"].add(margins(ear, home, home.person, home.others_tries))
+        rows["learned"].add(margins(ear, home, weeks(ear, home, Counts(), False), home.others_tries))
+        after = weeks(ear, home, counts, True)
+        rows["learned, and the home's impostors"].add(margins(ear, home, after, home.others_tries))
+        print(f"\r{name}: {number + 1} of {len(found)} ", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    for title, sums in rows.items():
+        print(f"| {name} | {len(found)} | {title} | {' | '.join(sums.cells())} |", flush=True)
+    ear.keep()
+    return counts
+
+
+def _poison_rows(ear: Ear, name: str, chosen: Sequence[Home]) -> None:
+    """Prints the rows of a set."""
+    titles = ("enrolled", "after 200 wakes", "the same, without wide margins and guard")
+    sums, taken = {title: Sums() for title in titles}, {title: [0, 0] for title in titles}
+    for number, home in enumerate(chosen):
+        for title in titles:
+            person = home.person
+            if title != titles[0]:
+                person, bad, good = poisoned(ear, home, guarded=title == titles[1])
+                taken[title] = [taken[title][0] + bad, taken[title][1] + good]
+            sums[title].add(margins(ear, home, person, home.nearest[1]))
+        print(f"\r{name}, poisoned: {number + 1} of {len(chosen)} ", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    ear.keep()
+    for title in titles:
+        bad, good = taken[title]
+        text = title if title == titles[0] else f"{title}: of {good} learned {bad} are the impostor's"
+        print(f"| {name} | {len(chosen)} | {text} | {' | '.join(sums[title].cells())} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from earmark.engine.person import Voiceprint
 from earmark.engine.policy import MODES, Mode, Policy
 from earmark.engine.speaker import CROP_SAMPLES, SpeakerNetwork
 from earmark.engine.verifier import Verdict, Verifier
+from earmark.enroll import cohort, hearing
+from earmark.enroll.enrolment import Enroller, Recording
 
 STRIDE = 3
 STEP = 480
@@ -325,3 +327,46 @@ def test_strict_events_are_those_of_a_detector_without_the_loose_gate(
     strict = [event for event in found if event.keyword_score > network.manifest.probability_cutoff]
     assert {event.sample: event.keyword_score for event in strict} == at != {}
     assert all((event.type, event.person) == ("detection", "slt") for event in found if event not in strict)
+
+
+# --- a gate of one's own
+
+
+def test_each_person_is_heard_from_the_own_gate_on(manifest: KeywordManifest) -> None:
+    """The word peaks at 0.375 of a cutoff of 0.5: enough for who is heard from 0.7 of it on, not from 0.8 on."""
+    for gate, found in ((0.7, ["anna"]), (0.8, [])):
+        verifier = Told(["word"], lambda _crop, gate=gate: Verdict("anna", 0.9, gate=gate))  # type: ignore[misc]
+        verifier.people = [replace(person, gate=0.3) for person in verifier.people]
+        detector = Detector([Scripted(manifest, "word", WEAK)], verifier)
+        assert [event.person for event in pushed(detector, [NOISE])] == found
+        detector.near_misses = True
+        (event,) = pushed(detector, [NOISE])
+        assert (event.type, event.person) == (("detection" if found else "near_miss"), "anna")
+
+
+def test_the_loosest_gate_of_all_who_are_enrolled_lets_a_word_in(manifest: KeywordManifest) -> None:
+    """It peaks at 0.75 of the cutoff; the speaker side is asked only where somebody might be heard so faintly."""
+    for gates, asked in (((0.8, 0.3), 1), ((0.8, 0.8), 0), ((0.8, None), 1)):
+        verifier = Told(["word", "word"], stranger)
+        verifier.people = [replace(person, gate=gate) for person, gate in zip(verifier.people, gates)]
+        assert pushed(Detector([Scripted(manifest, "word", WEAK)], verifier), [NOISE]) == []
+        assert len(verifier.crops) == asked
+
+
+def test_enrolment_measures_how_well_a_person_is_heard(
+    takes: Takes, slt: Voiceprint, speaker: SpeakerNetwork, head: SpeakerHead, make_network: MakeNetwork
+) -> None:
+    enroller = Enroller(speaker, head, cohort.load())
+    assert slt.gate is not None
+    assert hearing.LOOSEST <= slt.gate <= hearing.STRICTEST
+    recordings = [Recording.read(str(path)) for path in takes("kal16", "okay_nabu", "enroll")]
+    kal16 = enroller.enrol("kal16", recordings, make_network("okay_nabu")).voiceprint
+    assert kal16.gate == hearing.STRICTEST, "it is heard well in every room"
+    assert slt.gate < kal16.gate, "and slt is not"
+    assert enroller.enrol("kal16", recordings[:3], None).voiceprint.gate is None, "any phrase: no network hears it"
+
+
+def test_the_gate_lets_nine_in_ten_variations_pass_within_its_limits() -> None:
+    assert hearing.gate([0.5] + [1.0] * 9 + [0.6]) == pytest.approx(0.6)
+    assert hearing.gate([0.0] * 10) == hearing.LOOSEST
+    assert hearing.gate([1.2] * 10) == hearing.STRICTEST

@@ -32,17 +32,24 @@ from earmark.engine.frontend import Frontend
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import Voiceprint
 from earmark.engine.speaker import CROP_SAMPLES
-from earmark.engine.verifier import Verifier
+from earmark.engine.verifier import Verifier, gate_of
 from earmark.enroll.conditions import Conditions
 from earmark.enroll.enrolment import Enroller, Recording
+from earmark.enroll.hearing import LOOSEST
 
 AUDIO = Path(__file__).parent.parent / "tests" / "audio"
 WORDS = ("alexa", "okay_nabu")
 SHARES = (None, 0.8, LOOSE_SHARE, 0.4, 0.2)  # of the published cutoff; None is the strict gate
-COLUMNS = ("network alone", *("strict + voice" if share is None else f"{share:g} + voice" for share in SHARES))
+COLUMNS = (
+    "network alone",
+    *("strict + voice" if share is None else f"{share:g} + voice" for share in SHARES),
+    "own gate + voice",
+)
 LEAD_SAMPLES = RATE_HZ  # of silence, in conditions: the frontend is used to the noise when the word comes
 SNRS_DB = (10.0, 5.0, 0.0, -5.0)
 ROOM_RT60_S = 0.5
+QUIET_DB = -35.0  # the takes are at -25 dBFS or so: the speech is still above our own limit of -60
+FAR_RT60_S, FAR_SNR_DB, FAR_DB = 0.7, 15.0, -20.0
 QUICK_VOICES, QUICK_STEP = 2, 10
 
 
@@ -54,11 +61,19 @@ class Heard:
     """Empty where nobody has written down whose it is."""
     seconds: float
     gates: list[list[tuple[Candidate, int]]]
-    """For each of `SHARES` the candidates, each with the number of its embedding; -1: nothing is said in it."""
+    """For each of `SHARES`, and for the loosest that a person may have, the candidates, each with the number of its
+    embedding; -1: nothing is said in it."""
 
-    def wakes(self, known: npt.NDArray[np.bool_]) -> list[int]:
-        """(n,) whether each embedding is accepted -> how often the recording wakes, for each of `COLUMNS`."""
-        return [len(self.gates[0]), *(_accepted(candidates, known) for candidates in self.gates)]
+    def wakes(self, known: npt.NDArray[np.bool_], own_cutoff: float) -> list[int]:
+        """How often the recording wakes, for each of `COLUMNS`.
+
+        Args:
+            known: (n,) whether each embedding is accepted.
+            own_cutoff: mean probability from which on this person is heard.
+        """
+        own = [pair for pair in self.gates[-1] if not pair[0].weak or pair[0].score > own_cutoff]
+        gates = [*self.gates[:-1], own]
+        return [len(self.gates[0]), *(_accepted(candidates, known) for candidates in gates)]
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,7 @@ class Bench:
             whole = np.pad(samples, (0, FLUSH_SAMPLES))  # as at the end of a stream
             self.network.reset()
             probabilities = self.network.push(Frontend().push(whole))
-            gates = [self._decision(share).push(probabilities) for share in SHARES]
+            gates = [self._decision(share).push(probabilities) for share in (*SHARES, LOOSEST)]
             rows = {}
             for end in sorted({candidate.sample for gate in gates for candidate in gate}):
                 try:
@@ -124,7 +139,8 @@ class Bench:
     def any_voice(self, group: Group, hourly: bool) -> str:
         """A row: the same if every voice were known, the most that an own voice could wake."""
         known = np.ones(len(group.embeddings), bool)
-        trials = [(heard, heard.wakes(known)) for heard in group.heard]
+        loosest = min(map(self._own_cutoff, self.people))
+        trials = [(heard, heard.wakes(known, loosest)) for heard in group.heard]
         return _row(f"{group.name}, every voice taken for known", *_waking(trials, hourly))
 
     def _trials(self, group: Group) -> Iterator[tuple[Voiceprint, Heard, list[int]]]:
@@ -133,7 +149,10 @@ class Bench:
         for person in self.people:
             known = verifier.margin(person, group.embeddings) >= 0
             for heard in group.heard:
-                yield person, heard, heard.wakes(known)
+                yield person, heard, heard.wakes(known, self._own_cutoff(person))
+
+    def _own_cutoff(self, person: Voiceprint) -> float:
+        return gate_of(person) * self.network.manifest.probability_cutoff
 
     def _decision(self, share: float | None) -> KeywordDecision:
         manifest, stride = self.network.manifest, self.network.stride
@@ -153,6 +172,7 @@ def main() -> int:
     voices, step = (QUICK_VOICES, QUICK_STEP) if arguments.quick else (None, 1)
     misses: list[str] = []
     wakes: list[str] = []
+    own_gates: list[str] = []
     for word in WORDS:
         bench = _enrolled(word, voices)
         for group in _saying_it(bench, word, arguments.data):
@@ -161,10 +181,13 @@ def main() -> int:
         others = [row for row in _index(AUDIO) if row["phrase"] != word]
         recordings = ((row["voice"], read_audio(AUDIO / row["path"])) for row in others)
         wakes.append(bench.own_words(bench.hear(f"{word}, synthetic, other words", recordings, len(others))))
+        gates = ", ".join(f"{person.name} {gate_of(person):.2f}" for person in bench.people)
+        own_gates.append(f"{word}: {gates}")
         for group, hourly in _real(bench, word, arguments.data, step):
             wakes += [bench.others(group, hourly), bench.any_voice(group, hourly)]
     for title, rows in (("missed: own voice", misses), ("woken by", wakes)):
         print(f"| {title} | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}", *rows, sep="\n", end="\n\n")
+    print(f"Own gates, as shares of the cutoff: {'; '.join(own_gates)}.\n")
     print(
         "Trials of one voice, or of one recording, are not independent. Where nothing woke it in h hours, the rate is"
     )
@@ -189,6 +212,10 @@ def _saying_it(bench: Bench, word: str, data: Path) -> Iterator[Group]:
     """All voices' test takes in each condition."""
     noises = [read_audio(data / row["path"]) for row in _index(data) if row["set"] == "noise"]
     conditions = {"clean": Conditions(), f"room, {ROOM_RT60_S:g} s": Conditions(room_rt60_s=ROOM_RT60_S)}
+    conditions[f"{-QUIET_DB:g} dB quieter"] = Conditions(gain_db=QUIET_DB)
+    conditions[f"far: room, {FAR_RT60_S:g} s, {FAR_SNR_DB:g} dB, {-FAR_DB:g} dB quieter"] = Conditions(
+        room_rt60_s=FAR_RT60_S, noises=noises, snr_db=FAR_SNR_DB, gain_db=FAR_DB
+    )
     conditions |= {f"noise, {snr_db:g} dB": Conditions(noises=noises, snr_db=snr_db) for snr_db in SNRS_DB}
     rows = [row for row in _index(AUDIO) if (row["phrase"], row["role"]) == (word, "test")]
     for name, condition in conditions.items():

@@ -366,14 +366,14 @@ def test_the_daemon_queues_the_update_learns_undo_takes_back(slt_store: Path, sp
         changed = daemon.event()
         assert changed["person"] == "slt"
         assert changed["speaker_score"] > event["speaker_score"], "it has learned this very wake"
-        (listed,) = [
+        (taken,) = [
             one
             for one in earmark("learn", "list", "slt", "--store", slt_store, "--json").events
             if one["state"] == "learned"
         ]
-        assert (listed["name"], listed["source"], listed["for"]) == ("slt", "-", WORD)
+        assert (taken["name"], taken["source"], taken["for"]) == ("slt", "-", WORD)
         (undone,) = earmark("learn", "undo", "slt", "--store", slt_store, "--json").events
-        assert [one["id"] for one in undone["taken_back"]] == [listed["id"]]
+        assert [one["id"] for one in undone["taken_back"]] == [taken["id"]]
         daemon.says("reloaded", count=2)
         daemon.feed(spoken["slt"])
         assert daemon.event()["speaker_score"] == event["speaker_score"], "exactly as before"

@@ -122,6 +122,11 @@ def _seal(store: PersonStore) -> None:
     rewrite.encrypt(store, KEY)
 
 
+def _open(store: PersonStore) -> None:
+    if store.encrypted:  # else it was killed when all was done
+        rewrite.decrypt(store)
+
+
 def _five(store: PersonStore) -> None:
     for seed in range(5):
         store.save(person("bob", seed))
@@ -184,7 +189,7 @@ OPERATIONS = (
     Operation("import: over somebody", _import_over),
     Operation("merge", _merge),
     Operation("encrypt", _seal, per_person=True),
-    Operation("decrypt", lambda store: rewrite.decrypt(store), _seal, per_person=True),
+    Operation("decrypt", _open, _seal, per_person=True),
     Operation("finish a change that was broken off", lambda store: store.tidy(), _broken_off, reads_only=True),
 )
 

@@ -63,7 +63,7 @@ def to_bytes(name: str, tree: Tree) -> bytes:
 
 
 def from_bytes(content: bytes) -> tuple[str, Tree]:
-    """The person in a file, checked to the last byte: the name, and everything there is.
+    """The person in a file, all of it checked: the name, and everything there is.
 
     Raises:
         PersonNewer: a later earmark wrote it.

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .audio import Float32, Int16
-from .errors import PersonNewer
+from .errors import InputError, PersonNewer
 from .head import HeadWeights
 from .layout import folder_name
 from .recording import from_wav, to_wav
@@ -27,7 +27,8 @@ from .voiceprint import COSINE, TRAINED, Binding, Voiceprint
 FORMAT = 1
 HEADER_FILE, ARRAYS_FILE = "header.json", "arrays.npz"
 MAX_RECORDINGS = 99  # two digits; the head has no room for more takes than 80
-MAX_FILE_BYTES = 4 << 20  # ten times the largest honest file: refuses a bomb before it is unpacked
+MAX_FILE_BYTES = 4 << 20  # two minutes of sound, ten times everything else: refuses a bomb before it is unpacked
+MAX_SEAL_BYTES = 64  # by so much encryption makes a file longer (engine/vault.py: 45)
 
 _ARRAYS: Mapping[str, tuple[str, str]] = {  # name -> type, and a letter a dimension: the same letter, the same length
     "takes": ("float32", "nd"),
@@ -66,10 +67,10 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         recordings: (n,) int16 at 16 kHz each, what the takes were found in; none: no sound is kept.
 
     Raises:
-        ValueError: there are more than 99 recordings.
+        InputError: there are more than 99 recordings, or one has more than two minutes.
     """
     if len(recordings) > MAX_RECORDINGS:
-        raise ValueError(f"{len(recordings)} recordings, at most {MAX_RECORDINGS} can be kept")
+        raise InputError(f"{len(recordings)} recordings, at most {MAX_RECORDINGS} can be kept")
     arrays = io.BytesIO()
     np.savez(
         arrays,
@@ -81,6 +82,9 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         **({_COPIES: voiceprint.copies.astype(np.float16)} if voiceprint.copies.size else {}),
     )
     wavs = {recording_file(number): to_wav(samples) for number, samples in enumerate(recordings, start=1)}
+    for number, wav in enumerate(wavs.values(), start=1):
+        if len(wav) > MAX_FILE_BYTES - MAX_SEAL_BYTES:
+            raise InputError(f"recording {number} has {len(wav)} bytes, at most {MAX_FILE_BYTES} can be kept: cut it")
     header: dict[str, Any] = {
         "format": FORMAT,
         "name": voiceprint.name,

@@ -272,7 +272,7 @@ class PersonStore:
                 for name, tree in put().items()
             }
             transaction.exchange(self.folder, people, map(folder_name, remove))
-            transaction.sweep(self.folder)
+            transaction.sweep_or_warn(self.folder)
 
     def tidy(self) -> None:
         """Finishes and deletes what killed processes left.
@@ -314,9 +314,9 @@ class PersonStore:
         except OSError:
             shutil.rmtree(top, ignore_errors=True)
             raise
-        for old in kept[: -(KEPT_VERSIONS - 1)]:
-            transaction.move_away(place / f"{old:04d}", self.folder)
-        with contextlib.suppress(OSError):  # they do not count any more
+        with contextlib.suppress(OSError):  # they do not count any more: what is left is deleted by the next change
+            for old in kept[: -(KEPT_VERSIONS - 1)]:
+                transaction.move_away(place / f"{old:04d}", self.folder)
             transaction.sweep(self.folder)
         return place / f"{version:04d}"
 
@@ -327,7 +327,7 @@ class PersonStore:
             make_folder(self.folder)
             with locked(self.folder / LOCK_FILE):
                 transaction.finish(self.folder)
-                transaction.sweep(self.folder)
+                transaction.sweep_or_warn(self.folder)
                 yield
         except OSError as error:
             raise StoreUnwritable(

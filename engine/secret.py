@@ -36,7 +36,7 @@ def secret_from(key_file: str | None, environment: Mapping[str, str] = os.enviro
         if found is not None:
             return found
         if ask and sys.stdin is not None and sys.stdin.isatty():
-            return encoded(getpass.getpass("passphrase of the people's store: "))
+            return encoded(_typed("passphrase of the people's store: "))
         raise PersonLocked(
             f"the store of the people is encrypted: name its key with --key-file, people.key_file or {VARIABLE}"
         )
@@ -55,9 +55,9 @@ def new_secret_from(key_file: str | None, environment: Mapping[str, str] = os.en
     if found is None:
         if sys.stdin is None or not sys.stdin.isatty():
             raise InputError(f"encrypting needs a passphrase or key: --key-file FILE, {VARIABLE}, or a terminal")
-        found = encoded(getpass.getpass("new passphrase: "))
+        found = encoded(_typed("new passphrase: "))
         check_secret(found)
-        if encoded(getpass.getpass("once more: ")) != found:
+        if encoded(_typed("once more: ")) != found:
             raise InputError("the two passphrases differ: nothing was changed")
     check_secret(found)
     return found
@@ -66,6 +66,13 @@ def new_secret_from(key_file: str | None, environment: Mapping[str, str] = os.en
 def encoded(passphrase: str) -> bytes:
     """A passphrase as bytes, the same whatever way the keyboard composes its letters."""
     return unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
+
+
+def _typed(question: str) -> str:
+    try:
+        return getpass.getpass(question)
+    except EOFError as error:
+        raise PersonLocked("no passphrase was typed: the store of the people stays locked") from error
 
 
 def _given(key_file: str | None, environment: Mapping[str, str]) -> bytes | None:

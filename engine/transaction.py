@@ -187,3 +187,11 @@ def sweep(store: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def sweep_or_warn(store: Path) -> None:
+    """Deletes the leftovers as far as it can: they do not count, and must not keep anybody from enrolling."""
+    try:
+        sweep(store)
+    except OSError as error:
+        _LOG.warning("%s: cannot be deleted: %s", error.filename, error.strerror)

@@ -177,7 +177,7 @@ def _checked(values: Any) -> dict[str, Any]:
 def _derive(secret: bytes, values: dict[str, Any]) -> bytes:
     n, r, p = values["n"], values["r"], values["p"]
     return hashlib.scrypt(
-        secret, salt=bytes.fromhex(values["salt"]), n=n, r=r, p=p, maxmem=2 * 128 * n * r, dklen=KEY_BYTES
+        secret, salt=bytes.fromhex(values["salt"]), n=n, r=r, p=p, maxmem=2 * 128 * r * (n + p), dklen=KEY_BYTES
     )
 
 

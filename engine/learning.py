@@ -197,17 +197,26 @@ class LearningStore:
             if name.startswith(NEW_PREFIX):
                 with contextlib.suppress(OSError):
                     (self.folder / name).unlink()
+        self.seal()
         entries = self.read()
-        if self._people.vault() is not None:
-            for heard in entries:
-                if not self._is_sealed(heard.id):
-                    self.add(heard)
         gone = []
         for own, most, days in ((True, MOST_OWN, OWN_DAYS), (False, MOST_IMPOSTORS, IMPOSTOR_DAYS)):
             kind = [heard for heard in entries if heard.is_own == own]
             young = [heard for heard in kind if now_s - heard.at_s <= days * DAY_S]
             gone += [heard.id for heard in kind if heard not in young[-most:]]
         return self.erase(gone)
+
+    def seal(self) -> None:
+        """Seals what is not, where the store is encrypted.
+
+        Raises:
+            StoreUnwritable: it could not be written.
+            PersonError, LearningError: as `read`.
+        """
+        if self._people.vault() is not None:
+            for heard in self.read():
+                if not self._is_sealed(heard.id):
+                    self.add(heard)
 
     def forget(self, person: str | None = None) -> int:
         """Erases what was heard of a person, or everything; returns how many entries.

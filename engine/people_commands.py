@@ -14,6 +14,7 @@ from .console import open_store
 from .errors import InputError
 from .journal import open_journal
 from .learning import LearningStore
+from .person import PersonStore
 from .secret import new_secret_from
 from .settings import COMMAND_LINE
 
@@ -145,6 +146,7 @@ def encrypt(arguments: argparse.Namespace) -> int:
     store = open_store(arguments)
     secret = new_secret_from(arguments.key_file)
     count = rewrite.encrypt(store, secret, _progress(arguments))
+    LearningStore(PersonStore(store.folder, lambda: secret)).seal()
     report = {"encrypted": str(store.folder), "people": count}
     _say(arguments, report, f"{store.folder}: encrypted, {count} people. Without the key they must be enrolled again")
     return 0
@@ -153,6 +155,7 @@ def encrypt(arguments: argparse.Namespace) -> int:
 def decrypt(arguments: argparse.Namespace) -> int:
     """Opens everybody, and forgets the key."""
     store = open_store(arguments)
+    LearningStore(store).forget()  # it is sealed with the key that goes
     count = rewrite.decrypt(store, _progress(arguments))
     _say(arguments, {"decrypted": str(store.folder), "people": count}, f"{store.folder}: open, {count} people")
     return 0

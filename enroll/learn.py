@@ -3,7 +3,8 @@
 What an update may do is bounded twice. Learned takes together never weigh more than the enrolled ones, so that
 whatever slips in, half of the voiceprint is what the person said when enrolling. And the guard asks what nobody has
 to be believed for: the enrolled takes alone must accept it, and on them, each left out in turn, on the cohort, the
-home's own impostors and the other people the voiceprint must do no worse after than before.
+home's own impostors and the other people the voiceprint must do no worse than without anything learned, so that many
+small steps lead no farther than a single one may.
 """
 
 from __future__ import annotations
@@ -27,12 +28,9 @@ from .train import TakeEmbeddings, TrainPlan, rows_of, train
 # So many utterances Apple keeps for "Personalized Hey Siri" (Machine Learning Journal, 2018).
 MOST_TAKES = 40
 WIDE_DECADES = 1.0  # a margin is wide where the wake would also have been accepted at a tenth of the wanted FAR
-# In the guard, of scores. Of the own wakes one in ten lowers the mean of the enrolled takes by more, of the nearest
-# stranger's three in four (docs/learning.md, "The guard").
-TOLERANCE = 0.001
-HOME_TOLERANCE = (
-    0.01  # the same where only the home's impostors are new: they cost the owner a little, as --others does
-)
+# Of scores, in the guard: so much lower may the enrolled takes score after all that was learned. It is a ninth of a
+# decade of the trained head, and hardly more than a single take of another voice may cost (docs/learning.md).
+TOLERANCE = 0.01
 TRIES = 3  # so many may be refused in one update
 FAR_ENOUGH = 0.2  # so far below the threshold nobody's takes matter: enroll/home.py says who lies there
 
@@ -58,13 +56,13 @@ class Figures:
     nearest: float
     """Highest score less the threshold, of the enrolled takes of the other people; -2 where there is nobody."""
 
-    def worse_than(self, before: Figures, tolerance: float = TOLERANCE) -> str | None:
-        """Why an update from those figures to these must not be; None: it may."""
+    def worse_than(self, before: Figures) -> str | None:
+        """Why a voiceprint with those figures must not become one with these; None: it may."""
         rejected, were = int(np.sum(self.own < 0)), int(np.sum(before.own < 0))
         lost = float(before.own.mean() - self.own.mean()) if len(self.own) else 0.0
         if rejected > were:
             return f"{rejected} of {len(self.own)} enrolled takes would be rejected, {were} were"
-        if lost > tolerance:
+        if lost > TOLERANCE:
             return f"the enrolled takes would score {lost:.3f} less"
         if self.strangers_in > before.strangers_in:
             return f"{self.strangers_in} strangers would be let in, {before.strangers_in} were"
@@ -126,8 +124,8 @@ class Learner:
         """
         guard = guard and bool(additions)
         now, home = self.at_home(person, home, others) if guard else (person, home)
-        before = self.figures(now, home, others) if guard else None
         anchor = self.with_takes(person, [], home) if guard and person.learned else now
+        before = self.figures(anchor, home, others) if guard else None
         added: list[Addition] = []
         refused: list[tuple[Addition, str]] = []
         for addition in additions[: most + TRIES - 1]:
@@ -141,12 +139,10 @@ class Learner:
                 continue
             after = self.with_takes(now, [*learned_of(now), addition], home)
             if before is not None:
-                figures = self.figures(after, home, others)
-                reason = figures.worse_than(before)
+                reason = self.figures(after, home, others).worse_than(before)
                 if reason is not None:
                     refused.append((addition, reason))
                     continue
-                before = figures
             now = after
             added.append(addition)
         return Outcome(now if added else None, tuple(added), tuple(refused))
@@ -159,7 +155,7 @@ class Learner:
         if not len(home.everybody):
             return person, home
         after = self.with_takes(person, learned_of(person), home)
-        if self.figures(after, home, others).worse_than(self.figures(person, home, others), HOME_TOLERANCE) is None:
+        if self.figures(after, home, others).worse_than(self.figures(person, home, others)) is None:
             return after, home
         return person, replace(home, impostors=home.impostors[:0])
 

@@ -32,12 +32,12 @@ from earmark.enroll.learn import Addition, Learner, learned_of
 from earmark.enroll.train import TakeEmbeddings
 from earmark.models.speech_pool import TEST_NOISES
 
-STEPS = {"asc": 12, "dsp": 6, "wuw": 1}  # every so manieth phrase of a set: one of asc and dsp, all of wuw
+STEPS = {"wuw": 1, "asc": 12, "dsp": 6}  # every so manieth phrase of a set: one of asc and dsp, all of wuw
 DAYS, OWN_A_DAY, OTHERS_A_DAY, HOME = 14, 3, 2, 3
 POISON_WAKES, POISON_OF, POISON_A_DAY = 200, 20, 5  # one in twenty of two hundred is the impostor's
 ORDERS = 4  # of a caller's calls, for they are few
 DOSES = 4  # wakes of each kind, one at a time, for the guard's own table
-POISON_STEP = 3  # every so manieth person
+POISON_STEP = 4  # every so manieth person
 TITLES = ("clean", "noise, 10 dB", "noise, 10 dB, in a room", "room, RT60 0.4 s")
 Draw = tuple[Path, str, int]
 """A recording, a condition, and which draw of it."""

@@ -53,7 +53,7 @@ def said(takes: Takes, read: Read, speaker: SpeakerNetwork, make_network: MakeNe
     network = make_network(WORD)
     return {
         voice: [speaker.embed(quality.crops(read(path), network)[0]) for path in takes(voice, WORD, "test")]
-        for voice in ("slt", "rms", "awb", "kal16")
+        for voice in ("slt", "rms", "awb", "kal16", "rp_f3")
     }
 
 
@@ -123,7 +123,7 @@ def test_the_guard_refuses_another_voice(
         assert learner.learn(slt, [addition(row)], NOBODY, [], guard=False).voiceprint is not None
 
 
-@pytest.mark.parametrize("voice", ["awb", "kal16"])
+@pytest.mark.parametrize("voice", ["awb", "rp_f3"])
 def test_what_was_said_to_be_the_person_must_still_agree_with_the_enrolled_takes(
     learner: Learner, slt: Voiceprint, said: dict[str, list[Float32]], voice: str
 ) -> None:

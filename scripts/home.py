@@ -246,8 +246,8 @@ class Counts:
     others_as_impostor: int = 0
 
 
-def weeks(ear: Ear, home: Home, counts: Counts, with_cohort: bool) -> Voiceprint:
-    """The person after `DAYS` days of wakes."""
+def weeks(ear: Ear, home: Home, counts: Counts, with_cohort: bool, labelled: bool = False) -> Voiceprint:
+    """The person after `DAYS` days of wakes; `labelled`: somebody says of every own wake whose it was."""
     enroller = folds.enroller(home.fold)
     verifier, learner = Verifier([], enroller.speaker, enroller.head), Learner(enroller)
     rng, person = chance("weeks", home.phrase, home.name, home.order), home.person
@@ -260,7 +260,7 @@ def weeks(ear: Ear, home: Home, counts: Counts, with_cohort: bool) -> Voiceprint
         heard = [(True, draw) for draw in today] + [(False, home.others_wakes[index]) for index in picked]
         for is_own, draw in heard:
             embedding = ear.hear(home.fold, draw)
-            if float(verifier.margin(person, embedding[None])[0]) >= 0:
+            if (labelled and is_own) or float(verifier.margin(person, embedding[None])[0]) >= 0:
                 waiting.append(embedding)
                 continue
             rejected.append(embedding)
@@ -273,11 +273,14 @@ def weeks(ear: Ear, home: Home, counts: Counts, with_cohort: bool) -> Voiceprint
                 counts.others_as_impostor += taken
         size = enroller.speaker.embedding_size
         cohort = impostors(np.array(rejected, np.float32).reshape(-1, size), [person], verifier)
+        facts = {"label": home.name} if labelled else {}
+        additions = [Addition(row, facts) for row in waiting if labelled or learner.wide(person, row)]
         outcome = learner.learn(
             person,
-            learner.in_order(person, [Addition(row, {}) for row in waiting if learner.wide(person, row)]),
+            learner.in_order(person, additions),
             Heard(cohort if with_cohort else cohort[:0], cohort[:0]),
             [],
+            most=len(additions) if labelled else 1,
         )
         counts.offered += bool(waiting)
         counts.learned += len(outcome.added)
@@ -350,6 +353,7 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, metavar="FILE.npz", help="keep the embeddings there")
     parser.add_argument("--quick", action="store_true", help="few people: to see it run")
     parser.add_argument("--only", choices=[*STEPS], help="one set")
+    parser.add_argument("--weeks", action="store_true", help="only the first table")
     arguments = parser.parse_args()
     ear = Ear(arguments.data, arguments.cache)
     head = "| set | homes | | own tries | FRR | FAR | FRR at 1 % FAR | {} |\n|---|---|---|---|---|---|---|---|"
@@ -359,6 +363,8 @@ def main() -> int:
         for name in ([arguments.only] if arguments.only else STEPS)
     }
     all_counts = {name: _weeks_rows(ear, name, found) for name, found in everybody.items()}
+    if arguments.weeks:
+        return 0
     print(f"\n{head.format('impostor in')}", flush=True)
     for name, found in everybody.items():
         if name != "wuw":
@@ -383,13 +389,18 @@ def main() -> int:
 
 def _weeks_rows(ear: Ear, name: str, found: Sequence[Home]) -> Counts:
     """Prints the rows of a set; what was counted with the home's impostors."""
-    rows = {"enrolled": Sums(), "learned": Sums(), "learned, and the home's impostors": Sums()}
+    titles = ("enrolled", "learned", "learned, and the home's impostors", "learned, every own wake labelled")
+    rows = {title: Sums() for title in titles}
     counts = Counts()
     for number, home in enumerate(found):
-        rows["enrolled"].add(margins(ear, home, home.person, home.others_tries))
-        rows["learned"].add(margins(ear, home, weeks(ear, home, Counts(), False), home.others_tries))
-        after = weeks(ear, home, counts, True)
-        rows["learned, and the home's impostors"].add(margins(ear, home, after, home.others_tries))
+        people = (
+            home.person,
+            weeks(ear, home, Counts(), False),
+            weeks(ear, home, counts, True),
+            weeks(ear, home, Counts(), False, labelled=True),
+        )
+        for sums, person in zip(rows.values(), people):
+            sums.add(margins(ear, home, person, home.others_tries))
         print(f"\r{name}: {number + 1} of {len(found)} ", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     for title, sums in rows.items():

@@ -32,12 +32,13 @@ from earmark.enroll.learn import Addition, Learner, learned_of
 from earmark.enroll.train import TakeEmbeddings
 from earmark.models.speech_pool import TEST_NOISES
 
-STEPS = {"wuw": 1, "asc": 12, "dsp": 6}  # every so manieth phrase of a set: one of asc and dsp, all of wuw
+STEPS = {"wuw": 1, "asc": 6, "dsp": 3}  # every so manieth phrase of a set: two of asc and dsp, all of wuw
 DAYS, OWN_A_DAY, OTHERS_A_DAY, HOME = 14, 3, 2, 3
 POISON_WAKES, POISON_OF, POISON_A_DAY = 200, 20, 5  # one in twenty of two hundred is the impostor's
 ORDERS = 4  # of a caller's calls, for they are few
+OTHER_WORDS = 4  # of each person, for the question what a room's speech would be taken for
 DOSES = 4  # wakes of each kind, one at a time, for the guard's own table
-POISON_STEP = 4  # every so manieth person
+POISON_STEP = 6  # every so manieth person
 TITLES = ("clean", "noise, 10 dB", "noise, 10 dB, in a room", "room, RT60 0.4 s")
 Draw = tuple[Path, str, int]
 """A recording, a condition, and which draw of it."""
@@ -143,6 +144,8 @@ class Home:
     strangers_tries: list[Draw]
     nearest: tuple[list[Draw], list[Draw]]
     """Wakes and tries of the stranger who is nearest to the person's takes: the impostor."""
+    other_words: list[Draw]
+    """The person saying something else: what a room hears all day."""
 
 
 def draws(paths: Sequence[Path], titles: Sequence[str] = TITLES, count: int = 1) -> list[Draw]:
@@ -194,6 +197,15 @@ def _home(
         [draw for other in at_home for draw in draws(halves[other][1], titles)],
         [draw for other in strangers for draw in draws(halves[other][1], titles)],
         (draws(halves[near][0], titles), draws(halves[near][1], titles)),
+        draws(
+            [
+                path
+                for other, speakers in sorted(trials.people.items())
+                if other != phrase and speaker in speakers
+                for path in _said(speakers[speaker])[:1]
+            ][:OTHER_WORDS],
+            TITLES[:1],
+        ),
     )
 
 
@@ -293,10 +305,16 @@ def weeks(ear: Ear, home: Home, counts: Counts, with_cohort: bool, labelled: boo
     return person
 
 
-def poisoned(ear: Ear, home: Home, guarded: bool) -> tuple[Voiceprint, int, int]:
+def poisoned(ear: Ear, home: Home, guarded: bool, first: bool) -> tuple[Voiceprint, int, int]:
     """The person after two hundred accepted wakes of which ten are the impostor's, and how many of those got in.
 
-    They are taken for accepted, whatever their score; unguarded, also for wide, and without the guard.
+    They are taken for accepted, whatever their score.
+
+    Args:
+        ear: hears.
+        home: of the person.
+        guarded: only wide margins are learned, and what the guard allows.
+        first: the impostor's wakes are tried before all others of the day; else in the order of `Learner`.
     """
     enroller = folds.enroller(home.fold)
     learner, person = Learner(enroller), home.person
@@ -316,7 +334,10 @@ def poisoned(ear: Ear, home: Home, guarded: bool) -> tuple[Voiceprint, int, int]
             waiting.append(Addition(ear.hear(home.fold, draw), {"poison": is_poison}))
         wide = [one for one in waiting if learner.wide(person, one.embedding)] if guarded else list(waiting)
         nobody = Heard.nobody(enroller.speaker.embedding_size)
-        outcome = learner.learn(person, learner.in_order(person, wide), nobody, [], guard=guarded)
+        ordered = learner.in_order(person, wide)
+        if first:
+            ordered.sort(key=lambda one: not one.facts["poison"])
+        outcome = learner.learn(person, ordered, nobody, [], guard=guarded)
         person = outcome.voiceprint or person
         waiting = []  # the next day has others
     taken = [one for one in learned_of(person) if one.facts["poison"]]
@@ -378,6 +399,13 @@ def main() -> int:
             f"| {name} | {counts.own_rejected}, {counts.own_as_impostor} | {counts.others_rejected}, "
             f"{counts.others_as_impostor} | {counts.learned}, {counts.refused} |"
         )
+    print(
+        "\n| set | own other words taken for a stranger's | strangers' tries taken for a stranger's |\n|---|---|---|"
+    )
+    for name, found in everybody.items():
+        own = [taken for home in found for taken in _taken(ear, home, home.other_words)]
+        strangers = [taken for home in found for taken in _taken(ear, home, home.strangers_tries)]
+        print(f"| {name} | {sum(own)} of {len(own)} | {sum(strangers)} of {len(strangers)} |")
     print("\n| set | own wide wakes refused | nearest stranger's refused |\n|---|---|---|")
     for name, found in everybody.items():
         doses = [single_doses(ear, home) for home in found]
@@ -385,6 +413,13 @@ def main() -> int:
         print(f"| {name} | {' | '.join(f'{sum(cell)} of {len(cell)}' for cell in cells)} |", flush=True)
     ear.keep()
     return 0
+
+
+def _taken(ear: Ear, home: Home, group: Sequence[Draw]) -> list[bool]:
+    """Whether each would be an impostor of the home, had it been a rejected wake."""
+    enroller = folds.enroller(home.fold)
+    verifier = Verifier([], enroller.speaker, enroller.head)
+    return [len(impostors(ear.hear(home.fold, draw)[None], [home.person], verifier)) > 0 for draw in group]
 
 
 def _weeks_rows(ear: Ear, name: str, found: Sequence[Home]) -> Counts:
@@ -411,13 +446,18 @@ def _weeks_rows(ear: Ear, name: str, found: Sequence[Home]) -> Counts:
 
 def _poison_rows(ear: Ear, name: str, chosen: Sequence[Home]) -> None:
     """Prints the rows of a set."""
-    titles = ("enrolled", "after 200 wakes", "the same, without wide margins and guard")
+    variants = {
+        "after 200 wakes": (True, False),
+        "after 200 wakes, the impostor's tried first": (True, True),
+        "the same, without wide margins and guard": (False, True),
+    }
+    titles = ("enrolled", *variants)
     sums, taken = {title: Sums() for title in titles}, {title: [0, 0] for title in titles}
     for number, home in enumerate(chosen):
         for title in titles:
             person = home.person
             if title != titles[0]:
-                person, bad, good = poisoned(ear, home, guarded=title == titles[1])
+                person, bad, good = poisoned(ear, home, *variants[title])
                 taken[title] = [taken[title][0] + bad, taken[title][1] + good]
             sums[title].add(margins(ear, home, person, home.nearest[1]))
         print(f"\r{name}, poisoned: {number + 1} of {len(chosen)} ", end="", file=sys.stderr, flush=True)

@@ -37,13 +37,13 @@ TAKE = Path(__file__).parent.parent / "tests" / "audio" / "slt_okay_nabu_test_1.
 def main() -> int:
     """Measures and prints."""
     print("# A household\n")
-    print(f"`python scripts/household.py`: {runtime.version()}, Python {platform.python_version()}; ms of processor")
-    print(f"time, the lowest of {RUNS} runs (the machine is shared); everybody has a")
+    print(f"`python scripts/household.py`: {runtime.version()}, Python {platform.python_version()}; milliseconds of")
+    print(f"processor time, the lowest of {RUNS} runs (the machine is shared); everybody has a trained head and")
     print(
-        f"trained head and {KEPT_VERSIONS} versions. *Look* is what the daemon does every `people.watch_s`, *start* the"
+        f"{KEPT_VERSIONS} versions. *Look* is what the daemon does every `people.watch_s`, *start* the loading of wake"
     )
-    print("loading of wake word, networks and people that a start or a reload costs, *wake* the whole question whose")
-    print("voice a wake word was.\n")
+    print("word, networks and people that a start or a reload costs, *wake* the whole question whose voice a wake")
+    print("word was.\n")
     print("| people | load all | load all, encrypted | look | start | wake | bytes on disk |")
     print("|---|---|---|---|---|---|---|")
     for count in PEOPLE:

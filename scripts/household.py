@@ -42,8 +42,8 @@ def main() -> int:
     print(
         f"{KEPT_VERSIONS} versions. *Look* is what the daemon does every `people.watch_s`, *start* the loading of wake"
     )
-    print("word, networks and people that a start or a reload costs, *wake* the whole question whose voice a wake")
-    print("word was.\n")
+    print("wake word, networks and people that a start or a reload costs, *wake* the whole question whose voice")
+    print("a wake word was.\n")
     print("| people | load all | load all, encrypted | look | start | wake | bytes on disk |")
     print("|---|---|---|---|---|---|---|")
     for count in PEOPLE:

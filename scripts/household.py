@@ -39,11 +39,9 @@ def main() -> int:
     print("# A household\n")
     print(f"`python scripts/household.py`: {runtime.version()}, Python {platform.python_version()}; milliseconds of")
     print(f"processor time, the lowest of {RUNS} runs (the machine is shared); everybody has a trained head and")
-    print(
-        f"{KEPT_VERSIONS} versions. *Look* is what the daemon does every `people.watch_s`, *start* the loading of wake"
-    )
-    print("wake word, networks and people that a start or a reload costs, *wake* the whole question whose voice")
-    print("a wake word was.\n")
+    print(f"{KEPT_VERSIONS} versions. *Look* is what the daemon does every `people.watch_s`, *start* the loading of")
+    print("wake word, networks and people that a start or a reload costs, *wake* the whole question whose voice a")
+    print("wake word was.\n")
     print("| people | load all | load all, encrypted | look | start | wake | bytes on disk |")
     print("|---|---|---|---|---|---|---|")
     for count in PEOPLE:

@@ -37,12 +37,11 @@ TAKE = Path(__file__).parent.parent / "tests" / "audio" / "slt_okay_nabu_test_1.
 def main() -> int:
     """Measures and prints."""
     print("# A household\n")
-    print(f"`python scripts/household.py`: {runtime.version()}, Python {platform.python_version()}, one core; lowest")
-    print(f"of {RUNS} runs in ms (the machine is shared); everybody has a trained head and {KEPT_VERSIONS} versions.")
-    print(
-        "*Look* is what the daemon does every `people.watch_s`, *start* the loading of wake word, networks and people"
-    )
-    print("that a start or a reload costs, *wake* the whole question whose voice a wake word was.\n")
+    print(f"`python scripts/household.py`: {runtime.version()}, Python {platform.python_version()}; milliseconds of")
+    print(f"processor time, the lowest of {RUNS} runs (the machine is shared); everybody has a trained head and")
+    print(f"{KEPT_VERSIONS} versions. *Look* is what the daemon does every `people.watch_s`, *start* the loading of")
+    print("wake word, networks and people that a start or a reload costs, *wake* the whole question whose voice a")
+    print("wake word was.\n")
     print("| people | load all | load all, encrypted | look | start | wake | bytes on disk |")
     print("|---|---|---|---|---|---|---|")
     for count in PEOPLE:
@@ -95,13 +94,13 @@ def _derived() -> None:
 
 
 def _lowest(run: Callable[[], object], runs: int = RUNS) -> float:
-    """ms, after one run that is not counted."""
+    """ms of processor time, after one run that is not counted."""
     run()
     taken = []
     for _ in range(runs):
-        start_s = time.perf_counter()
+        start_s = time.process_time()
         run()
-        taken.append(1000 * (time.perf_counter() - start_s))
+        taken.append(1000 * (time.process_time() - start_s))
     return min(taken)
 
 

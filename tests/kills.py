@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Optional
 from unittest import mock
@@ -222,7 +224,7 @@ def half_sealed(folder: Path) -> list[str]:
 
 @weak_keys()
 def tally(operation: Operation, work: Path, most: int | None = None) -> Tally:
-    """Kills an operation at every call, or at about `most` of them evenly spread, and judges each."""
+    """Kills an operation at every call, and judges each; or at every rename, and about `most` of the others."""
     model, after, folder = work / "model", work / "after", work / "people"
     store = opened(model)
     fill(store)
@@ -234,7 +236,9 @@ def tally(operation: Operation, work: Path, most: int | None = None) -> Tally:
     assert operation.per_person or operation.reads_only or before != wanted
     result = Tally()
     points = list(_points(operation, model, folder))
-    chosen = points if most is None else points[:: max(1, len(points) // most)]
+    renames = [point for point in points if point[0].startswith("rename")]  # with them something begins to count
+    others = [point for point in points if point not in renames]
+    chosen = points if most is None else [*renames, *others[:: max(1, len(others) // most)]]
     for call, number in chosen:
         _fresh(model, folder)
         assert killed(operation, folder, call, number)
@@ -325,3 +329,21 @@ def _traced(operation: Operation, folder: Path, options: list[str], log: Path) -
 def _fresh(model: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(model, folder, symlinks=True)
+
+
+def main(arguments: list[str]) -> int:
+    """`python kills.py MOST FOLDER`: what became of each operation, one JSON object a line.
+
+    A process of its own, because it forks: a test's has threads of many libraries.
+    """
+    most, folder = int(arguments[0]), Path(arguments[1])
+    for number, operation in enumerate(OPERATIONS):
+        work = folder / str(number)
+        work.mkdir()
+        result = {"name": operation.name, **asdict(tally(operation, work, most))}
+        sys.stdout.write(json.dumps(result) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

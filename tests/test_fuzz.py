@@ -92,21 +92,24 @@ def with_member(ground: Ground, change: Callable[[tarfile.TarInfo], None], data:
     return tar([(members[0][0], text), *members[1:], (info, data)])
 
 
-HARMFUL: dict[str, Callable[[tarfile.TarInfo], None]] = {
-    "symbolic link": lambda info: vars_of(info, type=tarfile.SYMTYPE, linkname="../../../outside.txt"),
-    "hard link": lambda info: vars_of(info, type=tarfile.LNKTYPE, linkname="okay_nabu/0001/header.json"),
-    "hard link outside": lambda info: vars_of(info, type=tarfile.LNKTYPE, linkname="/etc/passwd"),
-    "character device": lambda info: vars_of(info, type=tarfile.CHRTYPE, devmajor=1, devminor=5),
-    "block device": lambda info: vars_of(info, type=tarfile.BLKTYPE, devmajor=8, devminor=0),
-    "pipe": lambda info: vars_of(info, type=tarfile.FIFOTYPE),
-    "folder": lambda info: vars_of(info, type=tarfile.DIRTYPE),
-    "sparse file": lambda info: vars_of(info, type=tarfile.GNUTYPE_SPARSE),
-    "path upwards": lambda info: vars_of(info, name="../outside.txt"),
-    "path upwards inside": lambda info: vars_of(info, name="okay_nabu/../../outside.txt"),
-    "absolute path": lambda info: vars_of(info, name="/tmp/outside.txt"),
-    "keyring": lambda info: vars_of(info, name=".keyring.json"),
-    "hidden wake word": lambda info: vars_of(info, name=".pending/0001/header.json"),
-    "unlisted recording": lambda info: vars_of(info),
+NO_FILE, NO_PLACE, NOT_LISTED = "is no plain file", "is not WAKE_WORD/VERSION/FILE", "version 1 for 'okay_nabu' has"
+HARMFUL: dict[str, tuple[str, Callable[[tarfile.TarInfo], None]]] = {
+    "symbolic link": (NO_FILE, lambda info: vars_of(info, type=tarfile.SYMTYPE, linkname="../../../outside.txt")),
+    "hard link": (NO_FILE, lambda info: vars_of(info, type=tarfile.LNKTYPE, linkname="okay_nabu/0001/header.json")),
+    "hard link outside": (NO_FILE, lambda info: vars_of(info, type=tarfile.LNKTYPE, linkname="/etc/passwd")),
+    "character device": (NO_FILE, lambda info: vars_of(info, type=tarfile.CHRTYPE, devmajor=1, devminor=5)),
+    "block device": (NO_FILE, lambda info: vars_of(info, type=tarfile.BLKTYPE, devmajor=8, devminor=0)),
+    "pipe": (NO_FILE, lambda info: vars_of(info, type=tarfile.FIFOTYPE)),
+    "folder": (NO_FILE, lambda info: vars_of(info, type=tarfile.DIRTYPE)),
+    "sparse file": (NO_FILE, lambda info: vars_of(info, type=tarfile.GNUTYPE_SPARSE)),
+    "path upwards": ("not a person", lambda info: vars_of(info, name="../outside.txt")),
+    "path upwards inside": (NO_PLACE, lambda info: vars_of(info, name="okay_nabu/../header.json")),
+    "wake word upwards": (NO_PLACE, lambda info: vars_of(info, name="../0001/header.json")),
+    "absolute path": (NO_PLACE, lambda info: vars_of(info, name="/0001/header.json")),
+    "another file": (NO_PLACE, lambda info: vars_of(info, name="okay_nabu/0001/bashrc")),
+    "keyring": ("not a person", lambda info: vars_of(info, name=".keyring.json")),
+    "hidden wake word": (NO_PLACE, lambda info: vars_of(info, name=".pending/0001/header.json")),
+    "unlisted recording": (NOT_LISTED, lambda info: vars_of(info)),
 }
 
 
@@ -117,8 +120,12 @@ def vars_of(info: tarfile.TarInfo, **values: object) -> None:
 
 @pytest.mark.parametrize("fault", HARMFUL)
 def test_a_harmful_member_refuses_the_whole_file(ground: Ground, fault: str) -> None:
+    message, change = HARMFUL[fault]
+    content = with_member(ground, change)
+    with pytest.raises(BundleError, match=message):
+        bundle.from_bytes(content)
     outcome = Outcome()
-    ground.judge(ground.imported, with_member(ground, HARMFUL[fault]), outcome)
+    ground.judge(ground.imported, content, outcome)
     assert (dict(outcome.refused), outcome.wrong) == ({"BundleError": 1}, [])
     assert ground.store.names() == ["anna"]
 

@@ -217,17 +217,29 @@ import sys
 from earmark.engine.person import PersonStore
 from kills import person
 store = PersonStore(sys.argv[1])
-for seed in range(20):
+print("ready", flush=True)
+sys.stdin.readline()
+for seed in range(50):
     store.save(person("anna", seed))
 """
 
 
-def test_two_processes_that_save_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_processes_that_save_at_once_lose_nothing(tmp_path: Path) -> None:
     env = environment(PYTHONPATH=str(Path(__file__).parent))
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, tmp_path / "people"], env=env) for _ in range(2)]
-    assert [writer.wait() for writer in writers] == [0, 0]
+    program, pipe = [sys.executable, "-c", WRITER, str(tmp_path / "people")], subprocess.PIPE
+    writers = [subprocess.Popen(program, env=env, stdin=pipe, stdout=pipe) for _ in range(3)]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write(b"go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate()
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
     store = PersonStore(tmp_path / "people")
-    assert store.versions("anna", "okay_nabu") == [36, 37, 38, 39, 40]
+    assert store.versions("anna", "okay_nabu") == [146, 147, 148, 149, 150]
     store.load("anna", "okay_nabu")
 
 
@@ -379,6 +391,20 @@ def test_opened_again_the_store_is_what_it_was(store: PersonStore) -> None:
     assert snapshot(store.folder) == before
     with pytest.raises(InputError, match="is not encrypted"):
         rewrite.decrypt(sealed)
+
+
+def test_who_is_saved_while_the_store_is_opened_is_not_lost(store: PersonStore) -> None:
+    sealed = encrypted(store)
+
+    def save(_name: str, done: int, total: int) -> None:
+        if done == total:
+            opened(store.folder).save(person("dora"))
+
+    with pytest.raises(InputError, match="something was written meanwhile: decrypt once more"):
+        rewrite.decrypt(sealed, save)
+    assert opened(store.folder).load("dora", "okay_nabu").name == "dora"
+    assert rewrite.decrypt(sealed) == 3
+    assert PersonStore(store.folder).load("dora", "okay_nabu").name == "dora"
 
 
 def test_sealed_files_of_two_people_cannot_be_swapped(store: PersonStore) -> None:

@@ -157,9 +157,11 @@ def test_a_passphrase_is_asked_for_on_a_terminal(tmp_path: Path) -> None:
 
 def on_a_terminal(arguments: list[str], typed: list[str]) -> tuple[int, str]:
     """Exit code and screen of a run on a terminal of its own; each line is typed when something is asked."""
-    pid, terminal = pty.fork()
-    if not pid:
-        os.execvpe(command()[0], command(*arguments), environment())
+    terminal, inside = pty.openpty()
+    process = subprocess.Popen(
+        command(*arguments), stdin=inside, stdout=inside, stderr=inside, start_new_session=True, env=environment()
+    )
+    os.close(inside)
     shown = b""
     waiting = list(typed)
     while True:
@@ -172,9 +174,8 @@ def on_a_terminal(arguments: list[str], typed: list[str]) -> tuple[int, str]:
         shown += part
         if waiting and shown.count(b": ") > len(typed) - len(waiting) and shown.rstrip(b" ").endswith(b":"):
             os.write(terminal, waiting.pop(0).encode() + b"\n")
-    _, status = os.waitpid(pid, 0)
     os.close(terminal)
-    return os.waitstatus_to_exitcode(status), shown.decode()
+    return process.wait(LIMIT_S), shown.decode()
 
 
 def test_without_the_library_the_remedy_is_said(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from earmark.engine.person import ANY_PHRASE, COSINE, TRAINED, Voiceprint
 from earmark.engine.speaker import SpeakerNetwork
 from earmark.engine.verifier import binding_of
 
-from . import calibrate, hearing, quality
+from . import calibrate, own_gate, quality
 from .augment import augmented
 from .cohort import Cohort
 from .cohort import load as load_cohort
@@ -147,10 +147,10 @@ class Enroller:
         if others and not heard.recordings:
             listed = "".join(f"\n  {fault}" for fault in faults)
             raise EnrolmentRefused(f"{name!r} was not enrolled: none of the others can be used{listed}", faults)
-        embedded, scores = self._embed(takes, keyword, options, on_stage)
+        embedded = self._embed(takes, keyword, options, on_stage)
         phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (ANY_PHRASE, "")
         voiceprint = self._make(name, embedded, heard, phrase, sha256, options, on_step)
-        return Enrolment(replace(voiceprint, gate=hearing.gate(scores) if scores else None), faults)
+        return Enrolment(voiceprint, faults)
 
     def remake(
         self,
@@ -236,25 +236,26 @@ class Enroller:
 
     def _embed(
         self, takes: list[tuple[Take, Float32]], keyword: KeywordNetwork | None, options: Options, on_stage: OnStage
-    ) -> tuple[list[TakeEmbeddings], list[float]]:
+    ) -> list[TakeEmbeddings]:
         """The takes with their augmented copies, each copy from a random stream of its own; how each is heard."""
         copies = min(options.plan.copies, self.head.take_rows // len(takes) - 1)
         embedded = []
-        scores: list[float] = []
         for number, (take, clean) in enumerate(takes):
-            rows = []
+            rows: list[Float32] = []
+            scores: list[float] = []
             for copy in range(copies):
                 rng = np.random.default_rng([options.seed, number, copy])
                 try:
-                    varied = augmented(take.crop, rng)
+                    elsewhere = augmented(take.crop, rng)
                     if keyword is not None:
-                        scores.append(hearing.share_of_cutoff(varied, keyword))
-                    rows.append(self.speaker.embed(varied))
+                        scores.append(own_gate.share_of_cutoff(elsewhere, keyword))
+                    rows.append(self.speaker.embed(elsewhere))
                 except AudioError:  # the jitter cut a very short word too short: the take itself is copied instead
                     rows.append(clean)
-            embedded.append(TakeEmbeddings(clean, np.array(rows, np.float32).reshape(copies, len(clean))))
+            varied = np.array(rows, np.float32).reshape(copies, len(clean))
+            embedded.append(TakeEmbeddings(clean, varied, heard=tuple(scores)))
             on_stage("varying", number + 1, len(takes))
-        return embedded, scores
+        return embedded
 
     def _make(
         self,
@@ -300,6 +301,7 @@ class Enroller:
             weights=trained.weights if trained else HeadWeights(none.reshape(0, 0), none),
             report=report,
             copies=np.array([take.copies for take in takes]),
+            gate=own_gate.gate([share for take in takes for share in take.heard]),
         )
 
     def cohorts(self, phrase: str, mean: Float32) -> tuple[Float32, Float32]:

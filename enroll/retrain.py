@@ -152,4 +152,5 @@ def _remade(
     copies = [each.copies for each in of]
     varied = np.concatenate(copies) if len({each.shape[1:] for each in copies}) == 1 else None
     made = enroller.remake(old.name, takes, old.keyword, sha256, options, on_step, varied)
-    return Remade(made, [], EMBEDDINGS)
+    gate = old.gate if old.binding.keyword == sha256 else None  # of another network it says nothing
+    return Remade(replace(made, gate=gate), [], EMBEDDINGS)

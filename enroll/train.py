@@ -38,6 +38,8 @@ class TakeEmbeddings:
     """(c, 512); c may differ from take to take, and be 0."""
     weight: float = 1.0
     """Of all its rows, against 1 of an enrolled one."""
+    heard: tuple[float, ...] = ()
+    """How well the keyword network hears the copies, as shares of its cutoff; () for any phrase (own_gate.py)."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from earmark.engine.speaker import CROP_SAMPLES
 from earmark.engine.verifier import Verifier, gate_of
 from earmark.enroll.conditions import Conditions
 from earmark.enroll.enrolment import Enroller, Recording
-from earmark.enroll.hearing import LOOSEST
+from earmark.enroll.own_gate import LOOSEST
 
 AUDIO = Path(__file__).parent.parent / "tests" / "audio"
 WORDS = ("alexa", "okay_nabu")

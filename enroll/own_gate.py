@@ -29,6 +29,11 @@ def share_of_cutoff(samples: Int16, keyword: KeywordNetwork) -> float:
     return float(scores.max(initial=0.0)) / keyword.manifest.probability_cutoff
 
 
-def gate(shares: Sequence[float]) -> float:
-    """What `share_of_cutoff` says of a person's variations -> the share of the cutoff that is their gate."""
+def gate(shares: Sequence[float]) -> float | None:
+    """What `share_of_cutoff` says of a person's variations -> the share of the cutoff that is their gate.
+
+    None: there are no variations, or no network.
+    """
+    if not shares:
+        return None
     return round(float(np.clip(np.quantile(shares, 1 - HEARD_SHARE), LOOSEST, STRICTEST)), 4)

@@ -82,9 +82,16 @@ def _given(key_file: str | None, environment: Mapping[str, str]) -> bytes | None
         return _read(Path(key_file))
     if environment.get("CREDENTIALS_DIRECTORY"):
         path = Path(environment["CREDENTIALS_DIRECTORY"]) / CREDENTIAL
-        if path.exists():
+        if _may_be_there(path):
             return _read(path)
     return None
+
+
+def _may_be_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # whoever reads it says why it cannot be
+        return True
 
 
 def _read(path: Path) -> bytes:

@@ -116,14 +116,15 @@ def open_vault(store: Path, secret: Secret) -> Vault:
     try:
         content = read_limited(path, MAX_KEYRING_BYTES)
         digest = hashlib.sha256(content).digest()
-        if digest not in _OPENED:
-            _OPENED[digest] = _unlock(_checked(json.loads(content)), path, secret)
+        values = _checked(json.loads(content))
     except OSError as error:
         raise PersonError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, RecursionError) as error:
         raise PersonDamaged(
             f"{path}: damaged: {error}; put it back from a backup: without it nothing that is sealed can be read"
         ) from error
+    if digest not in _OPENED:
+        _OPENED[digest] = _unlock(values, path, secret)
     return Vault(_OPENED[digest])
 
 
@@ -143,7 +144,10 @@ def _unlock(values: dict[str, Any], path: Path, secret: Secret) -> bytes:
     given = secret()
     if not given or len(given) > MAX_SECRET_BYTES:
         raise PersonLocked(f"the key of {path.parent} is empty or has more than {MAX_SECRET_BYTES} bytes")
-    cipher = _cipher(_derive(given, values))
+    try:
+        cipher = _cipher(_derive(given, values))
+    except ValueError as error:  # OpenSSL has rules of its own, as that n must be below 2^(16 r)
+        raise PersonDamaged(f"{path}: damaged: n, r and p do not fit: {error}; put it back from a backup") from error
     try:
         key = cipher.decrypt(bytes.fromhex(values["nonce"]), bytes.fromhex(values["sealed_key"]), _context(values))
     except _invalid_tag() as error:

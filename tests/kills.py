@@ -53,6 +53,7 @@ CALLS = (  # all that can change what is on a disk, and the lock
     "flock",
 )
 KEY, ATTACH_LIMIT_S = b"correct horse", 60.0
+SIGN = "inject=sched_yield:error=EPERM"  # how a child knows that it is traced; nothing else here calls it
 UNFINISHED = (".new-", ".old-", ".pending")
 
 View = dict[tuple[str, str, int], Optional[str]]
@@ -277,7 +278,7 @@ def _points(operation: Operation, model: Path, folder: Path) -> Iterator[tuple[s
     """Every call of the operation: kind and number; found by counting them in a run that is left alone."""
     _fresh(model, folder)
     log = folder.parent / "calls"
-    _, status = _traced(operation, folder, ["-e", f"trace={_known()}"], log)
+    _, status = _traced(operation, folder, ["-e", f"trace={_known()},sched_yield"], log)
     assert status == 0, f"{operation.name} failed"
     counts: dict[str, int] = {}
     for line in log.read_text("utf-8", "replace").splitlines():
@@ -290,7 +291,7 @@ def _points(operation: Operation, model: Path, folder: Path) -> Iterator[tuple[s
 def killed(operation: Operation, folder: Path, call: str, number: int) -> bool:
     """Whether the child was killed at this call; else it has ended by itself."""
     inject = f"inject={call}:signal=KILL:when={number}"
-    _, status = _traced(operation, folder, ["-e", f"trace={call}", "-e", inject], Path(os.devnull))
+    _, status = _traced(operation, folder, ["-e", f"trace={call},sched_yield", "-e", inject], Path(os.devnull))
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
@@ -300,30 +301,33 @@ def _known() -> str:
 
 
 def _traced(operation: Operation, folder: Path, options: list[str], log: Path) -> tuple[int, int]:
-    reading, writing = os.pipe()
+    """Process and exit status of a child that does the operation once strace has it in its hands."""
     child = os.fork()
     if not child:
         code = 1
         with contextlib.suppress(BaseException):
-            os.close(writing)
-            os.read(reading, 1)
+            _wait_for_strace()
             operation.run(opened(folder))
             code = 0
         os._exit(code)
-    os.close(reading)
-    tracer = subprocess.Popen(["strace", "-qq", "-o", str(log), *options, "-p", str(child)], stderr=subprocess.PIPE)
-    try:
-        until = time.monotonic() + ATTACH_LIMIT_S
-        while "TracerPid:\t0\n" in Path(f"/proc/{child}/status").read_text("utf-8"):
-            assert tracer.poll() is None, tracer.communicate()[1].decode()
-            assert time.monotonic() < until, "strace does not attach"
-            time.sleep(0.0005)
-        os.write(writing, b"x")
-        result = os.waitpid(child, 0)
-        tracer.communicate()
-        return result
-    finally:
-        os.close(writing)
+    tracer = subprocess.Popen(
+        ["strace", "-qq", "-o", str(log), *options, "-e", SIGN, "-p", str(child)], stderr=subprocess.PIPE
+    )
+    result = os.waitpid(child, 0)
+    tracer.communicate()
+    return result
+
+
+def _wait_for_strace() -> None:
+    """Until this very call is answered by strace: between its attaching and its counting other calls would pass."""
+    until = time.monotonic() + ATTACH_LIMIT_S
+    while time.monotonic() < until:
+        try:
+            os.sched_yield()
+        except PermissionError:
+            return
+        time.sleep(0.0005)
+    raise TimeoutError("strace does not attach")
 
 
 def _fresh(model: Path, folder: Path) -> None:

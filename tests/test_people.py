@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import stat
@@ -434,6 +435,25 @@ def test_the_keyring_is_as_hard_to_guess_as_it_says(store: PersonStore) -> None:
     vault._OPENED.clear()
     assert opened(store.folder).load("bob", "okay_nabu").report["seed"] == 5
     assert stat.S_IMODE((store.folder / ".keyring.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "values", [{"n": 1 << 17, "r": 1}, {"n": 1}, {"n": 3}, {"n": 1 << 30}, {"p": True}, {"r": 0}], ids=str
+)
+def test_a_keyring_that_asks_for_too_much_or_nonsense_is_damaged(store: PersonStore, values: dict[str, int]) -> None:
+    encrypted(store)
+    path = store.folder / ".keyring.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    with pytest.raises(PersonDamaged, match=r"keyring\.json: damaged: .*; put it back from a backup"):
+        opened(store.folder).load("anna", "okay_nabu")
+
+
+def test_an_unreadable_key_is_not_called_an_unreadable_keyring(store: PersonStore, tmp_path: Path) -> None:
+    encrypted(store)
+    vault._OPENED.clear()
+    asking = PersonStore(store.folder, secret_from(str(tmp_path / "nowhere"), {}))
+    with pytest.raises(PersonLocked, match="nowhere: the key file cannot be read: No such file"):
+        asking.load("anna", "okay_nabu")
 
 
 @pytest.mark.parametrize("secret", [b"", b"short", b"x" * 5000])

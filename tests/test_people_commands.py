@@ -129,7 +129,7 @@ def test_an_encrypted_store_from_the_command_line(slt_store: Path, tmp_path: Pat
     assert snapshot(slt_store) == plain
 
 
-def test_a_daemon_starts_unattended_with_a_systemd_credential(
+def test_a_daemon_starts_unattended_with_a_key_file_or_a_systemd_credential(
     slt_store: Path, tmp_path: Path, spoken: dict[str, bytes]
 ) -> None:
     key = key_file(tmp_path)
@@ -137,9 +137,12 @@ def test_a_daemon_starts_unattended_with_a_systemd_credential(
     run = earmark("listen", "-", "--json", "--store", slt_store, stdin=spoken["slt"], code=2)
     assert "is encrypted" in run.err
     key.rename(tmp_path / "earmark.key")
-    env = environment(CREDENTIALS_DIRECTORY=str(tmp_path))
-    run = earmark("listen", "-", "--json", "--store", slt_store, stdin=spoken["slt"], env=env)
-    assert [event["person"] for event in run.events] == ["slt"]
+    for where in (
+        {"EARMARK_PEOPLE_KEY_FILE": str(tmp_path / "earmark.key")},
+        {"CREDENTIALS_DIRECTORY": str(tmp_path)},
+    ):
+        run = earmark("listen", "-", "--json", "--store", slt_store, stdin=spoken["slt"], env=environment(**where))
+        assert [event["person"] for event in run.events] == ["slt"]
 
 
 def test_a_passphrase_is_asked_for_on_a_terminal(tmp_path: Path) -> None:

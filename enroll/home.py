@@ -17,8 +17,8 @@ from earmark.engine.audio import Float32
 from earmark.engine.person import Voiceprint
 from earmark.engine.verifier import Verifier
 
-BELOW = 0.2  # the threshold: score; 4 to 7 % of the owners' rejected tries are still there, 73 to 85 % of strangers
-APART = 0.7  # cosine; most of these owners' tries resemble one take or variation more than that
+BELOW = 0.2  # the threshold: of scores
+APART = 0.7  # cosine; of the owners' rejected wakes 8 of 179 pass both, of other people's 6477 of 11,381
 
 
 @dataclass(frozen=True)

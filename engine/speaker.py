@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,24 @@ def locate_speech(samples: Int16) -> tuple[int, int]:
     """
     power = mel.power_mel(to_float(samples))
     return _locate(power, _noise(power), len(samples))
+
+
+def snr_db(samples: Int16) -> float:
+    """Of what is spoken in (n,) int16 over the noise around it, -30…120; a clip of a quiet studio has 50.
+
+    Raises:
+        AudioError: as `locate_speech`.
+    """
+    power = mel.power_mel(to_float(samples))
+    noise = _noise(power)
+    start, end = _locate(power, noise, len(samples))
+    return _snr_db(power[start // mel.HOP_SAMPLES : end // mel.HOP_SAMPLES + 1], noise)
+
+
+def _snr_db(frames: Float32, noise: Float32) -> float:
+    """(t, k) power mel of the speech with its noise, and the (k,) noise alone."""
+    both, alone = float(frames.sum()), float(noise.sum()) * len(frames)
+    return float(10 * np.log10(max(both - alone, 1e-3 * both) / max(alone, 1e-12 * both)))
 
 
 def _noise(power: Float32) -> Float32:
@@ -90,6 +109,15 @@ def _moving_mean(rows: Float32, count: int) -> Float32:
     return mean
 
 
+class Heard(NamedTuple):
+    """What is known of one utterance."""
+
+    embedding: Float32
+    """(embedding_size,), of unit length."""
+    snr_db: float
+    """Of the speech over the noise around it."""
+
+
 class SpeakerNetwork:
     """A network that turns the power mel of an utterance into an embedding, one pass an utterance.
 
@@ -115,7 +143,11 @@ class SpeakerNetwork:
         self.embedding_size = int(output["shape"][-1])
 
     def embed(self, crop: Int16) -> Float32:
-        """(n,) int16 of about one utterance -> (embedding_size,) float32 of unit length.
+        """The embedding alone of what `hear` hears."""
+        return self.hear(crop).embedding
+
+    def hear(self, crop: Int16) -> Heard:
+        """(n,) int16 of about one utterance -> its embedding and SNR.
 
         Trims to the speech, at most 1.3 s of it, brings it to the network's level, subtracts what noise the crop has
         around it, and embeds it.
@@ -129,13 +161,14 @@ class SpeakerNetwork:
         start, end = _locate(power, noise, len(crop))
         speech = to_float(crop[start : min(end, start + MAX_SPEECH_SAMPLES)])
         gain = mel.gain_to_level(speech)
-        embedding = self._run(without_noise(mel.power_mel(speech * gain), noise * gain**2))
+        frames, noise = mel.power_mel(speech * gain), noise * gain**2
+        embedding = self._run(without_noise(frames, noise))
         length = float(np.linalg.norm(embedding))
         if not np.isfinite(length) or length == 0.0:
             raise ModelError(
                 f"{self.card.file}: the embedding of {end - start} samples is not finite: `earmark doctor`"
             )
-        return embedding / np.float32(length)
+        return Heard(embedding / np.float32(length), _snr_db(frames, noise))
 
     def _run(self, frames: Float32) -> Float32:
         """(frames, 40) -> (embedding_size,)."""

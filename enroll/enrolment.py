@@ -16,7 +16,7 @@ from earmark.engine.files import read_audio
 from earmark.engine.head import HeadWeights, SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import ANY_PHRASE, COSINE, TRAINED, Voiceprint
-from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.speaker import SpeakerNetwork, snr_db
 from earmark.engine.verifier import binding_of
 
 from . import calibrate, quality
@@ -148,7 +148,8 @@ class Enroller:
             listed = "".join(f"\n  {fault}" for fault in faults)
             raise EnrolmentRefused(f"{name!r} was not enrolled: none of the others can be used{listed}", faults)
         embedded = self._embed(takes, options, on_stage)
-        voiceprint = self._make(name, embedded, heard, keyword, options, on_step)
+        takes_snr_db = float(np.median([snr_db(take.crop) for take, _ in takes]))
+        voiceprint = self._make(name, embedded, takes_snr_db, heard, keyword, options, on_step)
         return Enrolment(voiceprint, faults)
 
     def _takes(
@@ -224,6 +225,7 @@ class Enroller:
         self,
         name: str,
         takes: list[TakeEmbeddings],
+        takes_snr_db: float,
         others: _Others,
         keyword: KeywordNetwork | None,
         options: Options,
@@ -242,6 +244,7 @@ class Enroller:
             impostors = calibrate.kind_scores(each, self.head, trained, mean, to_measure)
             thresholds[each] = calibrate.threshold(each, impostors, len(takes), options.far)
         report = _report(trials, kind, thresholds, len(to_measure), options)
+        report["takes_snr_db"] = round(takes_snr_db, 1)
         if others.recordings:
             scores = calibrate.kind_scores(kind, self.head, trained, mean, others.embeddings)
             report["others"] = {

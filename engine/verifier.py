@@ -116,8 +116,9 @@ class Verifier:
 
 
 def allowance(person: Voiceprint, snr_db: float) -> float:
-    """What is added to the score of a try at an SNR, 0…0.08: nothing where the takes were as noisy."""
-    takes_db = min(CLEAN_DB, float(person.report.get("takes_snr_db", 0.0)))
+    """Added to the score of a try at an SNR, 0…0.08: nothing where the takes are as noisy, or nobody knows."""
+    known = person.report.get("takes_snr_db")
+    takes_db = min(CLEAN_DB, known) if isinstance(known, (int, float)) else 0.0
     return ALLOWANCE_PER_DB * max(0.0, takes_db - max(0.0, snr_db))
 
 

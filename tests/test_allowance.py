@@ -57,8 +57,8 @@ def test_only_what_is_noisier_than_the_takes_is_allowed_for(person: Voiceprint) 
     noisy = replace(person, report={**person.report, "takes_snr_db": 12.0})
     assert allowance(noisy, 12.0) == 0
     assert allowance(noisy, 10.0) == pytest.approx(2 * ALLOWANCE_PER_DB)
-    unknown = replace(person, report={})
-    assert allowance(unknown, 0.0) == 0
+    for report in ({}, {"takes_snr_db": None}, {"takes_snr_db": "quiet"}):
+        assert allowance(replace(person, report=report), 0.0) == 0
 
 
 def test_a_decision_counts_the_allowance(

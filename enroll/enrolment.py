@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +148,38 @@ class Enroller:
             listed = "".join(f"\n  {fault}" for fault in faults)
             raise EnrolmentRefused(f"{name!r} was not enrolled: none of the others can be used{listed}", faults)
         embedded = self._embed(takes, options, on_stage)
-        takes_snr_db = float(np.median([snr_db(take.crop) for take, _ in takes]))
-        voiceprint = self._make(name, embedded, takes_snr_db, heard, keyword, options, on_step)
+        phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (ANY_PHRASE, "")
+        voiceprint = self._make(name, embedded, heard, phrase, sha256, options, on_step)
+        report = {**voiceprint.report, "takes_snr_db": _rounded(np.median([snr_db(take.crop) for take, _ in takes]))}
+        voiceprint = replace(voiceprint, report=report)
         return Enrolment(voiceprint, faults)
+
+    def remake(
+        self,
+        name: str,
+        takes: Float32,
+        phrase: str,
+        keyword_sha256: str,
+        options: Options | None = None,
+        on_step: Progress | None = None,
+    ) -> Voiceprint:
+        """Makes a voiceprint from embeddings alone, where there is no sound of the takes any more.
+
+        Nothing can be varied then: the head is trained with the takes as they are.
+
+        Args:
+            name: of the person.
+            takes: (n, embedding size) of this speaker network, unit rows; n ≥ 1.
+            phrase: name of the wake word, or `any-phrase`.
+            keyword_sha256: of its network; empty for `any-phrase`.
+            options: seed and plan say nothing here but the steps of the training.
+            on_step: told each training step's loss.
+        """
+        options = options or Options()
+        options = replace(options, plan=replace(options.plan, copies=0))
+        none = np.zeros((0, takes.shape[1]), np.float32)
+        embedded = [TakeEmbeddings(take, none) for take in takes[: self.head.take_rows]]
+        return self._make(name, embedded, _Others(0, 0, none), phrase, keyword_sha256, options, on_step)
 
     def _takes(
         self,
@@ -225,14 +254,13 @@ class Enroller:
         self,
         name: str,
         takes: list[TakeEmbeddings],
-        takes_snr_db: float,
         others: _Others,
-        keyword: KeywordNetwork | None,
+        phrase: str,
+        keyword_sha256: str,
         options: Options,
         on_step: Progress | None,
     ) -> Voiceprint:
         mean = calibrate.centroid(takes)
-        phrase = keyword.manifest.name if keyword else ANY_PHRASE
         to_train, to_measure = self.cohorts(phrase, mean)
         at_home = others.embeddings[np.argsort(-(others.embeddings @ mean), kind="stable")[:MAX_OTHERS]]
         to_train = np.concatenate([at_home, to_train])[: self.head.cohort_rows]
@@ -244,7 +272,6 @@ class Enroller:
             impostors = calibrate.kind_scores(each, self.head, trained, mean, to_measure)
             thresholds[each] = calibrate.threshold(each, impostors, len(takes), options.far)
         report = _report(trials, kind, thresholds, len(to_measure), options)
-        report["takes_snr_db"] = round(takes_snr_db, 1)
         if others.recordings:
             scores = calibrate.kind_scores(kind, self.head, trained, mean, others.embeddings)
             report["others"] = {
@@ -260,7 +287,7 @@ class Enroller:
             keyword=phrase,
             kind=kind,
             threshold=thresholds[kind],
-            binding=binding_of(keyword.manifest.model_sha256 if keyword else "", self.speaker.card, self.head.card),
+            binding=binding_of(keyword_sha256, self.speaker.card, self.head.card),
             takes=np.array([take.clean for take in takes]),
             centroid=mean,
             prototype=trained.prototype if trained else none,

@@ -150,8 +150,8 @@ class Enroller:
         embedded = self._embed(takes, options, on_stage)
         phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (ANY_PHRASE, "")
         voiceprint = self._make(name, embedded, heard, phrase, sha256, options, on_step)
-        report = {**voiceprint.report, "takes_snr_db": _rounded(np.median([snr_db(take.crop) for take, _ in takes]))}
-        voiceprint = replace(voiceprint, report=report)
+        noisy = _rounded(float(np.median([snr_db(take.crop) for take, _ in takes])))
+        voiceprint = replace(voiceprint, report={**voiceprint.report, "takes_snr_db": noisy})
         return Enrolment(voiceprint, faults)
 
     def remake(

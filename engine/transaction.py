@@ -53,7 +53,7 @@ def read_plan(store: Path) -> Plan:
     """
     path = store / PENDING / PLAN_FILE
     try:
-        if not stat.S_ISDIR((store / PENDING).lstat().st_mode):  # one look: it may be gone at the next
+        if not stat.S_ISDIR(os.lstat(store / PENDING).st_mode):  # one look: it may be gone at the next
             raise ValueError("it is not in a folder")
         values = json.loads(read_limited(path, MAX_PLAN_BYTES))
         if not isinstance(values, dict) or set(values) != {"format", "put", "remove"} or values["format"] != FORMAT:

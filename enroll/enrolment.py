@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from earmark.engine.files import read_audio
 from earmark.engine.head import HeadWeights, SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import ANY_PHRASE, COSINE, TRAINED, Voiceprint
-from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.speaker import SpeakerNetwork, snr_db
 from earmark.engine.verifier import binding_of
 
 from . import calibrate, own_gate, quality
@@ -150,6 +150,8 @@ class Enroller:
         embedded = self._embed(takes, keyword, options, on_stage)
         phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (ANY_PHRASE, "")
         voiceprint = self._make(name, embedded, heard, phrase, sha256, options, on_step)
+        noisy = _rounded(float(np.median([snr_db(take.crop) for take, _ in takes])))
+        voiceprint = replace(voiceprint, report={**voiceprint.report, "takes_snr_db": noisy})
         return Enrolment(voiceprint, faults)
 
     def remake(

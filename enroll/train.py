@@ -84,7 +84,7 @@ def _rows(
     takes: Sequence[TakeEmbeddings], plan: TrainPlan, limit: int
 ) -> tuple[Float32, Float32, np.ndarray[tuple[int], np.dtype[np.int32]]]:
     """Embeddings, weights and take numbers; with many takes fewer copies of each fit into `limit` rows."""
-    copies = min(plan.copies, limit // len(takes) - 1)
+    copies = min(plan.copies, limit // len(takes) - 1, *(len(take.copies) for take in takes))
     embeddings = [row for take in takes for row in (take.clean, *take.copies[:copies])]
     weight = [1.0] + [plan.copy_weight] * copies
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import re
@@ -96,6 +97,12 @@ class MicrophoneSource(Source):
                         "sound server, or plug the microphone in again"
                     ) from None
                 yield None
+
+    def skip(self) -> None:
+        """Empties the queue."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._blocks.get_nowait()
 
     def close(self) -> None:
         """Gives the device back; a sound system that hangs is left hanging."""

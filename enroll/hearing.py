@@ -1,4 +1,4 @@
-"""Listens for a session: recordings in, what they are to the session out. Holds the takes, as the session does not."""
+"""Listens for a session: recordings in, what they are to the session out; holds the takes."""
 
 from __future__ import annotations
 
@@ -54,14 +54,15 @@ class Hearing:
         self._voices = Voices(head, cohort)
         self.heard: dict[int, Heard] = {}
         """Number -> every take without a fault of its own, other voices' included."""
-        self._good: tuple[int, ...] = ()
+        self.good: tuple[int, ...] = ()
+        """Numbers of those that are of one voice."""
         self._odd: dict[int, float] = {}
 
     def restore(self, heard: list[Heard]) -> tuple[int, ...]:
         """Takes of an earlier session, good ones; their numbers."""
         self.heard = dict(enumerate(heard))
-        self._good = tuple(self.heard)
-        return self._good
+        self.good = tuple(self.heard)
+        return self.good
 
     def files(self, samples: Int16, file: str) -> TakeHeard:
         """All utterances of the wake word in (n,) int16; voices are compared at `settle`, when all are there."""
@@ -72,7 +73,7 @@ class Hearing:
                 faults.append(judged)
             else:
                 self._add(judged)
-        return TakeHeard(self._good, tuple(faults))
+        return TakeHeard(self.good, tuple(faults))
 
     def settle(self) -> TakeHeard:
         """After the last file: whose voices they are."""
@@ -82,7 +83,7 @@ class Hearing:
         """The one utterance in (n,) int16, compared with those before."""
         judged = self._alone(samples, file)
         if isinstance(judged, Fault):
-            return TakeHeard(self._good, (judged,))
+            return TakeHeard(self.good, (judged,))
         self._add(judged)
         return TakeHeard(*self._compared(2))
 
@@ -106,7 +107,7 @@ class Hearing:
     def _add(self, heard: Heard) -> None:
         number = max(self.heard, default=-1) + 1
         self.heard[number] = heard
-        self._good = (*self._good, number)
+        self.good = (*self.good, number)
 
     def _compared(self, least: int) -> tuple[tuple[int, ...], tuple[Fault, ...]]:
         """The takes of the voice of most, and the faults of those that are newly odd."""
@@ -119,9 +120,9 @@ class Hearing:
                 detail = f"it fits the other takes by {score:.1f} only, they each other by more"
                 faults.append(Fault(self.heard[number].take.file, "other_voice", detail))
         self._odd = odd
-        self._good = tuple(number for number in numbers if number not in odd)
-        return self._good, tuple(faults)
+        self.good = tuple(number for number in numbers if number not in odd)
+        return self.good, tuple(faults)
 
     def _context(self) -> Context:
-        lengths = tuple(self.heard[number].take.speech_samples for number in self._good)
+        lengths = tuple(self.heard[number].take.speech_samples for number in self.good)
         return Context(self.room, lengths if len(lengths) >= MIN_LENGTHS else ())

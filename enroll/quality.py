@@ -19,10 +19,8 @@ PAD_SAMPLES = RATE_HZ // 2  # silence around a recording: a tightly cut one must
 MAX_PHRASE_SAMPLES = 4 * RATE_HZ  # of any-phrase takes: longer is a sentence, not a wake word
 
 # Of takes. What they are worth on real speech with planted faults: docs/quality.md, by scripts/quality.py.
-CLIPPED_LEVEL, CLIPPED_SHARE = (
-    32_700,
-    0.02,
-)  # of full scale 32768; share of the speech: 1 clip of dsp in 100 has 2.6 %
+CLIPPED_LEVEL = 32_700  # of full scale 32768
+CLIPPED_SHARE = 0.02  # of the speech; of dsp 1 clip in 100 has 2.6 %
 QUIET_DBFS = -42.0  # RMS of the speech; of asc 1 clip in 100 is below −26 dBFS, of dsp below −34
 MIN_SNR_DB = 9.0  # of asc and dsp 1 clip in 100 is below 14 and 19 dB, with lasting noise at 0 dB 1 in 20 above 9
 NOISE_PERCENTILE, NOISE_SHARE, NOISE_FRAMES = 20, 1.5, 5  # as `locate_speech` takes a band's noise
@@ -243,11 +241,11 @@ def _judged(take: Take, bounds: tuple[int, int], recording: Int16, context: Cont
     if clipped > CLIPPED_SHARE:
         return Fault(take.file, "clipped", f"{100 * clipped:.1f} % of the samples are at full scale")
     level_dbfs, snr_db = dbfs(speech), _snr_db(heard, start, end, context.room)
+    if snr_db < MIN_SNR_DB and _level_change_db(heard) < STEADY_DB:
+        return Fault(take.file, "nothing_said", "there is only steady noise in it")
     if level_dbfs < QUIET_DBFS:
         detail = f"the speech is at {level_dbfs:.0f} dBFS, at least {QUIET_DBFS:.0f} needed"
         return Fault(take.file, "too_quiet", detail)
-    if snr_db < MIN_SNR_DB and _level_change_db(heard) < STEADY_DB:
-        return Fault(take.file, "nothing_said", "there is only steady noise in it")
     if snr_db < MIN_SNR_DB:
         detail = f"the speech is {snr_db:.0f} dB above the noise, at least {MIN_SNR_DB:.0f} needed"
         return Fault(take.file, "too_noisy", detail)

@@ -46,7 +46,8 @@ class Voices:
 
         Of two the later one is odd. With fewer than `least` takes none is.
         """
-        left, odd = list(range(len(embeddings))), {}
+        left = list(range(len(embeddings)))
+        odd: dict[int, float] = {}
         while len(left) >= max(least, 2) and 2 * len(odd) < len(embeddings) - 1:
             scores = self.scores(embeddings[left])
             at = 1 if len(left) == 2 else int(np.argmin(scores))

@@ -201,6 +201,7 @@ class _Audio:
     def __init__(self, source: Source, screen: Screen) -> None:
         self._source, self._screen = source, screen
         self._blocks = iter(source)
+        self._unshown = 0
 
     def pieces(self) -> Iterator[Int16]:
         """What is heard from now on.
@@ -261,9 +262,11 @@ class _Audio:
         return typed
 
     def _show(self, label: str, heard: list[Int16], left: str = "") -> None:
-        recent = np.concatenate(heard[-10:])[-METER_SAMPLES:]
-        if len(recent):
-            self._screen.meter(label, quality.dbfs(recent), left)
+        """Moves the meter ten times a second: more would only fill a slow line."""
+        self._unshown += len(heard[-1])
+        if self._unshown >= METER_SAMPLES:
+            self._unshown = 0
+            self._screen.meter(label, quality.dbfs(np.concatenate(heard[-10:])[-METER_SAMPLES:]), left)
 
 
 def choose_microphone(screen: Screen, wanted: str | None, open_source: Callable[[str | None], Source]) -> Source:

@@ -9,7 +9,7 @@ import numpy as np
 from earmark.engine.audio import RATE_HZ, Float32, Int16
 from earmark.engine.head import SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.speaker import SpeakerNetwork, locate_speech
+from earmark.engine.speaker import SpeakerNetwork
 
 from . import quality
 from .quality import Context, Fault, Take
@@ -18,7 +18,7 @@ from .voices import Voices
 
 MIN_LENGTHS = 2  # takes before whose length says what is usual
 FILES_VOICES_FROM = 4  # recordings may be of several days: of fewer than four nobody can say which is the odd one
-MAX_ALONE_SAMPLES = 5 * RATE_HZ // 2  # the slowest of 482 wake words takes half of that
+MAX_ALONE_SAMPLES = 3 * RATE_HZ  # more than twice the slowest wake word
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,12 @@ class Hearing:
         return TakeHeard(*self._compared(2))
 
     def _alone(self, samples: Int16, file: str) -> Heard | Fault:
+        length = quality.spoken_samples(samples, self.room)
+        if self._keyword is not None and length > MAX_ALONE_SAMPLES:
+            return Fault(file, "too_long", f"{length / RATE_HZ:.1f} s of speech")
         found = quality.find_takes(samples, file, self._keyword, self._context())
         good = [take for take in found if isinstance(take, Take)]
-        if not good:
-            return next(fault for fault in found if isinstance(fault, Fault))
-        start, end = locate_speech(samples)
-        if self._keyword is not None and end - start > MAX_ALONE_SAMPLES:
-            return Fault(file, "too_long", f"{(end - start) / RATE_HZ:.1f} s of speech around the wake word")
-        return self._embed(good[-1])
+        return self._embed(good[-1]) if good else next(fault for fault in found if isinstance(fault, Fault))
 
     def _embed(self, take: Take) -> Heard | Fault:
         heard = Heard(take, self._speaker.embed(take.crop))

@@ -81,7 +81,7 @@ def _from_files(
         listed = "".join(f"\n  {fault}" for fault in unreadable_others)
         raise EnrolmentRefused(f"none of the others can be read{listed}", unreadable_others)
     for keyword in keywords:
-        with progress(arguments.json, options.plan.steps) as shown:
+        with progress(arguments.json, options.plan.steps, arguments.plain) as shown:
             enrolment = enroller.enrol(
                 arguments.name,
                 recordings,

@@ -100,7 +100,7 @@ class Guide:
                 f"{self.name!r} was not enrolled: {session.why}: {GIVEN_UP[session.why]}", session.faults
             )
         self.screen.say("Thank you, that is all. Learning …")
-        with progress(self.quiet, self.options.plan.steps) as shown:
+        with progress(self.quiet, self.options.plan.steps, plain=not self.screen.moves) as shown:
             takes = [varied[number] for number in session.takes]
             return self.enroller.enrol_takes(
                 self.name, takes, self.keyword, self.options, shown.step, others, session.faults

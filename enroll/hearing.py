@@ -14,7 +14,7 @@ from earmark.engine.speaker import SpeakerNetwork
 from . import quality
 from .quality import Context, Fault, Take
 from .session import TakeHeard
-from .voices import Voices
+from .voices import Voices, limit
 
 MIN_LENGTHS = 2  # takes before whose length says what is usual
 FILES_VOICES_FROM = 4  # recordings may be of several days: of fewer than four nobody can say which is the odd one
@@ -115,7 +115,8 @@ class Hearing:
         faults = []
         for number, score in odd.items():
             if number not in self._odd:
-                detail = f"it fits the other takes by {score:.1f} only, they each other by more"
+                least = limit(len(numbers))
+                detail = f"its voice scores {score:.1f} with the other takes, a take of the same {least:g} or more"
                 faults.append(Fault(self.heard[number].take.file, "other_voice", detail))
         self._odd = odd
         self.good = tuple(number for number in numbers if number not in odd)

@@ -18,6 +18,11 @@ ODD_BELOW = {2: 0.3, 3: 1.2, 4: 1.6, 5: 2.0}
 """Number of takes -> the score below which one is another voice's; found on asc and dsp, docs/quality.md."""
 
 
+def limit(takes: int) -> float:
+    """The score below which one of so many takes, 2 or more, is odd."""
+    return ODD_BELOW[min(takes, max(ODD_BELOW))]
+
+
 class Voices:
     """Compares takes of one wake word.
 
@@ -51,7 +56,7 @@ class Voices:
         while len(left) >= max(least, 2) and 2 * len(odd) < len(embeddings) - 1:
             scores = self.scores(embeddings[left])
             at = 1 if len(left) == 2 else int(np.argmin(scores))
-            if scores[at] >= ODD_BELOW[min(len(left), max(ODD_BELOW))]:
+            if scores[at] >= limit(len(left)):
                 break
             odd[left.pop(at)] = float(scores[at])
             if len(left) < 3:

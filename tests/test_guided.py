@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
 import signal
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,84 +12,12 @@ import pytest
 from conftest import Takes
 from helpers_store import command, earmark, snapshot
 from sound_server import SoundServer, require_pulseaudio
+from terminal import LIMIT_S, NOW, Terminal, speak
 
 from earmark.engine.person import PersonStore
 
-LIMIT_S = 120.0
 ROOM_SECONDS = 240
-NOW = "  now\n"  # a line of its own
 QUESTION = "Record somebody else? [y/N]"
-
-
-class Terminal:
-    """`earmark enroll` on a pseudo-terminal."""
-
-    def __init__(self, server: SoundServer, *arguments: str | Path) -> None:
-        self._master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            command("enroll", *arguments),
-            env={**server.env, "TERM": "xterm", "COLUMNS": "120"},
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-            preexec_fn=_own_terminal,
-        )
-        os.close(slave)
-        self._shown = b""
-        self._read_to = 0
-
-    @property
-    def text(self) -> str:
-        """Everything that was shown."""
-        return self._shown.decode(errors="ignore").replace("\r\n", "\n")
-
-    def shows(self, *texts: str) -> str:
-        """Waits until one of the texts is shown, behind what was waited for before; which it was."""
-        deadline = time.monotonic() + LIMIT_S
-        while True:
-            rest = self.text[self._read_to :]  # a line's end or a letter that is half there comes with the next
-            found = min((text for text in texts if text in rest), key=rest.index, default=None)
-            if found is not None:
-                self._read_to += rest.index(found) + len(found)
-                return found
-            assert time.monotonic() < deadline, f"none of {texts} came:\n{self.text[-3000:]}"
-            if select.select([self._master], [], [], 0.1)[0]:
-                try:
-                    self._shown += os.read(self._master, 4096)
-                except OSError:  # the other side is closed
-                    raise AssertionError(f"it ended before {texts}:\n{self.text[-3000:]}") from None
-
-    def types(self, text: str) -> None:
-        os.write(self._master, text.encode())
-
-    def ends(self) -> int:
-        """The exit code."""
-        reader = threading.Thread(target=self._drain)
-        reader.start()
-        code = self.process.wait(LIMIT_S)
-        reader.join(LIMIT_S)
-        return code
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._master)
-
-    def _drain(self) -> None:
-        try:
-            while piece := os.read(self._master, 4096):
-                self._shown += piece
-        except OSError:
-            pass
-
-
-def _own_terminal() -> None:
-    """So that Ctrl-C reaches the process."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @pytest.fixture
@@ -104,15 +27,6 @@ def server(tmp_path: Path) -> Iterator[SoundServer]:
     (tmp_path / "room.raw").write_bytes(noise.astype("<i2").tobytes())
     with SoundServer(tmp_path, tmp_path / "room.raw") as running:
         yield running
-
-
-def speak(terminal: Terminal, server: SoundServer, files: Iterator[Path], takes: int) -> None:
-    """Says the next file at each "now", until so many were good."""
-    while takes:
-        if terminal.shows(NOW, "✓ take") == "✓ take":
-            takes -= 1
-        else:
-            server.play(next(files))
 
 
 def test_a_session_that_is_broken_off_goes_on_and_ends_with_a_person(
@@ -190,7 +104,7 @@ def test_on_a_terminal_with_colours_each_bad_take_is_named_at_once(
         assert terminal.shows("keyword not heard", "✓ take") == "keyword not heard"
         terminal.shows(NOW)
         assert terminal.shows("nothing said", "✓ take") == "nothing said"
-        speak_colours(terminal, server, iter(good))
+        speak(terminal, server, iter(good), 1)
         terminal.shows(NOW)
         server.play(good[0])
         terminal.shows("same take twice", "other voice", "cut off", "nothing said")
@@ -203,12 +117,6 @@ def test_on_a_terminal_with_colours_each_bad_take_is_named_at_once(
     assert len([content for content in before.values() if content]) == 1
     assert "\x1b[" in terminal.text  # colours and the meter
     assert "dBFS" in terminal.text
-
-
-def speak_colours(terminal: Terminal, server: SoundServer, files: Iterator[Path]) -> None:
-    """Until one take is good."""
-    while terminal.shows(NOW, "✓ take") == NOW:
-        server.play(next(files))
 
 
 def test_without_answers_it_ends_and_says_how_else(server: SoundServer, tmp_path: Path) -> None:

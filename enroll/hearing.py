@@ -115,8 +115,8 @@ class Hearing:
         faults = []
         for number, score in odd.items():
             if number not in self._odd:
-                least = limit(len(numbers))
-                detail = f"its voice scores {score:.1f} with the other takes, a take of the same {least:g} or more"
+                same = limit(len(numbers))
+                detail = f"its voice scores {score:.1f} with the other takes, a take of the same {same:g} or more"
                 faults.append(Fault(self.heard[number].take.file, "other_voice", detail))
         self._odd = odd
         self.good = tuple(number for number in numbers if number not in odd)

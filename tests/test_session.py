@@ -13,7 +13,7 @@ from conftest import MakeNetwork, Read, Takes
 from earmark.engine.audio import RATE_HZ, Int16, to_float, to_int16
 from earmark.engine.errors import EnrolmentRefused, InputError
 from earmark.engine.head import SpeakerHead
-from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.speaker import SpeakerNetwork, locate_speech
 from earmark.enroll import cohort, quality
 from earmark.enroll.augment import with_noise
 from earmark.enroll.endpoint import MAX_SAMPLES, PAUSE_SAMPLES, Endpoint
@@ -174,7 +174,7 @@ def test_a_session_hears_five_takes_and_names_what_is_wrong_at_once(
         assert (event.takes, reasons(event)) == (tuple(range(number + 1)), [])
     noisy = with_noise(to_float(later), 0.0, 0.0, rng)
     loudest = to_float(later) * (4 * 32768 / np.abs(later.astype(int)).max())
-    start, end = quality.locate_speech(later)
+    start, end = locate_speech(later)
     cut = later[: start + 3 * (end - start) // 5]
     bad = {
         "clipped": to_int16(loudest),
@@ -208,7 +208,7 @@ def test_a_known_room_tells_noise_that_comes_and_goes(
     hearing: Hearing, takes: Takes, read: Read, rng: np.random.Generator
 ) -> None:
     take = in_room(read(takes("rms", "okay_nabu", "enroll")[0]), rng)
-    start, end = quality.locate_speech(take)
+    start, end = locate_speech(take)
     noise = with_noise(np.ones(2 * RATE_HZ, np.float32), 0.0, 1.0, rng) - 1  # pink, of the power of ones
     level = np.sqrt(np.mean(to_float(take)[start:end] ** 2))
     room = to_int16(noise * 2 * level)  # 6 dB above the speech

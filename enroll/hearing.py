@@ -16,7 +16,7 @@ from .quality import Context, Fault, Take
 from .session import TakeHeard
 from .voices import Voices, limit
 
-MIN_LENGTHS = 2  # takes before whose length says what is usual
+MIN_LENGTHS = 3  # takes before whose length says what is usual
 FILES_VOICES_FROM = 4  # recordings may be of several days: of fewer than four nobody can say which is the odd one
 MAX_ALONE_SAMPLES = 3 * RATE_HZ  # more than twice the slowest wake word
 

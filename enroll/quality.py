@@ -20,7 +20,7 @@ MAX_PHRASE_SAMPLES = 4 * RATE_HZ  # of any-phrase takes: longer is a sentence, n
 
 # Of takes. What they are worth on real speech with planted faults: docs/quality.md, by scripts/quality.py.
 CLIPPED_LEVEL = 32_700  # of full scale 32768
-CLIPPED_SHARE = 0.04  # of the speech; of dsp 1 clip in 100 has 2.6 %
+CLIPPED_SHARE = 0.03  # of the speech; of dsp 1 clip in 100 has 2.6 %
 QUIET_DBFS = -42.0  # RMS of the speech; of asc 1 clip in 100 is below −26 dBFS, of dsp below −34
 MIN_SNR_DB = 9.0  # of asc and dsp 1 clip in 100 is below 14 and 19 dB, with lasting noise at 0 dB 1 in 20 above 9
 NOISE_PERCENTILE, NOISE_SHARE, NOISE_FRAMES = 20, 1.5, 5  # as `locate_speech` takes a band's noise
@@ -29,7 +29,7 @@ TOUCH_SAMPLES = RATE_HZ * 30 // 1000  # speech that comes so near to an end may 
 FAINT_EDGE_DB = -60.0  # … if there is anything at all at that end, …
 SHORT_SHARE = 0.8  # … and it is shorter than this share of the takes before: 1 whole take in 20
 STEADY_DB = 3.0  # the loud twentieth of 30 ms frames over the quiet tenth: rain, a tap, an engine have 1 to 3 dB
-ABOVE_ROOM = 4.0  # times the room's power must the loudest 90 ms have, where the room is known: speech has peaks
+ABOVE_ROOM = 2.5  # times the room's power must the loudest 0.3 s have: speech as loud as the room has more
 OTHERS_QUIET_DBFS = -60.0  # of other people, who may be far: 41 dB above the rounding noise of 16 bits (−101 dBFS)
 SAME_COSINE = 0.998  # of 14,978 pairs of real takes 37 are copies (1.000), one other lies above this, the rest below
 
@@ -197,7 +197,7 @@ def _is_room(samples: Int16, room: Float32 | None) -> bool:
     if room is None:
         return _level_change_db(samples, loud_share=0.05) < STEADY_DB
     power = power_mel(to_float(samples)).sum(axis=1)
-    loudest = np.convolve(power, np.ones(9) / 9, "same").max()
+    loudest = np.convolve(power, np.ones(30) / 30, "same").max()
     return bool(loudest < ABOVE_ROOM * room.sum())
 
 

@@ -22,7 +22,7 @@ from earmark.engine.verifier import Verifier
 
 from . import achieved
 from .conditions import Conditions, read_noises
-from .enrolment import Enroller, Enrolment, Options, read_recordings
+from .enrolment import Enroller, Enrolment, Options, as_they_are, read_recordings
 from .evaluate import Setup, read_trials
 from .evaluate import evaluate as run_evaluation
 from .household import Alike, alike
@@ -131,7 +131,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     setup = Setup(
         Enroller.load(models(arguments)),
         keyword,
-        Options(far=arguments.far, min_takes=1),
+        as_they_are(arguments.far),
         arguments.takes,
         Conditions(
             room_rt60_s=arguments.room,

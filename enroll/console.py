@@ -76,7 +76,7 @@ class Guide:
             DeviceError: the microphone went away and did not come back.
             InputError: nobody answers.
         """
-        hearing = self.enroller.hearing(self.keyword)
+        hearing = self.enroller.hearing(self.keyword, self.options)
         audio = _Audio(self.source, self.screen)
         session, varied = self._begin(hearing)
         others = Others.nobody(self.enroller.speaker.embedding_size)

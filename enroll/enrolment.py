@@ -25,7 +25,7 @@ from .augment import augmented
 from .cohort import Cohort
 from .cohort import load as load_cohort
 from .hearing import Heard, Hearing
-from .quality import Fault
+from .quality import AS_THEY_ARE, Fault, Limits
 from .session import Ended, Phase, advance, for_files
 from .train import Progress, TakeEmbeddings, TrainPlan, train
 
@@ -72,7 +72,14 @@ class Options:
     min_takes: int = 3
     refuse_disagreeing: bool = True
     """Refuse takes of which most, each left out in turn, would be rejected; not where people are measured."""
+    limits: Limits = field(default_factory=Limits)
+    """That takes must keep to."""
     plan: TrainPlan = field(default_factory=TrainPlan)
+
+
+def as_they_are(far: float = 0.01) -> Options:
+    """For measuring people from lists: one take is enough, and what can be used is."""
+    return Options(far=far, min_takes=1, refuse_disagreeing=False, limits=AS_THEY_ARE)
 
 
 @dataclass(frozen=True)
@@ -157,7 +164,7 @@ class Enroller:
             EnrolmentRefused: too few takes are left, or none of `others`; the message lists why.
         """
         options, on_stage = options or Options(), on_stage or _untold
-        hearing, session = self.hearing(keyword), for_files(options.min_takes)
+        hearing, session = self.hearing(keyword, options), for_files(options.min_takes)
         for number, recording in enumerate(recordings):
             session = advance(session, hearing.files(recording.samples, recording.file))
             on_stage("listening", number + 1, len(recordings))
@@ -178,9 +185,9 @@ class Enroller:
             on_stage("varying", number + 1, len(takes))
         return self.enrol_takes(name, embedded, keyword, options, on_step, heard, faults)
 
-    def hearing(self, keyword: KeywordNetwork | None, room: Float32 | None = None) -> Hearing:
+    def hearing(self, keyword: KeywordNetwork | None, options: Options) -> Hearing:
         """What judges the recordings of one person."""
-        return Hearing(self.speaker, self.head, self.cohort.embeddings, keyword, room)
+        return Hearing(self.speaker, self.head, self.cohort.embeddings, keyword, limits=options.limits)
 
     def _others(
         self,

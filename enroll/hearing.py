@@ -12,7 +12,7 @@ from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.speaker import SpeakerNetwork
 
 from . import quality
-from .quality import Context, Fault, Take
+from .quality import Context, Fault, Limits, Take
 from .session import TakeHeard
 from .voices import Voices, limit
 
@@ -39,6 +39,7 @@ class Hearing:
         cohort: (k, 512) embeddings of strangers.
         keyword: None accepts any phrase.
         room: (40,) power of the room while nobody spoke, by `quality.room_power`, if it is known.
+        limits: that takes must keep to.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class Hearing:
         cohort: Float32,
         keyword: KeywordNetwork | None,
         room: Float32 | None = None,
+        limits: Limits = Limits(),  # noqa: B008  it is frozen
     ) -> None:
-        self.room = room
+        self.room, self._limits = room, limits
         self._speaker, self._keyword = speaker, keyword
         self._voices = Voices(head, cohort)
         self.heard: dict[int, Heard] = {}
@@ -124,4 +126,4 @@ class Hearing:
 
     def _context(self) -> Context:
         lengths = tuple(self.heard[number].take.speech_samples for number in self.good)
-        return Context(self.room, lengths if len(lengths) >= MIN_LENGTHS else ())
+        return Context(self._limits, self.room, lengths if len(lengths) >= MIN_LENGTHS else ())

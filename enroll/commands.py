@@ -46,7 +46,7 @@ def enroll(arguments: argparse.Namespace) -> int:
             confused = list(alike(enrolment.voiceprint, known, verifier))
             version = store.save(enrolment.voiceprint)
             saved()
-            _print_enrolment(enrolment, confused, int(version.name), arguments.json)
+            _print_enrolment(enrolment, confused, int(version.name), arguments)
             if arguments.plot:
                 from .plots import scores  # matplotlib is in an extra, and slow
 
@@ -230,7 +230,9 @@ def show_wake(arguments: argparse.Namespace) -> int:
     return wakes_commands.show(arguments)
 
 
-def _print_enrolment(enrolment: Enrolment, confused: list[Alike], version: int, as_json: bool) -> None:
+def _print_enrolment(
+    enrolment: Enrolment, confused: list[Alike], version: int, arguments: argparse.Namespace
+) -> None:
     person, report = enrolment.voiceprint, enrolment.voiceprint.report
     facts: dict[str, Any] = {
         "type": "enrolled",
@@ -244,10 +246,10 @@ def _print_enrolment(enrolment: Enrolment, confused: list[Alike], version: int, 
         "alike": [vars(other) for other in confused],
         "report": dict(report),
     }
-    if as_json:
+    if arguments.json:
         print(json.dumps(facts, ensure_ascii=False))
         return
-    for fault in enrolment.faults:
+    for fault in enrolment.faults if arguments.files else ():  # a conversation has told them already
         print(f"not used: {fault}", file=sys.stderr)
     own = report["leave_one_out"].get(person.kind, {}).get("own", [])
     print(f"{person.name}: enrolled for {person.keyword} from {len(person.takes)} takes (version {version})")

@@ -280,7 +280,7 @@ def _judged(take: Take, bounds: tuple[int, int], recording: Int16, context: Cont
         detail = f"the speech is at {level_dbfs:.0f} dBFS, at least {limits.quiet_dbfs:.0f} needed"
         return Fault(take.file, "too_quiet", detail)
     if snr_db < limits.min_snr_db:
-        detail = f"the speech is {snr_db:.0f} dB above the noise, at least {limits.min_snr_db:.0f} needed"
+        detail = f"the speech is {snr_db:.1f} dB above the noise, at least {limits.min_snr_db:.0f} needed"
         return Fault(take.file, "too_noisy", detail)
     if take.keyword_score is None and end - start > MAX_PHRASE_SAMPLES:
         return Fault(take.file, "too_long", f"{(end - start) / RATE_HZ:.1f} s of speech, at most 4 s")

@@ -132,3 +132,14 @@ def test_without_answers_it_ends_and_says_how_else(server: SoundServer, tmp_path
     assert b"nobody answers on standard input" in done.stderr
     assert b"--from" in done.stderr
     assert not (tmp_path / "people").exists()
+
+
+def test_without_a_microphone_it_says_so(tmp_path: Path) -> None:
+    run = earmark("enroll", "anna", "--store", tmp_path / "people", "--device", "no such microphone", code=1)
+    assert "no such microphone" in run.err
+    assert not (tmp_path / "people").exists()
+
+
+def test_others_belong_to_recordings(tmp_path: Path) -> None:
+    run = earmark("enroll", "anna", "--store", tmp_path / "people", "--others", "x.wav", code=2)
+    assert "--others belongs to --from" in run.err

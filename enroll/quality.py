@@ -27,13 +27,10 @@ NOISE_PERCENTILE, NOISE_SHARE, NOISE_FRAMES = 20, 1.5, 5  # as `locate_speech` t
 EDGE_DB = -12.0  # of the loudest 30 ms: so loud at an end of the recording, the word goes on outside
 TOUCH_SAMPLES = RATE_HZ * 30 // 1000  # speech that comes so near to an end may be cut; …
 FAINT_EDGE_DB = -60.0  # … if there is anything at all at that end, …
-SHORT_SHARE = 0.8  # … and it is shorter than this share of the takes before: 1 whole take in 20
+SHORT_SHARE = 0.8  # … and it is shorter than this share of the takes before: so is 1 whole take in 10
 STEADY_DB = 3.0  # the loud twentieth of 30 ms frames over the quiet tenth: rain, a tap, an engine have 1 to 3 dB
-ABOVE_ROOM = 2.5  # times the room's power must some 0.2 s have, …
-ROOM_FRAMES, ABOVE_BANDS = (
-    20,
-    7,
-)  # … in so many of 40 mel bands: of speech as loud as lasting noise 1 take in 50 has not
+ROOM_FRAMES, ABOVE_ROOM = 20, 2.5  # some 0.2 s must have so many times the room's power, …
+ABOVE_BANDS = 7  # … in so many of the 40 mel bands, or nothing was said; lasting noise alone has it in 1 of 3
 OTHERS_QUIET_DBFS = -60.0  # of other people, who may be far: 41 dB above the rounding noise of 16 bits (−101 dBFS)
 SAME_COSINE = 0.998  # of 14,978 pairs of real takes 37 are copies (1.000), one other lies above this, the rest below
 

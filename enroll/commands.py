@@ -12,7 +12,7 @@ from typing import Any
 
 from earmark.engine import wakes_commands
 from earmark.engine.card import load_manifest
-from earmark.engine.console import make_detector, models, networks
+from earmark.engine.console import make_detector, models, networks, open_store
 from earmark.engine.detector import Event
 from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
 from earmark.engine.files import read_audio
@@ -37,7 +37,7 @@ def enroll(arguments: argparse.Namespace) -> int:
     enroller = Enroller.load(models(arguments))
     keywords: list[KeywordNetwork | None] = [None] if arguments.any_phrase else [*networks(arguments)]
     options = Options(seed=arguments.seed, far=arguments.far, min_takes=arguments.min_takes)
-    store = PersonStore(arguments.store)
+    store = open_store(arguments)
     made = (_from_files if arguments.files else _guided)(arguments, enroller, keywords, options, store)
     try:
         for enrolment, saved in made:

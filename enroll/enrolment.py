@@ -189,6 +189,34 @@ class Enroller:
         """What judges the recordings of one person."""
         return Hearing(self.speaker, self.head, self.cohort.embeddings, keyword, limits=options.limits)
 
+    def remake(
+        self,
+        name: str,
+        takes: Float32,
+        phrase: str,
+        keyword_sha256: str,
+        options: Options | None = None,
+        on_step: Progress | None = None,
+    ) -> Voiceprint:
+        """Makes a voiceprint from embeddings alone, where there is no sound of the takes any more.
+
+        Nothing can be varied then: the head is trained with the takes as they are.
+
+        Args:
+            name: of the person.
+            takes: (n, embedding size) of this speaker network, unit rows; n ≥ 1.
+            phrase: name of the wake word, or `any-phrase`.
+            keyword_sha256: of its network; empty for `any-phrase`.
+            options: seed and plan say nothing here but the steps of the training.
+            on_step: told each training step's loss.
+        """
+        options = options or Options()
+        options = replace(options, plan=replace(options.plan, copies=0))
+        none = np.zeros((0, takes.shape[1]), np.float32)
+        embedded = [TakeEmbeddings(take, none) for take in takes[: self.head.take_rows]]
+        nobody = Others.nobody(takes.shape[1])
+        return self._make(name, embedded, nobody, phrase, keyword_sha256, options, on_step).voiceprint
+
     def _others(
         self,
         recordings: Sequence[Recording],
@@ -254,7 +282,8 @@ class Enroller:
             EnrolmentRefused: it would not work: most of the takes, each left out in turn, would be rejected.
         """
         nobody = Others.nobody(self.speaker.embedding_size)
-        made = self._make(name, list(takes), others or nobody, keyword, options, on_step)
+        phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (ANY_PHRASE, "")
+        made = self._make(name, list(takes), others or nobody, phrase, sha256, options, on_step)
         rejected, of = (made.voiceprint.report["expected_frr"][key] for key in ("rejected", "of"))
         if options.refuse_disagreeing and of >= MIN_AGREEING and 2 * rejected > of:
             raise EnrolmentRefused(
@@ -269,12 +298,12 @@ class Enroller:
         name: str,
         takes: list[TakeEmbeddings],
         others: Others,
-        keyword: KeywordNetwork | None,
+        phrase: str,
+        keyword_sha256: str,
         options: Options,
         on_step: Progress | None,
     ) -> Enrolment:
         mean = calibrate.centroid(takes)
-        phrase = keyword.manifest.name if keyword else ANY_PHRASE
         to_train, to_measure = self.cohorts(phrase, mean)
         at_home = others.embeddings[np.argsort(-(others.embeddings @ mean), kind="stable")[:MAX_OTHERS]]
         to_train = np.concatenate([at_home, to_train])[: self.head.cohort_rows]
@@ -309,7 +338,7 @@ class Enroller:
             keyword=phrase,
             kind=kind,
             threshold=thresholds[kind],
-            binding=binding_of(keyword.manifest.model_sha256 if keyword else "", self.speaker.card, self.head.card),
+            binding=binding_of(keyword_sha256, self.speaker.card, self.head.card),
             takes=np.array([take.clean for take in takes]),
             centroid=mean,
             prototype=trained.prototype if trained else none,

@@ -107,7 +107,7 @@ def _guided(
     from .console import guided  # rich is in an extra
     from .screen import open_screen
 
-    yield from guided(arguments, enroller, keywords, options, store.folder, open_screen(arguments.plain))
+    yield from guided(arguments, enroller, keywords, options, store, open_screen(arguments.plain))
 
 
 def _nothing_more() -> None:

@@ -18,7 +18,7 @@ from earmark.engine.atomic import make_folder
 from earmark.engine.audio import RATE_HZ, Int16
 from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError
 from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.person import ANY_PHRASE
+from earmark.engine.person import ANY_PHRASE, PersonStore
 from earmark.engine.sources import Source
 from earmark.engine.verifier import binding_of
 
@@ -63,7 +63,8 @@ class Guide:
     options: Options
     screen: Screen
     source: Source
-    kept: KeptSession
+    kept: KeptSession | None
+    """None: the store is encrypted, and what is kept would lie open beside it."""
     keep_audio: Path | None = None
     quiet: bool = False
     """No progress of the training: a machine reads."""
@@ -113,8 +114,8 @@ class Guide:
 
     def _begin(self, hearing: Hearing) -> tuple[Session, dict[int, TakeEmbeddings]]:
         """A new session, or the one that was broken off."""
-        kept = self.kept.load()
-        if kept is None:
+        kept = self.kept.load() if self.kept else None
+        if self.kept is None or kept is None:
             return Session(), {}
         question = f"{len(kept.heard)} good takes are kept from a session that was broken off. Go on with them? [Y/n]"
         if self.screen.ask(question).lower().startswith("n"):
@@ -126,7 +127,9 @@ class Guide:
         return advance(session, TakeHeard(numbers)), dict(zip(numbers, kept.varied))
 
     def _broken_off(self, session: Session) -> None:
-        if session.takes:
+        if session.takes and self.kept is None:
+            self.screen.say("The takes so far are not kept: the store is encrypted, and they would lie open.")
+        elif session.takes and self.kept:
             self.screen.say(
                 f"{len(session.takes)} good takes are kept for going on with the same command: as embeddings, no "
                 f"sound, readable for you alone, in {self.kept.path}"
@@ -168,7 +171,7 @@ class Guide:
         for each in event.takes:
             if each not in varied:
                 varied[each] = self.enroller.vary(hearing.heard[each], each, of, self.options)
-        if event.takes != session.takes and session.room_dbfs is not None and hearing.room is not None:
+        if self.kept and event.takes != session.takes and session.room_dbfs is not None and hearing.room is not None:
             heard = [hearing.heard[each] for each in event.takes]
             self.kept.save(Kept(heard, [varied[each] for each in event.takes], hearing.room, session.room_dbfs))
         return advance(session, event)
@@ -314,7 +317,7 @@ def guided(
     enroller: Enroller,
     keywords: list[KeywordNetwork | None],
     options: Options,
-    store: Path,
+    store: PersonStore,
     screen: Screen,
 ) -> Iterator[tuple[Enrolment, Callable[[], None]]]:
     """One enrolment for each wake word, and what erases its kept session once it is saved."""
@@ -325,12 +328,16 @@ def guided(
             phrase = keyword.manifest.name if keyword else ANY_PHRASE
             sha256 = keyword.manifest.model_sha256 if keyword else ""
             bound = {**asdict(binding_of(sha256, enroller.speaker.card, enroller.head.card)), "seed": options.seed}
-            kept = KeptSession(store, arguments.name, phrase, bound)
+            kept = None if store.encrypted else KeptSession(store.folder, arguments.name, phrase, bound)
             keep_audio = Path(arguments.keep_audio) if arguments.keep_audio else None
             guide = Guide(
                 arguments.name, enroller, keyword, options, screen, source, kept, keep_audio, arguments.json
             )
-            yield guide.run(), kept.erase
+            yield guide.run(), kept.erase if kept else _nothing
+
+
+def _nothing() -> None:
+    """Nothing was kept."""
 
 
 def write_wav(path: Path, samples: Int16) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +12,19 @@ import pytest
 from conftest import MakeNetwork, Read, Takes
 
 from earmark.engine.audio import RATE_HZ, Int16, to_float, to_int16
-from earmark.engine.errors import EnrolmentRefused, InputError
+from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError
 from earmark.engine.head import SpeakerHead
+from earmark.engine.sources import ArraySource
 from earmark.engine.speaker import SpeakerNetwork, locate_speech
 from earmark.enroll import cohort, quality
 from earmark.enroll.augment import with_noise
+from earmark.enroll.console import Guide
 from earmark.enroll.endpoint import MAX_SAMPLES, PAUSE_SAMPLES, Endpoint
 from earmark.enroll.enrolment import Enroller, Options, Recording
 from earmark.enroll.hearing import Hearing
 from earmark.enroll.kept import Kept, KeptSession
 from earmark.enroll.quality import ADVICE, Fault
+from earmark.enroll.screen import Answers, Screen
 from earmark.enroll.session import (
     MAX_OTHERS,
     PATIENCE,
@@ -297,6 +301,31 @@ def test_takes_that_reject_each_other_are_refused(
         enroller.enrol_takes("anna", unlike, None, Options(plan=TrainPlan(steps=1)))
     made = enroller.enrol_takes("anna", unlike, None, Options(plan=TrainPlan(steps=1), refuse_disagreeing=False))
     assert made.voiceprint.report["achieved"]["cosine"]["frr"]["of"] == 4
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_where_the_audio_ends_the_takes_are_kept_unless_the_store_is_encrypted(
+    encrypted: bool,
+    speaker: SpeakerNetwork,
+    head: SpeakerHead,
+    make_network: MakeNetwork,
+    takes: Takes,
+    read: Read,
+    rng: np.random.Generator,
+    tmp_path: Path,
+) -> None:
+    word = read(takes("rms", "okay_nabu", "enroll")[0])
+    audio = np.concatenate([np.zeros(9 * RATE_HZ // 2, np.int16), word, np.zeros(4 * RATE_HZ, np.int16)])
+    source = ArraySource(np.rint(audio + rng.normal(0, 5, len(audio))).astype(np.int16), 320)
+    kept, shown = kept_session(tmp_path), io.StringIO()
+    enroller = Enroller(speaker, head, cohort.load())
+    screen = Screen(Answers(), shown)
+    guide = Guide("anna", enroller, make_network("okay_nabu"), Options(), screen, source, None if encrypted else kept)
+    with pytest.raises(DeviceError, match="the audio has ended"):
+        guide.run()
+    assert "✓ take 1" in shown.getvalue()
+    assert ("not kept: the store is encrypted" in shown.getvalue()) == encrypted
+    assert kept.path.exists() != encrypted
 
 
 VOICES = ("slt", "rms", "kal16", "rp_f3")

@@ -103,8 +103,9 @@ class Guide:
         self.screen.say("Thank you, that is all. Learning …")
         with progress(self.quiet, self.options.plan.steps, plain=not self.screen.moves) as shown:
             takes = [varied[number] for number in session.takes]
+            noisy = float(np.median([hearing.heard[number].crop_snr_db for number in session.takes]))
             return self.enroller.enrol_takes(
-                self.name, takes, self.keyword, self.options, shown.step, others, session.faults
+                self.name, takes, self.keyword, self.options, shown.step, others, session.faults, noisy
             )
 
     @property

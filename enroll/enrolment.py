@@ -183,7 +183,8 @@ class Enroller:
         for number, take in enumerate(takes):
             embedded.append(self.vary(take, number, len(takes), options))
             on_stage("varying", number + 1, len(takes))
-        return self.enrol_takes(name, embedded, keyword, options, on_step, heard, faults)
+        noisy = float(np.median([take.crop_snr_db for take in takes]))
+        return self.enrol_takes(name, embedded, keyword, options, on_step, heard, faults, noisy)
 
     def hearing(self, keyword: KeywordNetwork | None, options: Options) -> Hearing:
         """What judges the recordings of one person."""
@@ -275,8 +276,11 @@ class Enroller:
         on_step: Progress | None = None,
         others: Others | None = None,
         faults: Sequence[Fault] = (),
+        takes_snr_db: float | None = None,
     ) -> Enrolment:
         """Makes a voiceprint of takes that were found and varied before; nothing is written.
+
+        `takes_snr_db` is the median over the takes, by `engine.speaker.snr_db`; None: nobody knows.
 
         Raises:
             EnrolmentRefused: it would not work: most of the takes, each left out in turn, would be rejected.
@@ -291,6 +295,9 @@ class Enroller:
                 "somebody else's: let one person say all of them, at one microphone, in a quieter room",
                 faults,
             )
+        if takes_snr_db is not None:
+            report = {**made.voiceprint.report, "takes_snr_db": _rounded(takes_snr_db)}
+            made = replace(made, voiceprint=replace(made.voiceprint, report=report))
         return replace(made, faults=list(faults))
 
     def _make(

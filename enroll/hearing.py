@@ -9,7 +9,7 @@ import numpy as np
 from earmark.engine.audio import RATE_HZ, Float32, Int16
 from earmark.engine.head import SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.speaker import SpeakerNetwork, snr_db
 
 from . import quality
 from .quality import Context, Fault, Limits, Take
@@ -28,6 +28,8 @@ class Heard:
     take: Take
     embedding: Float32
     """(512,), unit length."""
+    crop_snr_db: float
+    """By `engine.speaker.snr_db`: what later tries are compared with."""
 
 
 class Hearing:
@@ -98,7 +100,7 @@ class Hearing:
         return self._embed(good[-1]) if good else next(fault for fault in found if isinstance(fault, Fault))
 
     def _embed(self, take: Take) -> Heard | Fault:
-        heard = Heard(take, self._speaker.embed(take.crop))
+        heard = Heard(take, self._speaker.embed(take.crop), snr_db(take.crop))
         for earlier in self.heard.values():
             if float(heard.embedding @ earlier.embedding) > quality.SAME_COSINE:
                 return Fault(take.file, "same_take_twice", f"it is {earlier.take.file}")

@@ -69,8 +69,8 @@ class KeptSession:
             StoreUnwritable: it cannot be written; what was there is as it was.
         """
         takes = [
-            [take.file, take.keyword_score, take.level_dbfs, take.snr_db, take.speech_samples]
-            for take in (heard.take for heard in kept.heard)
+            [take.file, take.keyword_score, take.level_dbfs, take.snr_db, take.speech_samples, crop_snr_db]
+            for take, _, crop_snr_db in (vars(heard).values() for heard in kept.heard)
         ]
         header = {"format": FORMAT, "bound": self._bound, "takes": takes, "room_dbfs": kept.room_dbfs}
         content = io.BytesIO()
@@ -134,8 +134,8 @@ class KeptSession:
         if not len(header["takes"]) == len(clean) == len(copies):
             raise ValueError("its takes differ in number")
         heard = [
-            Heard(Take(file, _NO_AUDIO, score, level_dbfs, snr_db, samples), embedding)
-            for (file, score, level_dbfs, snr_db, samples), embedding in zip(header["takes"], clean)
+            Heard(Take(file, _NO_AUDIO, score, level_dbfs, snr_db, samples), embedding, crop_snr_db)
+            for (file, score, level_dbfs, snr_db, samples, crop_snr_db), embedding in zip(header["takes"], clean)
         ]
         varied = [TakeEmbeddings(*rows) for rows in zip(clean, copies)]
         return Kept(heard, varied, room, header["room_dbfs"])

@@ -152,4 +152,6 @@ def _remade(
         )
     sha256 = network.manifest.model_sha256 if network else ""
     made = enroller.remake(old.name, takes, old.keyword, sha256, options, on_step)
+    if "takes_snr_db" in report:  # no sound, no SNR; it is of the same takes, though
+        made = replace(made, report={**made.report, "takes_snr_db": report["takes_snr_db"]})
     return Remade(made, [], EMBEDDINGS)

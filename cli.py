@@ -120,15 +120,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    enroll = _command(commands, "enroll", "earmark.enroll.commands:enroll", "learn a voice from recordings")
+    enroll = _command(
+        commands, "enroll", "earmark.enroll.commands:enroll", "learn a voice, in a conversation or from recordings"
+    )
     enroll.add_argument("name", metavar="NAME", help="of the person")
     enroll.add_argument(
         "--from",
         dest="files",
         nargs="+",
-        required=True,
+        default=[],
         metavar="FILE",
-        help="recordings of the wake word, five or more",
+        help="recordings of the wake word, five or more; nothing is asked then",
     )
     enroll.add_argument(
         "--others",
@@ -137,6 +139,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="other people at the same microphone, best saying the wake word, or the television; of any length",
     )
+    enroll.add_argument(
+        "--device", metavar="NAME", help="microphone of the conversation, by its name or a part of it"
+    )
+    enroll.add_argument("--plain", action="store_true", help="a conversation in plain lines, without colours")
+    enroll.add_argument("--keep-audio", metavar="DIR", help="keep the recorded takes there; else no sound is kept")
+    enroll.add_argument("--plot", metavar="PICTURE.png", help="draw the scores and the threshold")
     phrase = enroll.add_mutually_exclusive_group()
     _add_keyword(phrase)
     phrase.add_argument(

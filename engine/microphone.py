@@ -102,6 +102,12 @@ class MicrophoneSource(Source):
                     ) from None
                 yield None
 
+    def skip(self) -> None:
+        """Empties the queue."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._blocks.get_nowait()
+
     def close(self) -> None:
         """Gives the device back; a sound system that hangs is left hanging."""
         self._stopping.set()

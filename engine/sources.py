@@ -63,6 +63,9 @@ class Source(ABC):
     def _pieces(self) -> Iterator[Int16 | None]:
         """The audio in order, in pieces of any length, empty ones included; None: nothing yet."""
 
+    def skip(self) -> None:  # noqa: B027  only what is live has something to skip
+        """Forgets what was heard and not fetched yet: what comes next is said from now on."""
+
     def close(self) -> None:  # noqa: B027  a source with nothing to give back is common
         """Gives the file or device back; memory and pipes have nothing to give. Closing twice is allowed."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,52 +17,101 @@ from earmark.engine.detector import Event
 from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
 from earmark.engine.files import read_audio
 from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.person import PersonStore, Voiceprint, folder_name
+from earmark.engine.person import COSINE, TRAINED, PersonStore, Voiceprint, folder_name
 from earmark.engine.verifier import Verifier
 
+from . import achieved
 from .conditions import Conditions, read_noises
-from .enrolment import Enroller, Enrolment, Options, read_recordings
+from .enrolment import Enroller, Enrolment, Options, as_they_are, read_recordings
 from .evaluate import Setup, read_trials
 from .evaluate import evaluate as run_evaluation
 from .household import Alike, alike
 from .progress import progress
 
+KINDS = {COSINE: "plain cosine", TRAINED: "cosine and trained head"}
+
 
 def enroll(arguments: argparse.Namespace) -> int:
-    """Learns a voice from recordings, once for each wake word; asks nothing."""
+    """Learns a voice, once for each wake word: from recordings, asking nothing, or in a conversation."""
     folder_name(arguments.name)  # refuses a bad name before the work
     enroller = Enroller.load(models(arguments))
     keywords: list[KeywordNetwork | None] = [None] if arguments.any_phrase else [*networks(arguments)]
-    recordings, unreadable = read_recordings(arguments.files)
-    others, unreadable_others = read_recordings(arguments.others)
     options = Options(seed=arguments.seed, far=arguments.far, min_takes=arguments.min_takes)
     store = open_store(arguments)
-    for keyword in keywords:
-        try:
-            if arguments.others and not others:
-                listed = "".join(f"\n  {fault}" for fault in unreadable_others)
-                raise EnrolmentRefused(f"none of the others can be read{listed}", unreadable_others)
-            with progress(arguments.json, options.plan.steps) as shown:
-                enrolment = enroller.enrol(
-                    arguments.name,
-                    recordings,
-                    keyword,
-                    options,
-                    shown.stage,
-                    shown.step,
-                    faults=[*unreadable, *unreadable_others],
-                    others=others,
-                )
-        except EnrolmentRefused as refusal:
-            if arguments.json:
-                faults = [vars(fault) for fault in refusal.faults]
-                print(json.dumps({"type": "refused", "name": arguments.name, "faults": faults}, ensure_ascii=False))
-            raise
-        verifier = Verifier([], enroller.speaker, enroller.head)
-        confused = list(alike(enrolment.voiceprint, _others(store, enrolment.voiceprint), verifier))
-        version = store.save(enrolment.voiceprint)
-        _print_enrolment(enrolment, confused, int(version.name), arguments.json)
+    made = (_from_files if arguments.files else _guided)(arguments, enroller, keywords, options, store)
+    try:
+        for enrolment, saved in made:
+            verifier = Verifier([], enroller.speaker, enroller.head)
+            known = list(_others(store, enrolment.voiceprint))
+            confused = list(alike(enrolment.voiceprint, known, verifier))
+            version = store.save(enrolment.voiceprint)
+            saved()
+            _print_enrolment(enrolment, confused, int(version.name), arguments)
+            if arguments.plot:
+                from .plots import scores  # matplotlib is in an extra, and slow
+
+                people = {
+                    other.name: verifier.score(enrolment.voiceprint, other.takes)
+                    for other in known
+                    if other.binding == enrolment.voiceprint.binding
+                }
+                scores(enrolment.achieved, enrolment.voiceprint, people, arguments.plot)
+    except EnrolmentRefused as refusal:
+        if arguments.json:
+            faults = [vars(fault) for fault in refusal.faults]
+            print(json.dumps({"type": "refused", "name": arguments.name, "faults": faults}, ensure_ascii=False))
+        raise
     return 0
+
+
+Made = Iterator[tuple[Enrolment, Callable[[], None]]]
+"""Enrolments, each with what is to be done when it is saved."""
+
+
+def _from_files(
+    arguments: argparse.Namespace,
+    enroller: Enroller,
+    keywords: list[KeywordNetwork | None],
+    options: Options,
+    _: PersonStore,
+) -> Made:
+    recordings, unreadable = read_recordings(arguments.files)
+    others, unreadable_others = read_recordings(arguments.others)
+    if arguments.others and not others:
+        listed = "".join(f"\n  {fault}" for fault in unreadable_others)
+        raise EnrolmentRefused(f"none of the others can be read{listed}", unreadable_others)
+    for keyword in keywords:
+        with progress(arguments.json, options.plan.steps, arguments.plain) as shown:
+            enrolment = enroller.enrol(
+                arguments.name,
+                recordings,
+                keyword,
+                options,
+                shown.stage,
+                shown.step,
+                faults=[*unreadable, *unreadable_others],
+                others=others,
+            )
+        yield enrolment, _nothing_more
+
+
+def _guided(
+    arguments: argparse.Namespace,
+    enroller: Enroller,
+    keywords: list[KeywordNetwork | None],
+    options: Options,
+    store: PersonStore,
+) -> Made:
+    if arguments.others:
+        raise InputError("--others belongs to --from: the guided session asks for others itself")
+    from .console import guided  # rich is in an extra
+    from .screen import open_screen
+
+    yield from guided(arguments, enroller, keywords, options, store, open_screen(arguments.plain))
+
+
+def _nothing_more() -> None:
+    """Files leave nothing to tidy up."""
 
 
 def _others(store: PersonStore, person: Voiceprint) -> Iterator[Voiceprint]:
@@ -82,7 +131,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     setup = Setup(
         Enroller.load(models(arguments)),
         keyword,
-        Options(far=arguments.far, min_takes=1),
+        as_they_are(arguments.far),
         arguments.takes,
         Conditions(
             room_rt60_s=arguments.room,
@@ -181,7 +230,9 @@ def show_wake(arguments: argparse.Namespace) -> int:
     return wakes_commands.show(arguments)
 
 
-def _print_enrolment(enrolment: Enrolment, confused: list[Alike], version: int, as_json: bool) -> None:
+def _print_enrolment(
+    enrolment: Enrolment, confused: list[Alike], version: int, arguments: argparse.Namespace
+) -> None:
     person, report = enrolment.voiceprint, enrolment.voiceprint.report
     facts: dict[str, Any] = {
         "type": "enrolled",
@@ -195,23 +246,19 @@ def _print_enrolment(enrolment: Enrolment, confused: list[Alike], version: int, 
         "alike": [vars(other) for other in confused],
         "report": dict(report),
     }
-    if as_json:
+    if arguments.json:
         print(json.dumps(facts, ensure_ascii=False))
         return
-    for fault in enrolment.faults:
+    for fault in enrolment.faults if arguments.files else ():  # a conversation has told them already
         print(f"not used: {fault}", file=sys.stderr)
     own = report["leave_one_out"].get(person.kind, {}).get("own", [])
-    expected = report["expected_frr"]
     print(f"{person.name}: enrolled for {person.keyword} from {len(person.takes)} takes (version {version})")
-    print(f"  score      {'plain cosine' if person.kind == 'cosine' else 'cosine and trained head'}")
-    print(f"  threshold  {person.threshold:.2f}, for {100 * report['wanted_far']:g} % of strangers")
+    print(f"  for {100 * report['wanted_far']:g} % of strangers; * is used, and was better on the takes left out")
+    for line in achieved.lines(report["achieved"], person.kind, KINDS):
+        print(line)
     if own:
         print(f"  own takes, each left out in turn  {'  '.join(f'{score:.2f}' for score in own)}")
-        low, high = expected["ci95"]
-        print(
-            f"  of which would be rejected        {expected['rejected']} of {expected['of']} "
-            f"(from then on {100 * low:.0f} to {100 * high:.0f} %, 95 % interval)"
-        )
+        print("  in brackets: between what and what your rejected tries lie in 95 %; so few takes cannot say more")
     others = report.get("others")
     if others:
         trained = (
@@ -223,8 +270,8 @@ def _print_enrolment(enrolment: Enrolment, confused: list[Alike], version: int, 
         )
     for other in confused:
         print(
-            f"warning: {person.name} and {other.name} sound alike: {other.theirs} of {other.theirs_of} takes of "
-            f"{other.name} pass as {person.name}, {other.own} of {other.own_of} the other way round; enrol both "
-            "again with more takes, or with --far 0.001",
+            f"warning: cannot tell {person.name} apart from {other.name}: {other.theirs} of {other.theirs_of} takes "
+            f"of {other.name} pass as {person.name}, {other.own} of {other.own_of} the other way round; enrol both "
+            "again, each with the other one recorded as somebody else (--others), or with --far 0.001",
             file=sys.stderr,
         )

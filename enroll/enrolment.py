@@ -16,16 +16,20 @@ from earmark.engine.files import read_audio
 from earmark.engine.head import HeadWeights, SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import ANY_PHRASE, COSINE, TRAINED, Voiceprint
-from earmark.engine.speaker import SpeakerNetwork, snr_db
+from earmark.engine.speaker import SpeakerNetwork
 from earmark.engine.verifier import binding_of
 
 from . import calibrate, own_gate, quality
+from .achieved import Achieved
 from .augment import augmented
 from .cohort import Cohort
 from .cohort import load as load_cohort
-from .quality import Fault, Take
+from .hearing import Heard, Hearing
+from .quality import AS_THEY_ARE, Fault, Limits
+from .session import Ended, Phase, advance, for_files
 from .train import Progress, TakeEmbeddings, TrainPlan, train
 
+MIN_AGREEING = 4  # of fewer takes the score of one left out says too little
 MAX_OTHERS = 64  # crops of other people who train: half of the head's rows are left to the shipped cohort
 MIN_PHRASE_COHORT = 100  # impostors saying the very phrase: from so many on, the others are left out of the threshold
 
@@ -66,11 +70,20 @@ class Options:
     far: float = 0.01
     """Wanted share of accepted impostors, 0…1."""
     min_takes: int = 3
+    refuse_disagreeing: bool = True
+    """Refuse takes of which most, each left out in turn, would be rejected; not where people are measured."""
+    limits: Limits = field(default_factory=Limits)
+    """That takes must keep to."""
     plan: TrainPlan = field(default_factory=TrainPlan)
 
 
+def as_they_are(far: float = 0.01) -> Options:
+    """For measuring people from lists: one take is enough, and what can be used is."""
+    return Options(far=far, min_takes=1, refuse_disagreeing=False, limits=AS_THEY_ARE)
+
+
 @dataclass(frozen=True)
-class _Others:
+class Others:
     """Other people at the same microphone."""
 
     recordings: int
@@ -80,6 +93,16 @@ class _Others:
     embeddings: Float32
     """(m, 512), one a crop."""
 
+    @classmethod
+    def nobody(cls, size: int) -> Others:
+        """None at all; `size` is that of an embedding."""
+        return cls(0, 0, np.zeros((0, size), np.float32))
+
+    def and_also(self, more: Others) -> Others:
+        """These and those."""
+        embeddings = np.concatenate([self.embeddings, more.embeddings])
+        return Others(self.recordings + more.recordings, self.own_crops + more.own_crops, embeddings)
+
 
 @dataclass(frozen=True)
 class Enrolment:
@@ -87,6 +110,8 @@ class Enrolment:
 
     voiceprint: Voiceprint
     faults: list[Fault]
+    achieved: dict[str, Achieved]
+    """Of each kind of score that there is; `voiceprint.kind` was kept."""
 
 
 @dataclass(frozen=True)
@@ -139,20 +164,31 @@ class Enroller:
             EnrolmentRefused: too few takes are left, or none of `others`; the message lists why.
         """
         options, on_stage = options or Options(), on_stage or _untold
-        takes, faults = self._takes(recordings, keyword, on_stage, list(faults))
-        if len(takes) < options.min_takes:
-            raise EnrolmentRefused(_refusal(name, len(takes), options.min_takes, faults), faults)
-        takes = takes[: self.head.take_rows]  # the head has no more rows, and nobody needs so many
-        heard = self._others(others, np.array([clean for _, clean in takes]), keyword, on_stage, faults)
+        hearing, session = self.hearing(keyword, options), for_files(options.min_takes)
+        for number, recording in enumerate(recordings):
+            session = advance(session, hearing.files(recording.samples, recording.file))
+            on_stage("listening", number + 1, len(recordings))
+        session = advance(advance(session, hearing.settle()), Ended())
+        faults = [*faults, *session.faults]
+        if session.phase is Phase.GIVEN_UP:
+            raise EnrolmentRefused(_refusal(name, len(session.takes), options.min_takes, faults), faults)
+        numbers = session.takes[: self.head.take_rows]  # the head has no more rows, and nobody needs so many
+        takes = [hearing.heard[number] for number in numbers]
+        centroid = calibrate.unit_mean(np.array([take.embedding for take in takes]))
+        heard = self._others(others, centroid, keyword, on_stage, faults)
         if others and not heard.recordings:
             listed = "".join(f"\n  {fault}" for fault in faults)
             raise EnrolmentRefused(f"{name!r} was not enrolled: none of the others can be used{listed}", faults)
-        embedded = self._embed(takes, keyword, options, on_stage)
-        phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (ANY_PHRASE, "")
-        voiceprint = self._make(name, embedded, heard, phrase, sha256, options, on_step)
-        noisy = _rounded(float(np.median([snr_db(take.crop) for take, _ in takes])))
-        voiceprint = replace(voiceprint, report={**voiceprint.report, "takes_snr_db": noisy})
-        return Enrolment(voiceprint, faults)
+        embedded = []
+        for number, take in enumerate(takes):
+            embedded.append(self.vary(take, number, len(takes), keyword, options))
+            on_stage("varying", number + 1, len(takes))
+        noisy = float(np.median([take.crop_snr_db for take in takes]))
+        return self.enrol_takes(name, embedded, keyword, options, on_step, heard, faults, noisy)
+
+    def hearing(self, keyword: KeywordNetwork | None, options: Options) -> Hearing:
+        """What judges the recordings of one person."""
+        return Hearing(self.speaker, self.head, self.cohort.embeddings, keyword, limits=options.limits)
 
     def remake(
         self,
@@ -178,97 +214,114 @@ class Enroller:
             on_step: told each training step's loss.
             copies: (n, c, embedding size) variations of the takes; None: there are none.
         """
-        options, none = options or Options(), np.zeros((0, takes.shape[1]), np.float32)
-        varied = copies if copies is not None and len(copies) == len(takes) else [none] * len(takes)
-        embedded = [TakeEmbeddings(*pair) for pair in zip(takes[: self.head.take_rows], varied)]
-        return self._make(name, embedded, _Others(0, 0, none), phrase, keyword_sha256, options, on_step)
-
-    def _takes(
-        self,
-        recordings: Sequence[Recording],
-        keyword: KeywordNetwork | None,
-        on_stage: OnStage,
-        faults: list[Fault],
-    ) -> tuple[list[tuple[Take, Float32]], list[Fault]]:
-        """The good takes with their embeddings, and the faults of the others."""
-        good: list[tuple[Take, Float32]] = []
-        for number, recording in enumerate(recordings):
-            for found in quality.find_takes(recording.samples, recording.file, keyword):
-                if isinstance(found, Fault):
-                    faults.append(found)
-                else:
-                    good.append((found, self.speaker.embed(found.crop)))
-            on_stage("listening", number + 1, len(recordings))
-        embeddings = np.array([embedding for _, embedding in good])
-        copies = dict(quality.repeated(embeddings)) if good else {}
-        others = quality.other_voices(embeddings, copies) if good else {}
-        for later, earlier in copies.items():
-            faults.append(Fault(good[later][0].file, "same_take_twice", f"it is {good[earlier][0].file}"))
-        for number, cosine in others.items():
-            detail = f"resembles the other takes by {cosine:.2f} only, they each other by more"
-            faults.append(Fault(good[number][0].file, "other_voice", detail))
-        return [pair for number, pair in enumerate(good) if number not in copies and number not in others], faults
+        options = options or Options()
+        varied = (
+            copies if copies is not None and len(copies) == len(takes) else np.zeros((len(takes), 0, takes.shape[1]))
+        )
+        embedded = [TakeEmbeddings(*pair) for pair in zip(takes[: self.head.take_rows], varied.astype(np.float32))]
+        nobody = Others.nobody(takes.shape[1])
+        return self._make(name, embedded, nobody, phrase, keyword_sha256, options, on_step).voiceprint
 
     def _others(
         self,
         recordings: Sequence[Recording],
-        takes: Float32,
+        centroid: Float32,
         keyword: KeywordNetwork | None,
         on_stage: OnStage,
         faults: list[Fault],
-    ) -> _Others:
+    ) -> Others:
         """The crops of those recordings that are of others; the faults of the rest are appended to `faults`."""
-        centroid = calibrate.unit_mean(takes)
-        used, own = [np.zeros((0, takes.shape[1]), np.float32)], 0
+        heard = Others.nobody(len(centroid))
         for number, recording in enumerate(recordings):
-            found = quality.other_crops(recording.samples, recording.file, keyword)
+            found = self.hear_others(recording, centroid, keyword)
             if isinstance(found, Fault):
                 faults.append(found)
             else:
-                embeddings = np.array([self.speaker.embed(crop) for crop in found])
-                like_owner = quality.own_crops(embeddings, centroid)
-                own += int(like_owner.sum())
-                if 2 * like_owner.sum() < len(found):
-                    used.append(embeddings[~like_owner])
-                else:
-                    detail = f"{like_owner.sum()} of {len(found)} crops resemble the takes as the owner does"
-                    faults.append(Fault(recording.file, "sounds_like_owner", detail))
+                heard = heard.and_also(found)
             on_stage("others", number + 1, len(recordings))
-        return _Others(len(used) - 1, own, np.concatenate(used))
+        return heard
 
-    def _embed(
-        self, takes: list[tuple[Take, Float32]], keyword: KeywordNetwork | None, options: Options, on_stage: OnStage
-    ) -> list[TakeEmbeddings]:
-        """The takes with their augmented copies, each copy from a random stream of its own; how each is heard."""
-        copies = min(options.plan.copies, self.head.take_rows // len(takes) - 1)
-        embedded = []
-        for number, (take, clean) in enumerate(takes):
-            rows: list[Float32] = []
-            scores: list[float] = []
-            for copy in range(copies):
-                rng = np.random.default_rng([options.seed, number, copy])
-                try:
-                    elsewhere = augmented(take.crop, rng)
-                    if keyword is not None:
-                        scores.append(own_gate.share_of_cutoff(elsewhere, keyword))
-                    rows.append(self.speaker.embed(elsewhere))
-                except AudioError:  # the jitter cut a very short word too short: the take itself is copied instead
-                    rows.append(clean)
-            varied = np.array(rows, np.float32).reshape(copies, len(clean))
-            embedded.append(TakeEmbeddings(clean, varied, heard=tuple(scores)))
-            on_stage("varying", number + 1, len(takes))
-        return embedded
+    def hear_others(self, recording: Recording, centroid: Float32, keyword: KeywordNetwork | None) -> Others | Fault:
+        """What is said by others in one recording; a fault where it is mostly the owner of the (512,) centroid."""
+        found = quality.other_crops(recording.samples, recording.file, keyword)
+        if isinstance(found, Fault):
+            return found
+        embeddings = np.array([self.speaker.embed(crop) for crop in found])
+        like_owner = quality.own_crops(embeddings, centroid)
+        if 2 * like_owner.sum() < len(found):
+            return Others(1, int(like_owner.sum()), embeddings[~like_owner])
+        detail = f"{like_owner.sum()} of {len(found)} crops resemble the takes as the owner does"
+        return Fault(recording.file, "sounds_like_owner", detail)
+
+    def vary(
+        self, heard: Heard, number: int, of: int, keyword: KeywordNetwork | None, options: Options
+    ) -> TakeEmbeddings:
+        """A take with its augmented copies, each copy from a random stream of its own, and how each is heard.
+
+        Args:
+            heard: the take.
+            number: of the take, 0, 1, …: part of the random streams' seed.
+            of: how many takes there will be: of more than the head has rows for, fewer copies are made.
+            keyword: the network that is to hear them; None: any phrase.
+            options: their plan and seed.
+        """
+        rows: list[Float32] = []
+        shares: list[float] = []
+        for copy in range(min(options.plan.copies, self.head.take_rows // of - 1)):
+            rng = np.random.default_rng([options.seed, number, copy])
+            try:
+                elsewhere = augmented(heard.take.crop, rng)
+                if keyword is not None:
+                    shares.append(own_gate.share_of_cutoff(elsewhere, keyword))
+                rows.append(self.speaker.embed(elsewhere))
+            except AudioError:  # the jitter cut a very short word too short: the take itself is copied instead
+                rows.append(heard.embedding)
+        copies = np.array(rows, np.float32).reshape(len(rows), len(heard.embedding))
+        return TakeEmbeddings(heard.embedding, copies, heard=tuple(shares))
+
+    def enrol_takes(
+        self,
+        name: str,
+        takes: Sequence[TakeEmbeddings],
+        keyword: KeywordNetwork | None,
+        options: Options,
+        on_step: Progress | None = None,
+        others: Others | None = None,
+        faults: Sequence[Fault] = (),
+        takes_snr_db: float | None = None,
+    ) -> Enrolment:
+        """Makes a voiceprint of takes that were found and varied before; nothing is written.
+
+        `takes_snr_db` is the median over the takes, by `engine.speaker.snr_db`; None: nobody knows.
+
+        Raises:
+            EnrolmentRefused: it would not work: most of the takes, each left out in turn, would be rejected.
+        """
+        nobody = Others.nobody(self.speaker.embedding_size)
+        phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (ANY_PHRASE, "")
+        made = self._make(name, list(takes), others or nobody, phrase, sha256, options, on_step)
+        rejected, of = (made.voiceprint.report["expected_frr"][key] for key in ("rejected", "of"))
+        if options.refuse_disagreeing and of >= MIN_AGREEING and 2 * rejected > of:
+            raise EnrolmentRefused(
+                f"{name!r} was not enrolled: {rejected} of {of} takes, each left out in turn, would be rejected as "
+                "somebody else's: let one person say all of them, at one microphone, in a quieter room",
+                faults,
+            )
+        if takes_snr_db is not None:
+            report = {**made.voiceprint.report, "takes_snr_db": _rounded(takes_snr_db)}
+            made = replace(made, voiceprint=replace(made.voiceprint, report=report))
+        return replace(made, faults=list(faults))
 
     def _make(
         self,
         name: str,
         takes: list[TakeEmbeddings],
-        others: _Others,
+        others: Others,
         phrase: str,
         keyword_sha256: str,
         options: Options,
         on_step: Progress | None,
-    ) -> Voiceprint:
+    ) -> Enrolment:
         mean = calibrate.centroid(takes)
         to_train, to_measure = self.cohorts(phrase, mean)
         at_home = others.embeddings[np.argsort(-(others.embeddings @ mean), kind="stable")[:MAX_OTHERS]]
@@ -276,13 +329,21 @@ class Enroller:
         trials = calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan)
         kind = calibrate.better_kind(trials)
         trained = train(self.head, takes, to_train, options.plan, on_step) if kind == TRAINED else None
-        thresholds = {}
-        for each in {COSINE, kind}:
-            impostors = calibrate.kind_scores(each, self.head, trained, mean, to_measure)
-            thresholds[each] = calibrate.threshold(each, impostors, len(takes), options.far)
+        achieved = {}
+        for each in sorted({COSINE, kind, *trials}):
+            if each in (COSINE, kind):
+                impostors = calibrate.kind_scores(each, self.head, trained, mean, to_measure)
+                home = calibrate.kind_scores(each, self.head, trained, mean, others.embeddings)
+            else:  # it lost, and was trained on all takes but one only
+                impostors, home = trials[each].others.mean(axis=0), np.zeros(0, np.float32)
+            limit = calibrate.threshold(each, impostors, len(takes), options.far)
+            own = trials[each].own if each in trials else np.zeros(0, np.float32)
+            achieved[each] = Achieved(limit, own, impostors, home)
+        thresholds = {each: one.threshold for each, one in achieved.items()}
         report = _report(trials, kind, thresholds, len(to_measure), options)
+        report["achieved"] = {each: one.to_json() for each, one in achieved.items()}
         if others.recordings:
-            scores = calibrate.kind_scores(kind, self.head, trained, mean, others.embeddings)
+            scores = achieved[kind].others
             report["others"] = {
                 "recordings": others.recordings,
                 "crops": len(scores),
@@ -291,7 +352,7 @@ class Enroller:
                 "let_in": int(np.sum(scores >= thresholds[kind])),
             }
         none = np.zeros(0, np.float32)
-        return Voiceprint(
+        voiceprint = Voiceprint(
             name=name,
             keyword=phrase,
             kind=kind,
@@ -305,6 +366,7 @@ class Enroller:
             copies=np.array([take.copies for take in takes]),
             gate=own_gate.gate([share for take in takes for share in take.heard]),
         )
+        return Enrolment(voiceprint, [], achieved)
 
     def cohorts(self, phrase: str, mean: Float32) -> tuple[Float32, Float32]:
         """Impostors to train against and, other people, to measure with: the phrase's own where there are enough."""

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.stats import norm
 
-from earmark.engine.audio import RATE_HZ, Int16, to_float
+from earmark.engine.audio import RATE_HZ, Float32, Int16, to_float
 from earmark.engine.detector import FLUSH_SAMPLES, Detector, Event
 from earmark.engine.errors import InputError, InstallationError
 from earmark.engine.keyword import KeywordNetwork
+from earmark.engine.person import COSINE, Voiceprint
 from earmark.engine.sources import ArraySource
 from earmark.engine.wakes import find_wakes
 
+from .achieved import Achieved
 from .metrics import Trials
 
 try:
@@ -98,6 +100,34 @@ def det(systems: Mapping[str, Trials], out: str) -> None:
     )
     axes.grid(linewidth=0.4)
     axes.legend(loc="upper right", fontsize="small")
+    _save(figure, out)
+
+
+def scores(achieved: Mapping[str, Achieved], person: Voiceprint, people: Mapping[str, Float32], out: str) -> None:
+    """Writes a PNG: scores of the own takes, of strangers, of others at home and of other people, and the threshold.
+
+    Args:
+        achieved: of each kind of score; a plot for each.
+        person: who was enrolled.
+        people: name -> (n,) scores, of the kind that is used, which the takes of others reach as this person.
+        out: path of the picture.
+    """
+    figure = Figure(figsize=(9, 3.2 * len(achieved)), layout="constrained")
+    plots = np.ravel(figure.subplots(len(achieved), 1, sharex=True))
+    for axes, (kind, one) in zip(plots, sorted(achieved.items(), key=lambda item: item[0] != person.kind)):
+        used = kind == person.kind
+        rows = {"own takes, each left out": one.own, "others at home": one.others}
+        rows.update(people if used else {})
+        axes.hist(one.cohort, bins=60, color="#b9bfc6", label=f"{len(one.cohort)} strangers")
+        top = axes.get_ylim()[1]
+        for number, (label, values) in enumerate((label, values) for label, values in rows.items() if len(values)):
+            height = np.full(len(values), top * (0.9 - 0.12 * number))
+            axes.plot(values, height, "o", color=KNOWN if label.startswith("own") else f"C{number}", label=label)
+        axes.axvline(one.threshold, color=UNKNOWN, label=f"threshold {one.threshold:.2f}")
+        title = "plain cosine" if kind == COSINE else "cosine and trained head"
+        axes.set(title=f"{person.name}, {person.keyword}: {title}{' (used)' if used else ''}", ylabel="strangers")
+        axes.legend(loc="upper left", fontsize="small")
+    plots[-1].set_xlabel("score")
     _save(figure, out)
 
 

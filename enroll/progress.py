@@ -93,11 +93,11 @@ class Bars(Shown):
         self._progress.update(self._tasks[name], completed=done, note=note)
 
 
-def progress(quiet: bool, total_steps: int) -> Shown:
-    """The right one for where standard error goes."""
+def progress(quiet: bool, total_steps: int, plain: bool = False) -> Shown:
+    """The right one for where standard error goes; `plain` means lines there too."""
     if quiet:
         return Shown()
-    if Progress is not None and sys.stderr.isatty():
+    if Progress is not None and sys.stderr.isatty() and not plain:
         return Bars(total_steps)
     return Lines()
 

@@ -15,6 +15,7 @@ from earmark.engine.person import ANY_PHRASE, KEPT_VERSIONS, PersonStore, Tree, 
 from earmark.engine.verifier import Verifier, binding_of
 
 from .enrolment import Enroller, Options, Recording
+from .quality import AS_THEY_ARE
 from .train import Progress
 
 RECORDINGS, EMBEDDINGS = "recordings", "embeddings"
@@ -139,7 +140,8 @@ def _remade(
     options = replace(Options(), seed=int(report.get("seed", 0)), far=float(report.get("wanted_far", Options().far)))
     if recordings:
         numbered = [Recording(f"recording {number}", samples) for number, samples in enumerate(recordings, start=1)]
-        options = replace(options, min_takes=min(options.min_takes, len(old.takes)))
+        # they were good enough once, and nobody can say them again
+        options = replace(options, min_takes=min(options.min_takes, len(old.takes)), limits=AS_THEY_ARE)
         enrolment = enroller.enrol(old.name, numbered, network, options, on_step=on_step)
         return Remade(enrolment.voiceprint, recordings, RECORDINGS)
     if old.binding.speaker != enroller.speaker.card.sha256:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from earmark.enroll.enrolment import Enroller, Options
+from earmark.enroll.enrolment import Enroller, as_they_are
 from earmark.enroll.evaluate import Setup, TrialList, read_trials
 from earmark.models.fold import FOLDS, fold_of
 
@@ -29,7 +29,7 @@ def parts(data: Path, name: str, takes: int | None = None) -> Iterator[tuple[Tri
     """For each fold the trials among its speakers and what to measure them with."""
     trials = read_trials(data / f"trials_{name}.csv")
     for fold in FOLDS:
-        setup = Setup(enroller(fold), None, Options(min_takes=1), takes)
+        setup = Setup(enroller(fold), None, as_they_are(), takes)
         yield trials.only(lambda speaker, fold=fold: fold_of(name, speaker) == fold), setup  # type: ignore[misc]
 
 

@@ -24,7 +24,9 @@ START_S = 20.0
 class SoundServer:
     """Can be killed, started again, and lose its microphone, as happens to a real one."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, room: Path = Path("/dev/zero")) -> None:
+        """`room`: what the microphone hears where nothing is played, raw."""
+        self._room = room
         self._socket = home / "pa.sock"
         (home / ".asoundrc").write_text(ASOUNDRC.format(socket=self._socket))
         self.env = environment(HOME=str(home), XDG_RUNTIME_DIR=str(home), PULSE_SERVER=f"unix:{self._socket}")
@@ -66,7 +68,7 @@ class SoundServer:
         self._run("pactl", "suspend-source", "mic", "0")
         # the monitor of an idle sink delivers nothing
         zeros = ["--playback", "--device=spk", "--latency-msec=20", "--rate=16000", "--channels=1", "--format=s16le"]
-        self._spawn("pacat", *zeros, "/dev/zero")
+        self._spawn("pacat", *zeros, str(self._room))
 
     def suspend(self, yes: bool) -> None:
         """A microphone that is there and gives nothing, as a wedged USB device does."""

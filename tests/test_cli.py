@@ -119,7 +119,6 @@ def test_the_console_script_and_the_module_are_the_same() -> None:
         "replay --mode loud x.wav",
         "listen x.wav",
         "listen - --device mic",
-        "enroll anna",
         "enroll anna --from x.wav --far 1.5",
         "enroll anna --from x.wav --far much",
         "enroll anna --from x.wav --seed -1",

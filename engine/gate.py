@@ -1,14 +1,13 @@
 """The sound-activity gate: which hops of a stream are worth listening to, so that a quiet room costs next to nothing.
 
-It looks at the level of the audio alone, before the frontend. What it leaves out is a stretch of steady noise between
-two stretches of the same: frontend and keyword networks hear the audio as if it had been cut out, while every position
-still counts it. `scripts/quiet.py` measures that no wake word is lost.
+It looks at the level of the audio alone, before the frontend. What it leaves out is a stretch of steady noise
+between two stretches of the same: frontend and keyword networks hear the audio as if it had been cut out, while every
+position still counts it. `scripts/quiet.py` measures that no wake word is lost.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,26 +18,24 @@ from .frontend import HOP_SAMPLES
 TILE_HOPS = 10  # 100 ms, a vowel: over so long the level of white noise stays within a tenth of its mean
 _TILE_SAMPLES = TILE_HOPS * HOP_SAMPLES
 _SECOND_TILES = 10
-# The level of a tile is its mean |x[n] - x[n - 4]|. A difference over 4 samples passes most at 2 kHz and 3 dB less at 1
-# and 3 kHz, where speech has its formants; hum and rumble (-22 dB at 50 Hz) and a microphone's offset hardly count.
+# The level of a tile is its mean |x[n] - x[n - 4]|. A difference over 4 samples passes most at 2 kHz and 3 dB less at
+# 1 and 3 kHz, where speech has its formants; hum and rumble (-22 dB at 50 Hz) and an offset hardly count.
 _LAG_SAMPLES = 4
 # Loud is what has 1.25 times (2 dB) the level of the quietest tile of the last five seconds: more than steady noise
 # ever has, and what speech has that is 3 dB weaker than the noise; the networks miss it there.
 FLOOR_SECONDS = 5
 LOUD_RATIO = 1.25
-ALWAYS_LOUD = (
-    50  # level of white noise of -57 dBFS: where that is quiet, a network hears words that raise no tile's level
-)
-ALWAYS_QUIET = 2  # level in steps of int16: the last bit flickers; a word with a peak of -40 dBFS has ten times that
+# White noise of -57 dBFS has this level. In louder noise the networks hear words that raise no tile's level by 2 dB.
+ALWAYS_LOUD = 50
+ALWAYS_QUIET = 2  # the last bits flicker; a word with a peak of -40 dBFS has ten times that level
 AFTER_HOPS = 200  # 2 s: more than a keyword network remembers, and than a candidate waits for its decision
-BEFORE_HOPS = (
-    150  # 1.5 s at least: a soft onset, and what the frontend's estimate of the noise remembers (0.4 s to 1/e)
-)
+# 1.5 s at least: a soft onset, and what the frontend's estimate of the noise remembers (0.4 s to 1/e)
+BEFORE_HOPS = 150
 CUT_HOPS = (
-    12  # what is left out is whole inferences of networks with a stride of 1, 2, 3, 4 or 6 frames: they stay in step
+    12  # what is left out is whole inferences for strides of 1, 2, 3, 4 and 6 frames: the networks stay in step
 )
 
-Span = Tuple[int, int]
+Span = tuple[int, int]
 """First hop, and the hop behind the last."""
 
 

@@ -2,8 +2,9 @@
 
 Every wake clip that a built-in network knows (the set `wake` of DATA, a folder with index.csv, and tests/audio) is
 put behind eight seconds of a quiet room, in which the gate closes, at levels from 0 to -40 dBFS (the clip's highest
-peak). The room is digital silence, the clip's own background (its quietest tenth of a second, over and over), or white
-noise under everything. It is heard twice, with the gate and without, at the published cutoff and at the loose gate.
+peak). The room is digital silence, the clip's own background (its quietest tenth of a second, over and over), or
+white noise under everything. It is heard twice, with the gate and without, at the published cutoff and at the loose
+gate.
 """
 
 from __future__ import annotations
@@ -49,12 +50,11 @@ def main() -> int:
     arguments = parser.parse_args()
     clips = list(_clips(arguments.data))[:: arguments.every]
     gates = ("cutoff", "loose")
-    detectors = {
-        (word, gate, on): _detector(word, gate, on) for word in builtin_keywords() for gate in gates for on in (0, 1)
-    }
+    words = builtin_keywords()
+    detectors = {(word, gate, on): _detector(word, gate, on) for word in words for gate in gates for on in (0, 1)}
     print(f"`python scripts/quiet.py DATA`: {runtime.version()}, {len(clips)} clips at {LEVELS_DBFS} dBFS each\n")
     print(
-        "| room | clips | heard without the gate: cutoff, loose | lost by it: cutoff, loose | gained | of the 8 s left out |"
+        "| room | clips | heard without the gate: cutoff, loose | lost by it | gained by it | of the lead left out |"
     )
     print("|---|---|---|---|---|---|")
     lost_at_all = 0

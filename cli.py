@@ -101,12 +101,13 @@ def _handler(place: str) -> Callable[[argparse.Namespace], int]:
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when asked: importlib.metadata is slow."""
+    """Looks versions and checksums up only when asked: importlib.metadata is slow."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
+        from earmark.engine import versions
 
-        print(f"earmark {version('earmark')}")
+        for line in versions.lines():
+            print(line)
         parser.exit()
 
 
@@ -116,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         description="A wake word that knows whose voice it is.",
         epilog=(__doc__ or "").split("\n")[2],
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show versions and the checksums of the networks")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     enroll = _command(commands, "enroll", "earmark.enroll.commands:enroll", "learn a voice from recordings")

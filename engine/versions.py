@@ -1,4 +1,4 @@
-"""What `earmark --version` tells: the versions of what computes, and the checksums of the networks as they lie there."""
+"""What `earmark --version` tells: versions of what computes, and checksums of the networks as they lie there."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Recipe: the weights of a speaker network's LSTMs as int8, from its file with float16 weights.
 
-The runtime then multiplies in int8 with activations quantised a frame at a time ("hybrid"), which reads a quarter of
-the bytes. Each gate's matrix has a scale of its own. The first layer stays as it is: its inputs are linear power mels,
-which span five decades, and int8 matrices for them leave a cosine of 0.5 to the float network. So do the dense layers,
-which are small, and which the delegate of LiteRT takes as float only.
+The runtime then multiplies in int8 with activations quantised a frame at a time ("hybrid"), which reads a quarter
+of the bytes. Each gate's matrix has a scale of its own. The first layer stays as it is: its inputs are linear power
+mels, which span five decades, and int8 matrices for them leave a cosine of 0.5 to the float network. So do the dense
+layers, which are small, and which the delegate of LiteRT takes as float only.
 
 Needs the schema that comes with LiteRT (`ai-edge-litert`), and numpy; no TensorFlow.
 """

@@ -106,7 +106,8 @@ def _in_room(clip: Int16, room: str, level_dbfs: float, rng: np.random.Generator
     audio = np.concatenate([before, speech, behind])
     if room.startswith("white"):
         audio += rng.normal(0, FULL_SCALE * 10 ** (float(room.split()[2]) / 20), len(audio))
-    return np.clip(np.rint(audio), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    samples: Int16 = np.clip(np.rint(audio), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return samples
 
 
 def _left_out(quiet: Int16) -> float:

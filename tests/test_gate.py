@@ -25,7 +25,9 @@ FLOOR_HOPS = FLOOR_SECONDS * SECOND_HOPS
 def room(seconds: float, level_dbfs: float = -65, seed: int = 0) -> Int16:
     """White noise."""
     rng = np.random.default_rng(seed)
-    return np.rint(rng.normal(0, FULL_SCALE * 10 ** (level_dbfs / 20), int(seconds * RATE_HZ))).astype(np.int16)
+    noise = rng.normal(0, FULL_SCALE * 10 ** (level_dbfs / 20), int(seconds * RATE_HZ))
+    samples: Int16 = np.rint(noise).astype(np.int16)
+    return samples
 
 
 def tone(audio: Int16, start_s: float, seconds: float, level_dbfs: float = -30) -> Int16:

@@ -218,6 +218,11 @@ def _parser() -> argparse.ArgumentParser:
         _add_store(one)
 
     _command(commands, "devices", "earmark.engine.commands:devices", "microphones")
+    bench = _command(commands, "bench", "earmark.enroll.bench:bench", "what each stage costs on this machine")
+    _add_keyword(bench)
+    bench.add_argument("--against", metavar="PEER", help="compare with this program's own loop: pymicro-wakeword")
+    bench.add_argument("--plot", metavar="PICTURE.png", help="draw what runs always")
+    _add_models(bench)
     doctor = _command(commands, "doctor", "earmark.engine.doctor:doctor", "check models, audio devices and the store")
     _add_store(doctor)
     return parser

@@ -127,7 +127,7 @@ class Detector:
         return self._ring.end
 
     def audio(self, start: int, end: int) -> Int16:
-        """A copy of the samples [start, end) of the stream, of its last 3 s."""
+        """A copy of the samples [start, end) of the stream, of its last 4 s."""
         return self._ring.last(start, end)
 
     def push(self, samples: Int16) -> list[Event]:

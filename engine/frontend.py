@@ -13,7 +13,7 @@ from .audio import RATE_HZ, Int16
 HOP_SAMPLES = 160  # 10 ms
 WINDOW_SAMPLES = 480  # 30 ms
 CHANNELS = 40  # mel channels, 125 to 7500 Hz
-RING_SAMPLES = 3 * RATE_HZ  # the longest wake word with what is said before it
+RING_SAMPLES = 4 * RATE_HZ  # a push of 1 s, and 2.6 s before it that the gate may want to hear after all
 _HOP_BYTES = 2 * HOP_SAMPLES
 
 Frame = TypeVar("Frame", int, npt.NDArray[np.int_])

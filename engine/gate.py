@@ -29,8 +29,8 @@ LOUD_RATIO = 1.25
 ALWAYS_LOUD = 50
 ALWAYS_QUIET = 2  # the last bits flicker; a word with a peak of -40 dBFS has ten times that level
 AFTER_HOPS = 200  # 2 s: more than a keyword network remembers, and than a candidate waits for its decision
-# 1.5 s at least: a soft onset, and what the frontend's estimate of the noise remembers (0.4 s to 1/e)
-BEFORE_HOPS = 150
+# 2.4 s at least: a soft onset, and six times what the frontend's estimate of the noise remembers (0.4 s to 1/e)
+BEFORE_HOPS = 240
 CUT_HOPS = (
     12  # what is left out is whole inferences for strides of 1, 2, 3, 4 and 6 frames: the networks stay in step
 )
@@ -40,7 +40,7 @@ Span = tuple[int, int]
 
 
 class Gate:
-    """Worth listening to is everything from 1.5 s before a loud tile until two seconds after it.
+    """Worth listening to is everything from 2.4 s before a loud tile until two seconds after it.
 
     That does not depend on how the stream is cut: levels are sums of integers over whole tiles of the stream. Its
     first five seconds are heard in any case.
@@ -63,7 +63,7 @@ class Gate:
     def push(self, samples: Int16) -> list[Span]:
         """(n,) int16, n up to 1 s -> what is to be heard now, in order, all of it hops that are whole.
 
-        A span begins where the last one ended, or later; it may begin up to 1.8 s before what is pushed.
+        A span begins where the last one ended, or later; it may begin up to 2.6 s before what is pushed.
         """
         joined = np.concatenate([self._rest, samples])
         count = (len(joined) - _LAG_SAMPLES) // _TILE_SAMPLES

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
-import numpy.typing as npt
 
 from .audio import Int16
 from .frontend import HOP_SAMPLES
@@ -35,6 +34,8 @@ CUT_HOPS = (
     12  # what is left out is whole inferences for strides of 1, 2, 3, 4 and 6 frames: the networks stay in step
 )
 
+_NO_LEVEL = 1 << 40
+
 Span = tuple[int, int]
 """First hop, and the hop behind the last."""
 
@@ -57,8 +58,8 @@ class Gate:
         self._tiles = 0  # looked at so far
         self._next = 0  # the hop behind the last one that was heard or left out
         self._until = FLOOR_SECONDS * _SECOND_TILES * TILE_HOPS
-        self._floors: deque[int] = deque(maxlen=FLOOR_SECONDS)
-        self._quietest = np.iinfo(np.int64).max  # tile of the second that has begun
+        self._floors: deque[int] = deque([_NO_LEVEL], maxlen=FLOOR_SECONDS)
+        self._quietest = _NO_LEVEL  # tile of the second that has begun
 
     def push(self, samples: Int16) -> list[Span]:
         """(n,) int16, n up to 1 s -> what is to be heard now, in order, all of it hops that are whole.
@@ -70,34 +71,26 @@ class Gate:
         self._rest = joined[count * _TILE_SAMPLES :]
         spans: list[Span] = []
         if count:
-            levels = _levels(joined[: count * _TILE_SAMPLES + _LAG_SAMPLES])
-            start = 0
-            while start < count:
-                end = min(count, start + _SECOND_TILES - self._tiles % _SECOND_TILES)
-                self._look(levels[start:end], spans)
-                start = end
+            for level in _levels(joined[: count * _TILE_SAMPLES + _LAG_SAMPLES]):
+                self._look(level, spans)
         hops = self._tiles * TILE_HOPS + (len(self._rest) - _LAG_SAMPLES) // HOP_SAMPLES
         self._hear(min(self._until, hops), spans)  # of a tile that has only begun, what is heard in any case
         return spans
 
-    def _look(self, levels: npt.NDArray[np.int_], spans: list[Span]) -> None:
-        """Tiles of one second, (n,) sums of their steps, n ≥ 1."""
-        quietest = np.minimum.accumulate(levels)
-        floors = np.minimum(quietest, min([self._quietest, *self._floors]))
-        limits = np.clip(LOUD_RATIO * floors, ALWAYS_QUIET * _TILE_SAMPLES, ALWAYS_LOUD * _TILE_SAMPLES)
-        loud = np.flatnonzero(levels > (limits if self.enabled else -1))
-        if len(loud):
-            begin = (self._tiles + int(loud[0])) * TILE_HOPS - BEFORE_HOPS
+    def _look(self, level: int, spans: list[Span]) -> None:
+        """The next tile, by the sum of its steps."""
+        self._quietest = min(self._quietest, level)
+        limit = min(LOUD_RATIO * min(self._quietest, *self._floors), ALWAYS_LOUD * _TILE_SAMPLES)
+        if not self.enabled or level > max(limit, ALWAYS_QUIET * _TILE_SAMPLES):
+            begin = self._tiles * TILE_HOPS - BEFORE_HOPS
             if begin > self._until:  # the noise was long enough to leave some of it out
                 self._hear(self._until, spans)
                 self._next = begin - (begin - self._until) % CUT_HOPS
-            self._until = max(self._until, (self._tiles + int(loud[-1]) + 1) * TILE_HOPS + AFTER_HOPS)
-        self._tiles += len(levels)
-        self._hear(min(self._until, self._tiles * TILE_HOPS), spans)
-        self._quietest = min(self._quietest, int(quietest[-1]))
+            self._until = max(self._until, (self._tiles + 1) * TILE_HOPS + AFTER_HOPS)
+        self._tiles += 1
         if self._tiles % _SECOND_TILES == 0:
             self._floors.append(self._quietest)
-            self._quietest = np.iinfo(np.int64).max
+            self._quietest = _NO_LEVEL
 
     def _hear(self, end: int, spans: list[Span]) -> None:
         if end <= self._next:
@@ -109,9 +102,10 @@ class Gate:
         self._next = end
 
 
-def _levels(samples: Int16) -> npt.NDArray[np.int_]:
-    """(4 + 1600 n,) int16 -> (n,) sums of the steps over 4 samples."""
+def _levels(samples: Int16) -> list[int]:
+    """(4 + 1600 n,) int16 -> n sums of the steps over 4 samples."""
     wide = samples.astype(np.int32)
     steps = wide[_LAG_SAMPLES:] - wide[:-_LAG_SAMPLES]
-    levels: npt.NDArray[np.int_] = np.abs(steps, out=steps).reshape(-1, _TILE_SAMPLES).sum(axis=1)
+    np.abs(steps, out=steps)
+    levels: list[int] = np.add.reduce(steps.reshape(-1, _TILE_SAMPLES), axis=1, dtype=np.int32).tolist()
     return levels

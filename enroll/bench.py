@@ -109,7 +109,7 @@ def measure(keywords: Sequence[str], folder: Path, against: str | None = None) -
     yield _per_hop("the same in a quiet room", lambda: _push(detector, quiet), len(quiet))
     yield _per_hop("the same without the gate", lambda: _push(ungated, quiet), len(quiet))
     if against:
-        yield from _against(against, networks[0], detector, sound)
+        yield from _against(against, networks[0], sound)
     crop = made_take(0)[-CROP_SAMPLES:]
     speech = to_float(crop[:MAX_SPEECH_SAMPLES])
     yield _row("finding the speech, level and mel", MS, _times(lambda: (locate_speech(crop), _mel(speech)), 1e3))
@@ -197,7 +197,7 @@ def _row(stage: str, unit: str, values: list[float]) -> Row:
     return Row(stage, unit, statistics.median(values), min(values), max(values), None)
 
 
-def _against(peer: str, network: KeywordNetwork, detector: Detector, sound: Int16) -> Iterator[Row]:
+def _against(peer: str, network: KeywordNetwork, sound: Int16) -> Iterator[Row]:
     """Our path and the peer's own loop in turn, with the first wake word.
 
     Raises:

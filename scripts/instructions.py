@@ -1,8 +1,9 @@
-"""Instructions that an audio second costs, counted by valgrind: `python scripts/instructions.py [--record | --check]`.
+"""Instructions that an audio second costs, counted by valgrind: `scripts/instructions.py [--record | --check]`.
 
-A count does not depend on what else the machine does. Two runs of `scripts/always_on.py`, of 1 and of 6 seconds: their
-difference is five seconds of the always-on path without Python's start. `--record` writes the count of the installed
-runtime into tests/golden/instructions.json, once a release; `--check` fails where it has grown by more than 10 %.
+A count does not depend on what else the machine does. Two runs of `scripts/always_on.py`, of 1 and of 6 seconds:
+their difference is five seconds of the always-on path without Python's start. `--record` writes the count of the
+installed runtime into tests/golden/instructions.json, once a release; `--check` fails where it has grown by more than
+10 %.
 valgrind has no AVX-512, so the kernels are those of AVX2 on every x86 processor.
 """
 

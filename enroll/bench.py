@@ -112,7 +112,12 @@ def measure(keywords: Sequence[str], folder: Path, against: str | None = None) -
         yield from _against(against, networks[0], sound)
     crop = made_take(0)[-CROP_SAMPLES:]
     speech = to_float(crop[:MAX_SPEECH_SAMPLES])
-    yield _row("finding the speech, level and mel", MS, _times(lambda: (locate_speech(crop), _mel(speech)), 1e3))
+
+    def prepare() -> None:
+        locate_speech(crop)
+        mel.power_mel(mel.to_level(speech))
+
+    yield _row("finding the speech, level and mel", MS, _times(prepare, 1e3))
     yield _row("speaker network, 1.2 s", MS, _times(lambda: enroller.speaker.embed(crop), 1e3))
     takes = [Recording(f"take {n}", made_take(n)) for n in range(5)]
     enrol = functools.partial(enroller.enrol, "bench", takes, None, Options())
@@ -166,10 +171,6 @@ def made_take(number: int) -> Int16:
     take[RATE_HZ // 2 :][: len(voice)] += 6000 * syllables * voice / np.abs(voice).max()
     samples: Int16 = np.rint(take).astype(np.int16)
     return samples
-
-
-def _mel(speech: np.ndarray) -> None:  # type: ignore[type-arg]
-    mel.power_mel(mel.to_level(speech))
 
 
 def _push(stage: Gate | Detector, audio: Int16) -> None:

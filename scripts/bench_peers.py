@@ -91,7 +91,7 @@ def _peers(folder: Path, openwakeword: str, runs: int) -> Iterator[str]:
             answers[name].append(_loop(interpreter, kind, file, words))
         print(f"turn {turn + 1} of {runs}", file=sys.stderr)
     cost = {name: [1e4 * a["cpu_s"] / a["audio_s"] for a in given] for name, given in answers.items()}
-    yield f'"{WORD}", {SPEECH_S} s of continuous synthetic speech, {QUIET_S} s of a quiet room (white noise -65 dBFS).'
+    yield f'"{WORD}", {SPEECH_S} s of synthetic speech without a pause; {QUIET_S} s of white noise, -65 dBFS.'
     yield "earmark takes blocks of 100 ms, pymicro-wakeword 10 ms and openWakeWord 80 ms, as each is used."
     yield ""
     yield "| detector | µs per 10 ms | share of a core | over pymicro-wakeword | over openWakeWord | wakes |"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import soxr
 
-from .audio import RATE_HZ, AudioFormat, Converter, Int16
+from .audio import RATE_HZ, AudioFormat, Converter, Int16, to_float
 from .errors import DeviceError, SoundSystemHangs
 from .runtime import silenced
 from .sources import Source
@@ -73,6 +73,8 @@ class MicrophoneSource(Source):
         self._opened_s = self._last_s = 0.0
         self._frames = 0
         self._busy_since: float | None = None
+        self._failure: Exception | None = None
+        """What ended the capture thread, which nothing should."""
         self._blocks: queue.Queue[Int16] = queue.Queue(QUEUE_BLOCKS)
         self._stopping = threading.Event()
         try:
@@ -81,7 +83,7 @@ class MicrophoneSource(Source):
             if not wait and not _is_there(device):
                 raise
             self._say_fault(str(error))
-        self._thread = threading.Thread(target=self._capture, name="capture", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
 
     def _pieces(self) -> Iterator[Int16 | None]:
@@ -89,6 +91,8 @@ class MicrophoneSource(Source):
             try:
                 yield self._blocks.get(timeout=WAIT_S)
             except queue.Empty:
+                if self._failure is not None:
+                    raise self._failure from None  # a daemon that ends is started again; one that is deaf is not
                 since = self._busy_since
                 if since is not None and time.monotonic() - since > HANG_S:
                     raise SoundSystemHangs(
@@ -101,6 +105,12 @@ class MicrophoneSource(Source):
         """Gives the device back; a sound system that hangs is left hanging."""
         self._stopping.set()
         self._thread.join(HANG_S / 10)
+
+    def _run(self) -> None:
+        try:
+            self._capture()
+        except Exception as error:  # said where audio is waited for
+            self._failure = error
 
     def _capture(self) -> None:
         """The capture thread: reads while there is a device, looks for it while there is none."""
@@ -152,7 +162,7 @@ class MicrophoneSource(Source):
         open_s, delivered_s = now_s - self._opened_s, self._frames / self._format.rate_hz
         if open_s > TOO_FAST_AFTER_S and delivered_s > TOO_FAST * open_s + BACKLOG_S:
             raise _Lost(f"{delivered_s:.0f} s of audio in {open_s:.0f} s: that is no microphone")
-        return self._converter.push(frames)
+        return self._converter.push(to_float(frames))
 
     def _try_again(self) -> None:
         self._busy_since = time.monotonic()
@@ -207,7 +217,7 @@ class MicrophoneSource(Source):
             device=index,
             samplerate=audio_format.rate_hz,
             channels=audio_format.channels,
-            dtype="float32",
+            dtype="int16",  # what nearly every microphone has; PortAudio converts the others
             blocksize=audio_format.rate_hz * BLOCK_MS // 1000,
         )
         stream.start()

@@ -71,7 +71,7 @@ class Stats:
         edges = [*map(str, LATENCY_BUCKETS_MS), "inf"]
         return {
             "uptime_s": round(uptime_s, 1),
-            "audio_s": round(samples / RATE_HZ, 1),
+            "audio_s": round(samples / RATE_HZ, 5),  # a sample is 0.0000625 s
             "cpu_share": round(cpu_s / max(uptime_s, 1e-3), 4),
             "counts": grouped,
             "latency_ms": {"up_to": dict(zip(edges, latency)), "sum": round(sum_ms, 1), "count": sum(latency)},

@@ -1,7 +1,7 @@
 """How soon the daemon hears again after its sound server is killed and comes back: `python scripts/recovery.py`.
 
-Needs PulseAudio, as tests/test_capture.py does. The time counts from the moment at which the microphone is there again
-to the moment at which its audio reaches the detector.
+Needs PulseAudio, as tests/test_capture.py does. The time counts from the moment at which the microphone is there
+again to the moment at which its audio reaches the detector.
 """
 
 from __future__ import annotations

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import live
 import pytest
 import soundfile
 from conftest import Takes
-from live import Live
+from live import LIMIT_S, Live
 from sound_server import SoundServer, require_pulseaudio
 
 from earmark.engine.audio import RATE_HZ
@@ -142,6 +144,26 @@ def test_a_sound_system_that_hangs_ends_the_process_so_that_another_begins(
     run = daemon.wait()
     assert run.code == 1
     assert "the sound system has not answered for 5 s" in run.err
+
+
+BROKEN = """
+import sys
+from earmark import cli
+from earmark.engine.microphone import MicrophoneSource
+def broken(self):
+    raise RuntimeError("a bug of the capture thread")
+MicrophoneSource._read = broken
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_capture_thread_that_ends_by_a_bug_ends_the_process_so_that_another_begins(
+    server: SoundServer, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "command", lambda *line: [sys.executable, "-c", BROKEN, *map(str, line)])
+    with Live("--device", "mic", "--store", store, env=server.env) as daemon:
+        assert daemon.process.wait(LIMIT_S) == 1
+        daemon.says("RuntimeError: a bug of the capture thread")
 
 
 def test_a_service_waits_for_a_microphone_that_comes_late(

@@ -111,7 +111,7 @@ def test_the_page_says_what_status_says(slt_store: Path, spoken: Spoken) -> None
             daemon.event()
         until(lambda: ask([path])["sinks"]["hook"]["failed"] == 2, "both hooks ran", LIMIT_S)
         heard = len(spoken["slt"] * 2 + spoken["rms"]) / 2 / 16_000
-        until(lambda: ask([path])["audio_s"] == round(heard, 1), "all audio is heard", LIMIT_S)
+        until(lambda: ask([path])["audio_s"] == round(heard, 5), "all audio is heard", LIMIT_S)
         before = daemon.status(path)
         page = scrape(port)
         after = daemon.status(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import re
@@ -150,7 +151,8 @@ class MicrophoneSource(Source):
             if now_s - self._last_s > (self._stall_s if self._frames else max(self._stall_s, FIRST_AUDIO_S)):
                 raise _Lost(f"nothing for {now_s - self._last_s:.0f} s: is it unplugged?")
             return None
-        frames, overflowed = self._stream.read(block_frames)
+        with self._calling():  # a device that is wedged may promise more than it gives
+            frames, overflowed = self._stream.read(block_frames)
         self.overruns += bool(overflowed)
         self._last_s = now_s
         if not self._frames:
@@ -165,14 +167,20 @@ class MicrophoneSource(Source):
         return self._converter.push(to_float(frames))
 
     def _try_again(self) -> None:
-        self._busy_since = time.monotonic()
         try:
-            with silenced():  # PortAudio writes ten lines at each attempt
+            with self._calling(), silenced():  # PortAudio writes ten lines at each attempt
                 sounddevice._terminate()  # it knows only the devices that were there when it was initialised
                 sounddevice._initialize()
                 self._open()
         except (DeviceError, sounddevice.PortAudioError) as error:
             self._say_fault(str(error))
+
+    @contextlib.contextmanager
+    def _calling(self) -> Iterator[None]:
+        """Around calls of PortAudio, which may not return: whoever waits for audio sees since when."""
+        self._busy_since = time.monotonic()
+        try:
+            yield
         finally:
             self._busy_since = None
 
@@ -186,11 +194,9 @@ class MicrophoneSource(Source):
         stream, self._stream = self._stream, None
         if stream is None:
             return
-        self._busy_since = time.monotonic()
-        with silenced():
+        with self._calling(), silenced():
             stream.abort(ignore_errors=True)
             stream.close(ignore_errors=True)
-        self._busy_since = None
 
     def _open(self) -> None:
         try:

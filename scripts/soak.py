@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from earmark.engine import runtime
+from earmark.engine import runtime, service
 from earmark.engine.audio import RATE_HZ, Int16
 from earmark.engine.card import load_manifest
 from earmark.engine.files import read_audio
@@ -85,6 +85,7 @@ def _soak(folder: Path, hours: float) -> int:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env={**os.environ, **_unit_environment()},
     ) as daemon:
         assert daemon.stdin is not None
         events: list[dict[str, object]] = []
@@ -215,6 +216,13 @@ def _report(
     for line in errors[1:]:
         print(line.rstrip(), file=sys.stderr)
     return 0 if good else 1
+
+
+def _unit_environment() -> dict[str, str]:
+    """How the service's unit sets the memory allocator."""
+    lines = (Path(service.__file__).parent / "units" / "earmark.service").read_text().splitlines()
+    words = " ".join(line.partition("=")[2] for line in lines if line.startswith("Environment=")).split()
+    return {name: value for name, _, value in (word.partition("=") for word in words) if name.startswith("MALLOC_")}
 
 
 def _samples(state: dict[str, Any]) -> int:

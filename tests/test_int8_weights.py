@@ -11,7 +11,7 @@ from conftest import Read, Takes
 from earmark.engine import mel, runtime
 from earmark.engine.audio import Float32, to_float
 from earmark.engine.card import MODELS_DIR, load_card
-from earmark.engine.speaker import CROP_SAMPLES, SpeakerNetwork
+from earmark.engine.speaker import CROP_SAMPLES
 from earmark.models.int8_weights import LAYERS, with_int8
 
 pytest.importorskip("flatbuffers", reason="comes with LiteRT")
@@ -26,9 +26,7 @@ def embedding(content: bytes, frames: Float32) -> Float32:
     return found
 
 
-def test_two_layers_in_int8_say_nearly_the_same_and_all_three_do_not(
-    takes: Takes, read: Read, speaker: SpeakerNetwork
-) -> None:
+def test_two_layers_in_int8_say_nearly_the_same_and_all_three_do_not(takes: Takes, read: Read) -> None:
     content = (Path(MODELS_DIR) / load_card("speaker").file).read_bytes()
     small, broken = with_int8(content), with_int8(content, (0, *LAYERS))
     assert len(small) < 0.7 * len(content)

@@ -107,3 +107,19 @@ def test_the_sdist_has_what_the_wheel_is_made_of(built: tuple[Path, Path]) -> No
 def test_the_same_source_gives_the_same_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
     _, again = build(tmp_path)
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(built[1].read_bytes()).digest()
+
+
+def test_the_install_script_shows_what_it_would_do() -> None:
+    """Nothing of it is done here: the steps, in order, up to the service."""
+    line = [str(REPOSITORY / "scripts" / "install_pi"), "--dry-run", "earmark.whl"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode == 1 and "64-bit" in done.stderr:
+        pytest.skip("a 32-bit machine, which the script refuses")
+    assert done.returncode == 0, done.stderr
+    steps = [step[2:] for step in done.stderr.splitlines()]
+    assert steps[-4].split()[:2] in (["python3", "-m"], ["env", "DEBIAN_FRONTEND=noninteractive"])
+    assert steps[-3:] == [
+        "/opt/earmark/bin/pip install --quiet --upgrade earmark.whl[enroll,service]",
+        "/opt/earmark/bin/earmark service install",
+        "/opt/earmark/bin/earmark service status",
+    ]

@@ -1,7 +1,7 @@
 """Instructions that an audio second costs, counted by valgrind: `scripts/instructions.py [--record | --check]`.
 
-A count does not depend on what else the machine does. Two runs of `scripts/always_on.py`, of 1 and of 6 seconds:
-their difference is five seconds of the always-on path without Python's start. `--record` writes the count of the
+A count does not depend on what else the machine does. Two runs of `scripts/always_on.py`, of 1 and of 16 seconds:
+their difference is fifteen seconds of the always-on path without Python's start. `--record` writes the count of the
 installed runtime into tests/golden/instructions.json, once a release; `--check` fails where it has grown by more than
 10 %.
 valgrind has no AVX-512, so the kernels are those of AVX2 on every x86 processor.
@@ -22,7 +22,7 @@ from earmark.engine import runtime
 
 REPOSITORY = Path(__file__).parent.parent
 RECORDED = REPOSITORY / "tests" / "golden" / "instructions.json"
-SHORT_S, LONG_S = 1, 6
+SHORT_S, LONG_S = 1, 16  # Python's start differs by some million instructions from run to run
 MOST_GROWTH = 1.10
 KEYWORDS = ("okay_nabu",)
 

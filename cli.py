@@ -20,6 +20,7 @@ FLAGS = {  # what a flag is called in the settings
     "keyword": "wake.keywords",
     "mode": "wake.mode",
     "store": "people.store",
+    "key_file": "people.key_file",
     "models": "people.models",
     "device": "audio.device",
 }
@@ -209,14 +210,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_daemon_commands(commands)
 
-    people = _command(commands, "people", "", "who is enrolled")
-    what = people.add_subparsers(metavar="WHAT", required=True)
-    _add_store(_command(what, "list", "earmark.engine.commands:people_list", "everybody"))
-    for name, text in (("show", "what is known of one person"), ("remove", "erase a person, every version")):
-        one = _command(what, name, f"earmark.engine.commands:people_{name}", text)
-        one.add_argument("name", metavar="NAME")
-        _add_store(one)
-
+    _add_people_commands(commands)
     _command(commands, "devices", "earmark.engine.commands:devices", "microphones")
     bench = _command(commands, "bench", "earmark.enroll.bench:bench", "what each stage costs on this machine")
     _add_keyword(bench)
@@ -226,6 +220,47 @@ def _parser() -> argparse.ArgumentParser:
     doctor = _command(commands, "doctor", "earmark.engine.doctor:doctor", "check models, audio devices and the store")
     _add_store(doctor)
     return parser
+
+
+def _add_people_commands(commands: Any) -> None:
+    people = _command(commands, "people", "", "who is enrolled")
+    what = people.add_subparsers(metavar="WHAT", required=True)
+
+    def command(name: str, function: str, text: str, room: str = "engine") -> argparse.ArgumentParser:
+        made = _command(what, name, f"earmark.{room}.people_commands:{function}", text)
+        _add_store(made)
+        return made
+
+    command("list", "show_all", "everybody")
+    show = command("show", "show", "what is known of one person")
+    remove = command("remove", "remove", "erase a person, every version")
+    remove.add_argument("--only-recordings", action="store_true", help="keep the voiceprints, erase the sound")
+    rename = command("rename", "rename", "give a person another name")
+    export = command("export", "export", "copy a person into one file, unencrypted")
+    export.add_argument("--to", required=True, metavar="FILE.tar", help="a new file, mode 0600")
+    export.add_argument("--no-recordings", action="store_true", help="voiceprints only, if recordings were kept")
+    imported = command("import", "import_file", "take a person from such a file")
+    imported.add_argument("file", metavar="FILE.tar")
+    imported.add_argument("--as", dest="new_name", metavar="NAME", help="under another name")
+    imported.add_argument("--replace", action="store_true", help="erase who has that name")
+    rollback = command("rollback", "rollback", "make an earlier version the newest again")
+    rollback.add_argument("--to", type=_positive, metavar="N", help="this version (the last but one)")
+    rollback.add_argument("--keyword", dest="words", action="append", metavar="NAME", help="wake word; repeatable")
+    for one in (show, remove, rename, export, rollback):
+        one.add_argument("name", metavar="NAME")
+    rename.add_argument("new_name", metavar="NEW_NAME")
+    retrain = command("retrain", "retrain", "make voiceprints anew with the networks in use", "enroll")
+    retrain.add_argument("names", nargs="*", metavar="NAME", help="(everybody)")
+    merge = command("merge", "merge_people", "make one person of two names", "enroll")
+    merge.add_argument("name", metavar="NAME", help="stays")
+    merge.add_argument("other", metavar="OTHER", help="is erased; its takes go to NAME")
+    merge.add_argument("--force", action="store_true", help="even if they do not sound like one person")
+    for one in (retrain, merge):
+        _add_keyword(one)
+        _add_models(one)
+    command("encrypt", "encrypt", "seal everybody with a passphrase or a key file")
+    command("decrypt", "decrypt", "open everybody again")
+    command("tidy", "tidy", "finish and delete what killed processes left")
 
 
 def _add_daemon_commands(commands: Any) -> None:
@@ -348,6 +383,7 @@ def _add_mode(command: argparse.ArgumentParser) -> None:
 
 def _add_store(command: argparse.ArgumentParser) -> None:
     command.add_argument("--store", metavar="DIR", help="of the people (~/.local/share/earmark/people)")
+    command.add_argument("--key-file", metavar="FILE", help="of an encrypted store; else its passphrase is asked for")
 
 
 def _add_models(command: argparse.ArgumentParser) -> None:

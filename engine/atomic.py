@@ -7,6 +7,7 @@ rename it into its place, and `sync_folder` what holds the place.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import stat
@@ -74,6 +75,22 @@ def replace_synced(path: Path, content: bytes, beside: Path) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Alone among all processes that lock this file (mode 0600), which is made where there is none.
+
+    Raises:
+        OSError: it cannot be made or opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # a process that dies gives it back
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(path: str | Path) -> None:

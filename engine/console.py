@@ -11,6 +11,7 @@ from .card import MODELS_DIR, load_card, load_manifest
 from .detector import Detector, Event
 from .keyword import KeywordNetwork
 from .person import PersonStore
+from .secret import secret_from
 from .verifier import Verifier, load_people
 
 
@@ -28,6 +29,11 @@ def models(arguments: argparse.Namespace) -> Path:
     return Path(arguments.models) if arguments.models else MODELS_DIR
 
 
+def open_store(arguments: argparse.Namespace) -> PersonStore:
+    """The people that `--store` and `--key-file` name; a terminal is asked for the passphrase when it is needed."""
+    return PersonStore(arguments.store, secret_from(arguments.key_file, ask=True))
+
+
 def make_detector(arguments: argparse.Namespace) -> Detector:
     """A detector as `--keyword`, `--store` and `--mode` say.
 
@@ -37,9 +43,7 @@ def make_detector(arguments: argparse.Namespace) -> Detector:
     keywords = networks(arguments)
     manifests = [network.manifest for network in keywords]
     folder = models(arguments)
-    people = load_people(
-        PersonStore(arguments.store), manifests, load_card("speaker", folder), load_card("head", folder)
-    )
+    people = load_people(open_store(arguments), manifests, load_card("speaker", folder), load_card("head", folder))
     return Detector(keywords, Verifier(people, folder=folder), arguments.loaded.settings.policy())
 
 

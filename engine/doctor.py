@@ -16,6 +16,7 @@ import numpy as np
 from . import runtime
 from .audio import RATE_HZ
 from .card import Card, builtin_keywords, load_card, load_manifest, read_model
+from .console import open_store
 from .errors import DeviceError, EarmarkError, ModelError
 from .frontend import Frontend
 from .head import SpeakerHead
@@ -41,7 +42,7 @@ class Finding:
 def doctor(arguments: argparse.Namespace) -> int:
     """Tries everything and prints what it found; exit 1 where something is wrong."""
     failed = 0
-    for finding in findings(PersonStore(arguments.store)):
+    for finding in findings(open_store(arguments)):
         failed += finding.state == FAILED
         if arguments.json:
             print(json.dumps(asdict(finding), ensure_ascii=False), flush=True)
@@ -139,7 +140,11 @@ def _check_store(store: PersonStore) -> str:
             voiceprint = store.load(name, keyword)
             sha256 = load_manifest(keyword).model_sha256 if keyword in builtin else voiceprint.binding.keyword
             check_binding(voiceprint, binding_of(sha256, speaker, head))
-    return f"{store.folder}: {len(names)} people"
+    left = store.leftovers()
+    notes = (", encrypted" if store.encrypted else "") + (
+        f", {left} unfinished changes: `earmark people tidy`" if left else ""
+    )
+    return f"{store.folder}: {len(names)} people{notes}"
 
 
 def _describe(card: Card) -> str:

@@ -10,6 +10,7 @@
     │   │   └── SoundSystemHangs       only a new process helps
     │   ├── DaemonError            no daemon answers, or it cannot be told
     │   ├── ServiceError           no systemd, no right to tell it, or an interpreter that a service cannot see
+    │   ├── CryptographyMissing    an encrypted store, and no library to open it
     │   └── StoreUnwritable        the person store or the journal cannot be written: no permission, full disk
     ├── InputError             exit 2: what was given is at fault
     │   ├── AudioError             not audio, truncated, NaN samples, ...
@@ -22,6 +23,9 @@
     │   └── PersonError            a person in the store cannot be used
     │       ├── PersonUnknown          nobody of that name
     │       ├── PersonDamaged          a checksum or the format does not hold
+    │       ├── PersonNewer            written by a later earmark
+    │       ├── BundleError            not an exported person, or a damaged one
+    │       ├── PersonLocked           encrypted, and the key is wrong or missing
     │       └── PersonMismatch         made with another network: enrol again
     └── EnrolmentRefused       exit 3: the recordings would not make a person that works
 
@@ -66,6 +70,10 @@ class DaemonError(InstallationError):
 
 class ServiceError(InstallationError):
     """The service cannot be installed, removed or asked for."""
+
+
+class CryptographyMissing(InstallationError):
+    """A store is encrypted, or is to be, and the library for it is not installed."""
 
 
 class StoreUnwritable(InstallationError):
@@ -116,6 +124,18 @@ class PersonUnknown(PersonError):
 
 class PersonDamaged(PersonError):
     """A file of the person fails its checksum or its format."""
+
+
+class PersonNewer(PersonError):
+    """A file of the person is of a format that only a later earmark knows."""
+
+
+class BundleError(PersonError):
+    """A file is no exported person, or a damaged one."""
+
+
+class PersonLocked(PersonError):
+    """The store is encrypted, and its key is wrong or not to be had."""
 
 
 class PersonMismatch(PersonError):

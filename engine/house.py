@@ -14,6 +14,7 @@ from .errors import PersonError, PersonUnknown
 from .keyword import KeywordNetwork
 from .person import ANY_PHRASE, PersonStore, Voiceprint, check_binding
 from .policy import Policy
+from .secret import secret_from
 from .settings import Settings
 from .verifier import Verifier, binding_of
 
@@ -45,13 +46,14 @@ class House:
         return sorted({person.name for person in self.people})
 
 
-def load_house(settings: Settings, try_networks: bool = True) -> House:
+def load_house(settings: Settings, ask: bool = False, try_networks: bool = True) -> House:
     """What the settings name.
 
     A person who cannot be used is left out and said, so that one damaged file does not silence a household.
 
     Args:
-        settings: which wake words, people and networks.
+        settings: in force.
+        ask: whether somebody on the terminal may be asked for the passphrase of the people.
         try_networks: open each network once. Who makes a `Listener` of the house at once can do without: that opens
             them too, and opening them twice costs a start 30 ms and 4 MB.
 
@@ -63,7 +65,7 @@ def load_house(settings: Settings, try_networks: bool = True) -> House:
     folder = Path(settings.people.models) if settings.people.models else MODELS_DIR
     speaker, head = load_card("speaker", folder), load_card("head", folder)
     keyword_sha256 = {manifest.name: manifest.model_sha256 for manifest in manifests}
-    store = PersonStore(settings.people.store or None)
+    store = PersonStore(settings.people.store or None, secret_from(settings.people.key_file, ask=ask))
     people: list[Voiceprint] = []
     faults: list[PersonError] = []
     for name in store.names():

@@ -26,9 +26,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
-import io
 import json
 import logging
 import math
@@ -38,17 +36,15 @@ import shutil
 import stat
 import time
 import unicodedata
-import wave
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from . import settings
 from .atomic import (
     NEW_PREFIX,
+    locked,
     make_folder,
     read_limited,
     replace_synced,
@@ -59,7 +55,8 @@ from .atomic import (
 from .audio import RATE_HZ, Int16
 from .errors import StoreUnwritable, WakeDamaged, WakeError, WakeUnknown
 from .house import CLIP_BEFORE_SAMPLES
-from .person import folder_name
+from .layout import folder_name
+from .recording import from_wav, to_wav
 
 _LOG = logging.getLogger(__name__)
 
@@ -172,7 +169,7 @@ class Journal:
         Raises:
             WakeUnknown, WakeDamaged, WakeError: as `read`.
         """
-        return _samples(self.contents(number)[AUDIO_FILE])
+        return from_wav(self.contents(number)[AUDIO_FILE])
 
     def contents(self, number: int) -> dict[str, bytes]:
         """Its files by their names, checked.
@@ -185,7 +182,7 @@ class Journal:
             audio = read_limited(self._place(number) / AUDIO_FILE, MAX_AUDIO_BYTES)
             if hashlib.sha256(audio).hexdigest() != values["audio_sha256"]:
                 raise ValueError("the sound's checksum does not hold")
-            _samples(audio)
+            from_wav(audio)
             return {EVENT_FILE: _json(values), AUDIO_FILE: audio}
 
     def labelled(self) -> list[tuple[Entry, str]]:
@@ -313,14 +310,8 @@ class Journal:
         """Alone among all processes that change this journal."""
         try:
             make_folder(self.folder)
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self.folder / LOCK_FILE, flags, 0o600)
-            try:
-                os.fchmod(descriptor, 0o600)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)  # a process that dies gives it back
+            with locked(self.folder / LOCK_FILE):
                 yield
-            finally:
-                os.close(descriptor)
         except OSError as error:
             raise StoreUnwritable(
                 f"the journal {self.folder} {what}: {error.strerror or error}; {what_to_do}"
@@ -463,35 +454,13 @@ def _is_number(name: str) -> bool:
 
 def _encode(event: Mapping[str, Any], clip: Int16) -> dict[str, bytes]:
     """File name -> content."""
-    audio = io.BytesIO()
-    with wave.open(audio, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes(clip.astype(np.int16).tobytes())
-    checksum = hashlib.sha256(audio.getvalue()).hexdigest()
-    values = {"format": FORMAT, **event, "audio_sha256": checksum, "label": None}
-    return {AUDIO_FILE: audio.getvalue(), EVENT_FILE: _json(values)}
+    audio = to_wav(clip)
+    values = {"format": FORMAT, **event, "audio_sha256": hashlib.sha256(audio).hexdigest(), "label": None}
+    return {AUDIO_FILE: audio, EVENT_FILE: _json(values)}
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, indent=1).encode() + b"\n"
-
-
-def _samples(audio: bytes) -> Int16:
-    """A WAV -> (n,) int16.
-
-    Raises:
-        Exception: it is none, or of another format.
-    """
-    with wave.open(io.BytesIO(audio), "rb") as file:
-        form = (file.getnchannels(), file.getsampwidth(), file.getframerate())
-        if form != (1, 2, RATE_HZ):
-            raise ValueError(f"channels, bytes a sample and rate are {form}, they must be {(1, 2, RATE_HZ)}")
-        frames = file.readframes(file.getnframes())
-        if len(frames) != 2 * file.getnframes():
-            raise ValueError("the sound is truncated")
-    return np.frombuffer(frames, np.int16)
 
 
 def _checked(values: Any) -> dict[str, Any]:

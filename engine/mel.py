@@ -67,12 +67,16 @@ def power_mel(samples: Float32) -> Float32:
     return mel
 
 
-def to_level(samples: Float32, level_dbfs: float = LEVEL_DBFS) -> Float32:
-    """Scales float32 (n,) up or down to an RMS of `level_dbfs`; silence stays silence.
+def gain_to_level(samples: Float32, level_dbfs: float = LEVEL_DBFS) -> np.float32:
+    """What brings float32 (n,) to an RMS of `level_dbfs`; 1 for silence.
 
     Linear mels make the network depend on gain: +6 dB alone moves an embedding to cosine 0.89 with itself.
     """
     rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
-    if rms == 0.0:
-        return samples
-    return (samples * np.float32(10 ** (level_dbfs / 20) / rms)).astype(np.float32)
+    return np.float32(10 ** (level_dbfs / 20) / rms if rms > 0 else 1)
+
+
+def to_level(samples: Float32, level_dbfs: float = LEVEL_DBFS) -> Float32:
+    """Scales float32 (n,) up or down to an RMS of `level_dbfs`; silence stays silence."""
+    levelled: Float32 = samples * gain_to_level(samples, level_dbfs)
+    return levelled

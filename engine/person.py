@@ -1,12 +1,16 @@
-"""A person on disk: voiceprints, one for each wake word, and the store that keeps them.
+"""The people on disk: voiceprints, one for each wake word, in several versions.
 
 A store is a folder::
 
-    anna/                    one folder a person, mode 0700
-      okay_nabu/             one a wake word (or `any-phrase`)
-        0001/                one a version; the highest counts, the others are kept for going back
-          header.json        what it is, which networks it belongs to, checksums; mode 0600
-          arrays.npz         plain arrays, never a pickle
+    anna/                      one folder a person, mode 0700
+      okay_nabu/               one a wake word (or `any-phrase`)
+        0001/                  one a version; the highest counts, the others are kept for going back
+          header.json          what it is, which networks it belongs to, checksums; mode 0600
+          arrays.npz           plain arrays, never a pickle
+          take-01.wav, …       the recordings, only where they were to be kept
+    .keyring.json              where the store is encrypted; the files are called `….sealed` then (engine/vault.py)
+    .pending/                  a change of several people that is not finished (engine/transaction.py)
+    .lock                      held by whoever changes something
 
 A version is written beside its place (files, fsync, folder fsync) and then renamed into it, so whatever happens
 there is the old one or the new one. A voiceprint is biometric data: it never leaves the store unasked.
@@ -15,98 +19,77 @@ there is the old one or the new one. A voiceprint is biometric data: it never le
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
-import io
-import json
 import os
 import shutil
-import unicodedata
-import urllib.parse
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import numpy as np
+from . import transaction
+from .atomic import locked, make_folder, read_limited, sync_folder, temporary_folder
+from .audio import Int16
+from .codec import ARRAYS_FILE, HEADER_FILE, MAX_FILE_BYTES, decode, decode_recordings, encode, recording_files
+from .errors import (
+    InputError,
+    InstallationError,
+    PersonDamaged,
+    PersonError,
+    PersonLocked,
+    PersonNewer,
+    PersonUnknown,
+    StoreUnwritable,
+)
+from .layout import default_folder, folder_name, folders_in, is_person_folder, is_version, name_of
+from .vault import SEALED_SUFFIX, Secret, Vault, is_encrypted, open_vault
+from .voiceprint import ANY_PHRASE, COSINE, TRAINED, Binding, Voiceprint, check_binding
 
-from .atomic import make_folder, read_limited, sync_folder, temporary_folder, write_synced
-from .audio import Float32
-from .errors import InputError, PersonDamaged, PersonError, PersonMismatch, PersonUnknown, StoreUnwritable
-from .head import HeadWeights
+__all__ = [  # with what belongs to a person, so that one import is enough
+    "ANY_PHRASE",
+    "COSINE",
+    "TRAINED",
+    "Binding",
+    "PersonStore",
+    "Tree",
+    "Voiceprint",
+    "check_binding",
+    "default_folder",
+    "folder_name",
+]
 
-FORMAT = 1
-ANY_PHRASE = "any-phrase"
-COSINE, TRAINED = "cosine", "trained"
 KEPT_VERSIONS = 5
-MAX_FILE_BYTES = 4 << 20  # ten times the largest honest file: refuses a bomb before it is unpacked
-MAX_NAME_BYTES = 200  # of the folder's name; file systems allow 255
+LOCK_FILE = ".lock"
+READ_TRIES = 20  # a folder that was moved between two looks is looked for again; nobody moves one so often
 
-_ARRAYS: Mapping[str, tuple[str, str]] = {  # name -> type, and a letter a dimension: the same letter, the same length
-    "takes": ("float32", "nd"),
-    "centroid": ("float32", "d"),
-    "prototype": ("float32", "p"),
-    "projection": ("float16", "dp"),
-    "bias": ("float32", "1"),
-}
-_TRAINED_ARRAYS = ("prototype", "projection", "bias")  # empty where the kind is `cosine`
-_HEADER: Mapping[str, type] = {
-    "format": int,
-    "name": str,
-    "keyword": str,
-    "kind": str,
-    "threshold": float,
-    "binding": dict,
-    "report": dict,
-    "arrays_sha256": str,
-    "header_sha256": str,
-}
+Contents = Mapping[str, bytes]
+"""The files of a version by their names, as they are without encryption."""
+Tree = Mapping[tuple[str, int], Contents]
+"""All that there is of a person: wake word and number of the version -> its files."""
 
-
-@dataclass(frozen=True)
-class Binding:
-    """sha256 of the networks that a voiceprint belongs to; with others its numbers mean nothing."""
-
-    keyword: str
-    """Empty for `any-phrase`."""
-    speaker: str
-    head: str
-
-
-@dataclass(frozen=True)
-class Voiceprint:
-    """What is known of one person's voice saying one wake word."""
-
-    name: str
-    keyword: str
-    """Name of the wake word, or `any-phrase`."""
-    kind: str
-    """`trained`: the score is the mean of raw cosine and trained head; `cosine`: the raw cosine alone."""
-    threshold: float
-    """Score, in -1…1, from which on it is this person."""
-    binding: Binding
-    takes: Float32
-    """(n, d) embeddings of the enrolment takes, unit rows; d is the speaker network's embedding size."""
-    centroid: Float32
-    """(d,) their mean, unit length."""
-    prototype: Float32
-    """(p,) mean of the projected takes, unit length; p is the head's projection size."""
-    weights: HeadWeights
-    """The trained projection; empty arrays where `kind` is `cosine`."""
-    report: Mapping[str, Any] = field(default_factory=dict)
-    """What enrolment measured, for people to read."""
+_T = TypeVar("_T")
 
 
 class PersonStore:
-    """The people of one folder; creates it on the first save."""
+    """The people of one folder; creates it on the first save.
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+    Args:
+        folder: of the store; None: the user's.
+        secret: gives the key of an encrypted store when it is needed; None: there is none.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None, secret: Secret | None = None) -> None:
         self.folder = Path(folder) if folder is not None else default_folder()
+        self._secret = secret or self._no_secret
+
+    # --- reading
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what is written from now on is sealed."""
+        return is_encrypted(self.folder)
 
     def names(self) -> list[str]:
         """Everybody with at least one voiceprint, in alphabetical order."""
-        return sorted(_names(path for path in _folders(self.folder) if self._keywords(path)))
+        return sorted(name for name in map(name_of, transaction.people_in(self.folder)) if self._keywords(name))
 
     def keywords(self, name: str) -> list[str]:
         """The wake words that a person is enrolled for.
@@ -114,7 +97,7 @@ class PersonStore:
         Raises:
             PersonUnknown: there is nobody of that name.
         """
-        found = self._keywords(self._person_folder(name))
+        found = self._keywords(name)
         if not found:
             known = ", ".join(self.names()) or "nobody"
             raise PersonUnknown(f"no person {name!r} in {self.folder}: enrolled: {known}")
@@ -123,92 +106,303 @@ class PersonStore:
     def versions(self, name: str, keyword: str) -> list[int]:
         """The kept versions, oldest first; the last one counts."""
         place = self._place(name, keyword)
-        return sorted(int(path.name) for path in _folders(place) if _is_version(path)) if self._is_real(place) else []
+        if place is None or not self._is_real(place):
+            return []
+        return sorted(int(path.name) for path in folders_in(place) if is_version(path.name))[-KEPT_VERSIONS:]
 
-    def fingerprint(self) -> frozenset[tuple[str, str, int]]:
-        """Person, wake word, newest version of everything there is: another one after every change."""
-        found: set[tuple[str, str, int]] = set()
+    def fingerprint(self) -> frozenset[tuple[str, str, int, int]]:
+        """Person, wake word, newest version and its place on the disk: another one after every change."""
+        found: set[tuple[str, str, int, int]] = set()
         for name in self.names():
-            with contextlib.suppress(PersonUnknown):  # erased meanwhile
+            with contextlib.suppress(PersonUnknown, FileNotFoundError):  # erased meanwhile
                 for keyword in self.keywords(name):
-                    found.update((name, keyword, version) for version in self.versions(name, keyword)[-1:])
+                    for version in self.versions(name, keyword)[-1:]:
+                        place = self._version(name, keyword, version)
+                        found.add((name, keyword, version, place.stat().st_ino if place else 0))
         return frozenset(found)
 
-    def load(self, name: str, keyword: str) -> Voiceprint:
-        """The newest version of a voiceprint.
+    def load(self, name: str, keyword: str, version: int | None = None) -> Voiceprint:
+        """A voiceprint: the newest version, or another one.
 
         Raises:
             PersonUnknown: there is none.
             PersonDamaged: a checksum or the format does not hold.
+            PersonNewer: a later earmark wrote it.
+            PersonLocked: the store is encrypted, and the key is wrong or not to be had.
         """
-        versions = self.versions(name, keyword)
-        if not versions:
-            raise PersonUnknown(f"{name!r} is not enrolled for {keyword!r}: enrolled for {self.keywords(name)}")
-        return _read(self._place(name, keyword) / f"{versions[-1]:04d}")
 
-    def save(self, voiceprint: Voiceprint) -> Path:
-        """Writes a new version and drops versions older than the last five; returns its folder.
+        def read(place: Path) -> Voiceprint:
+            voiceprint = decode({file: self._file(place, file) for file in (HEADER_FILE, ARRAYS_FILE)})
+            if (folder_name(voiceprint.name), folder_name(voiceprint.keyword)) != place.parts[-3:-1]:
+                raise ValueError(f"it is of {voiceprint.name!r} for {voiceprint.keyword!r} and was copied here")
+            return voiceprint
+
+        return self._read(name, keyword, version, read)
+
+    def recordings(self, name: str, keyword: str, version: int | None = None) -> list[Int16]:
+        """The recordings kept with a version, (n,) int16 at 16 kHz each; often none.
 
         Raises:
-            InputError: the name cannot be used.
+            PersonError: as `load`.
+        """
+        return self._read(name, keyword, version, lambda place: decode_recordings(self._files(place)))
+
+    def contents(self, name: str, keyword: str, version: int | None = None) -> Contents:
+        """The files of a version, opened, checked.
+
+        Raises:
+            PersonError: as `load`.
+        """
+
+        def read(place: Path) -> Contents:
+            files = self._files(place)
+            decode_recordings(files)
+            return files
+
+        self.load(name, keyword, version)
+        return self._read(name, keyword, version, read)
+
+    def tree(self, name: str) -> Tree:
+        """Everything of a person, checked.
+
+        Raises:
+            PersonError: as `load`, of any version.
+        """
+        return {
+            (keyword, version): self.contents(name, keyword, version)
+            for keyword in self.keywords(name)
+            for version in self.versions(name, keyword)
+        }
+
+    # --- changing
+
+    def save(self, voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> Path:
+        """Writes a new version and drops versions older than the last five; returns its folder.
+
+        Args:
+            voiceprint: of a person who need not be there yet.
+            recordings: what the takes were found in, (n,) int16 at 16 kHz each, if they are to be kept; they go with
+                this version: a later one that is to have them must be given them again.
+
+        Raises:
+            InputError: the name cannot be used, or there are too many recordings.
+            PersonLocked: the store is encrypted, and the key is wrong or not to be had.
             StoreUnwritable: the disk is full, or the folder may not be written; nothing has changed.
         """
-        place = self._place(voiceprint.name, voiceprint.keyword)
-        try:
-            if not self._is_real(place):
-                raise OSError(errno.ELOOP, "its folder is a link")
-            make_folder(place)
-            for left in place.glob(".new-*"):  # of a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
-            versions = self.versions(voiceprint.name, voiceprint.keyword)
-            target = place / f"{(versions[-1] if versions else 0) + 1:04d}"
-            with temporary_folder(place) as temporary:
-                for file_name, content in _encode(voiceprint).items():
-                    write_synced(Path(temporary, file_name), content)
-                sync_folder(temporary)
-                Path(temporary).rename(target)
-            try:
-                sync_folder(place)
-            except OSError:
-                shutil.rmtree(target, ignore_errors=True)
-                raise
-        except OSError as error:
-            for folder in (place, place.parent):
-                with contextlib.suppress(OSError):  # only an empty one goes
-                    folder.rmdir()
-            raise StoreUnwritable(
-                f"{voiceprint.name!r} could not be saved in {self.folder}: {error.strerror}; "
-                "nothing was changed: make room or allow writing, and enrol again"
-            ) from error
-        for old in versions[: -(KEPT_VERSIONS - 1)]:
-            shutil.rmtree(place / f"{old:04d}", ignore_errors=True)
-        return target
+        folder_name(voiceprint.name)
+        folder_name(voiceprint.keyword)
+        files = encode(voiceprint, recordings)
+        with self._changing(f"{voiceprint.name!r} could not be saved", "make room or allow writing, and enrol again"):
+            return self._add_version(voiceprint.name, voiceprint.keyword, files)
+
+    def rollback(self, name: str, keyword: str, version: int | None = None) -> tuple[int, int]:
+        """Makes an earlier version the newest again: a copy of it with a new number, so that this too can be undone.
+
+        Args:
+            name: of the person.
+            keyword: the wake word.
+            version: the one to go back to; None: the last but one.
+
+        Returns:
+            The number of the version that was copied, and that of the copy.
+
+        Raises:
+            InputError: there is no earlier version, or not this one.
+            PersonError: as `load`; nothing has changed.
+            StoreUnwritable: as `save`.
+        """
+        versions = self.versions(name, keyword)
+        self.load(name, keyword)
+        if version is None and len(versions) > 1:
+            version = versions[-2]
+        if version not in versions[:-1]:
+            earlier = ", ".join(map(str, versions[:-1])) or "none"
+            wanted = "no earlier version" if version is None else f"version {version} is not an earlier one"
+            raise InputError(f"{name!r} ({keyword}): {wanted}: the newest is {versions[-1]}, before it: {earlier}")
+        files = self.contents(name, keyword, version)
+        with self._changing(f"{name!r} could not be rolled back", "make room or allow writing"):
+            return version, int(self._add_version(name, keyword, files).name)
 
     def remove(self, name: str) -> int:
         """Erases every version of every voiceprint of a person; returns how many versions that were.
 
         Raises:
-            PersonUnknown: there is nobody of that name.
+            PersonUnknown: there is nobody of that name; what an earlier removal left is deleted all the same.
             StoreUnwritable: the files may not be removed.
         """
-        count = sum(len(self.versions(name, keyword)) for keyword in self.keywords(name))
-        try:
-            shutil.rmtree(self._person_folder(name))
+        if not self.folder.is_dir():
+            self.keywords(name)  # raises, and makes no store
+        with self._changing(f"{name!r} could not be erased", "allow writing"):
+            place = self.folder / folder_name(name)
+            count = sum(len([*self._all_versions(place / folder_name(key))]) for key in self.keywords(name))
+            away = transaction.move_away(place, self.folder)
             sync_folder(self.folder)
+        try:
+            with locked(self.folder / LOCK_FILE):
+                transaction.sweep(self.folder)
         except OSError as error:
-            raise StoreUnwritable(f"{name!r} could not be erased from {self.folder}: {error.strerror}") from error
+            raise StoreUnwritable(
+                f"{name!r} is not in {self.folder} any more, but delete {away}: {error.strerror}"
+            ) from error
         return count
 
-    def _person_folder(self, name: str) -> Path:
-        return self.folder / folder_name(name)
+    def exchange(
+        self, what: str, put: Callable[[], Mapping[str, Tree]], remove: Iterable[str] = (), plain: bool = False
+    ) -> None:
+        """Replaces people and erases others in one step, which is made whole or not at all.
 
-    def _place(self, name: str, keyword: str) -> Path:
-        return self._person_folder(name) / folder_name(keyword)
+        Args:
+            what: is done, for a message: "'anna' could not be renamed".
+            put: called when nobody else can change the store any more; gives everything of each person.
+            remove: names of others.
+            plain: do not seal, in an encrypted store either.
 
-    def _keywords(self, person: Path) -> list[str]:
-        if not self._is_real(person):
+        Raises:
+            PersonError: what `put` raises; nothing has changed.
+            StoreUnwritable: as `save`.
+        """
+        with self._changing(what, "make room or allow writing"):
+            vault = None if plain else self._vault()
+            people = {
+                folder_name(name): {
+                    path: content
+                    for (keyword, version), files in tree.items()
+                    for path, content in _sealed(folder_name(name), keyword, version, files, vault).items()
+                }
+                for name, tree in put().items()
+            }
+            transaction.exchange(self.folder, people, map(folder_name, remove))
+            transaction.sweep_or_warn(self.folder)
+
+    def tidy(self) -> None:
+        """Finishes and deletes what killed processes left.
+
+        Raises:
+            StoreUnwritable: the folder may not be written.
+        """
+        if self.folder.is_dir():
+            with self._changing("the store could not be tidied", "allow writing"):
+                pass
+
+    def leftovers(self) -> int:
+        """How many things a killed process left, which the next change finishes and deletes."""
+        return len([*transaction.leftovers(self.folder)]) + os.path.lexists(self.folder / transaction.PENDING)
+
+    # --- the parts of it
+
+    def _add_version(self, name: str, keyword: str, files: Contents) -> Path:
+        """What is missing of person, wake word and version, built aside, renamed into its place in one step."""
+        place = self.folder / folder_name(name) / folder_name(keyword)
+        if not self._is_real(place):
+            raise OSError("its folder is a link")
+        kept = [*self._all_versions(place)]
+        version = (kept[-1] if kept else 0) + 1
+        top = place / f"{version:04d}"
+        while not top.parent.is_dir():
+            top = top.parent
+        person = folder_name(name)
+        with temporary_folder(self.folder) as temporary:
+            paths = _sealed(person, keyword, version, files, self._vault())
+            above = self.folder / person
+            prefix = "" if top == above else f"{top.relative_to(above).as_posix()}/"
+            built = Path(temporary, "new")
+            make_folder(built)
+            transaction.write_tree(built, {path[len(prefix) :]: content for path, content in paths.items()})
+            built.rename(top)
+        try:
+            sync_folder(top.parent)
+        except OSError:
+            shutil.rmtree(top, ignore_errors=True)
+            raise
+        with contextlib.suppress(OSError):  # they do not count any more: what is left is deleted by the next change
+            for old in kept[: -(KEPT_VERSIONS - 1)]:
+                transaction.move_away(place / f"{old:04d}", self.folder)
+            transaction.sweep(self.folder)
+        return place / f"{version:04d}"
+
+    @contextlib.contextmanager
+    def _changing(self, what: str, what_to_do: str) -> Iterator[None]:
+        """Alone among all processes that change this store, with what others left unfinished done."""
+        try:
+            make_folder(self.folder)
+            with locked(self.folder / LOCK_FILE):
+                transaction.finish(self.folder)
+                transaction.sweep_or_warn(self.folder)
+                yield
+        except OSError as error:
+            raise StoreUnwritable(
+                f"{what} in {self.folder}: {error.strerror or error}; nothing was changed: {what_to_do}"
+            ) from error
+
+    def _read(self, name: str, keyword: str, version: int | None, read: Callable[[Path], _T]) -> _T:
+        """What `read` makes of a version's folder; whatever is wrong with it as an error that says so."""
+        tries = 0
+        while True:
+            versions = self.versions(name, keyword)
+            if not versions or version not in (None, *versions):
+                wanted = f"{keyword!r}" if version is None else f"{keyword!r} in version {version}"
+                raise PersonUnknown(f"{name!r} is not enrolled for {wanted}: enrolled for {self.keywords(name)}")
+            number = versions[-1] if version is None else version
+            place = self._version(name, keyword, number)
+            if place is None:  # erased between the two looks
+                continue
+            try:
+                return read(place)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                gone = self._version(name, keyword, number) != place or not os.path.lexists(place)
+                if not gone or tries == READ_TRIES:
+                    raise PersonError(f"{place}: cannot be read: {error.strerror}") from error
+            except OSError as error:
+                raise PersonError(f"{place}: cannot be read: {error.strerror}") from error
+            except (PersonLocked, PersonNewer) as error:
+                raise type(error)(f"{place}: {error}") from error
+            except (PersonError, InstallationError):
+                raise
+            except Exception as error:  # what json, zipfile and numpy raise on bytes made to harm is no closed list
+                raise PersonDamaged(
+                    f"{place}: damaged: {error}; remove that folder to go back to the version before, or enrol again"
+                ) from error
+            tries += 1
+
+    def _files(self, place: Path) -> Contents:
+        header = self._file(place, HEADER_FILE)
+        names = [ARRAYS_FILE, *recording_files(header)]
+        return {HEADER_FILE: header, **{name: self._file(place, name) for name in names}}
+
+    def _file(self, place: Path, name: str) -> bytes:
+        """One file of a version, opened if it is sealed."""
+        sealed = place / (name + SEALED_SUFFIX)
+        if not os.path.lexists(sealed):
+            return read_limited(place / name, MAX_FILE_BYTES)
+        content = read_limited(sealed, MAX_FILE_BYTES)
+        return open_vault(self.folder, self._secret).open(content, "/".join((*place.parts[-3:], name)))
+
+    def _vault(self) -> Vault | None:
+        return open_vault(self.folder, self._secret) if self.encrypted else None
+
+    def _no_secret(self) -> bytes:
+        raise PersonLocked(f"the store {self.folder} is encrypted: its key is needed")
+
+    def _place(self, name: str, keyword: str) -> Path | None:
+        person = transaction.place_of(self.folder, folder_name(name))
+        return person and person / folder_name(keyword)
+
+    def _version(self, name: str, keyword: str, version: int) -> Path | None:
+        place = self._place(name, keyword)
+        return place and place / f"{version:04d}"
+
+    def _keywords(self, name: str) -> list[str]:
+        person = transaction.place_of(self.folder, folder_name(name))
+        if person is None or not self._is_real(person):
             return []
-        return sorted(_names(path for path in _folders(person) if any(map(_is_version, _folders(path)))))
+        return sorted(
+            name_of(path.name)
+            for path in folders_in(person)
+            if is_person_folder(path.name) and any(is_version(inner.name) for inner in folders_in(path))
+        )
+
+    def _all_versions(self, place: Path) -> list[int]:
+        return sorted(int(path.name) for path in folders_in(place) if is_version(path.name))
 
     def _is_real(self, folder: Path) -> bool:
         """Whether nothing between the store and a folder inside it is a link, which could point anywhere."""
@@ -218,174 +412,12 @@ class PersonStore:
         return True
 
 
-def default_folder() -> Path:
-    """`$XDG_DATA_HOME/earmark/people`, by default `~/.local/share/earmark/people`."""
-    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data_home) / "earmark" / "people"
-
-
-def folder_name(name: str) -> str:
-    """A person's name as the name of a folder: percent-encoded, so that no name can point elsewhere.
-
-    Raises:
-        InputError: it is empty, has control characters or outer spaces, or is too long.
-    """
-    if not name or name != name.strip() or not name.isprintable():
-        raise InputError(f"name {name!r} must have printable characters and no space at its ends")
-    quoted = urllib.parse.quote(unicodedata.normalize("NFC", name), safe="").replace(".", "%2E")
-    if len(quoted) > MAX_NAME_BYTES:
-        raise InputError(f"name {name!r} is too long: {len(quoted)} bytes when encoded, {MAX_NAME_BYTES} are allowed")
-    return quoted
-
-
-def check_binding(voiceprint: Voiceprint, binding: Binding) -> None:
-    """Refuses a voiceprint that was made with other networks.
-
-    Raises:
-        PersonMismatch: it was; the message says which, and to enrol again.
-    """
-    wanted, found = asdict(binding), asdict(voiceprint.binding)
-    if voiceprint.keyword == ANY_PHRASE:
-        wanted["keyword"] = found["keyword"]
-    differing = [part for part in wanted if wanted[part] != found[part]]
-    if differing:
-        raise PersonMismatch(
-            f"{voiceprint.name!r} ({voiceprint.keyword}) was enrolled with another {' and '.join(differing)} network "
-            f"({', '.join(f'{found[part][:12]}… instead of {wanted[part][:12]}…' for part in differing)}): "
-            f"`earmark enroll {voiceprint.name}` again"
-        )
-
-
-def _encode(voiceprint: Voiceprint) -> dict[str, bytes]:
-    """File name -> content; the same voiceprint gives the same bytes."""
-    arrays = io.BytesIO()
-    np.savez(
-        arrays,
-        takes=voiceprint.takes.astype(np.float32),
-        centroid=voiceprint.centroid.astype(np.float32),
-        prototype=voiceprint.prototype.astype(np.float32),
-        projection=voiceprint.weights.projection.astype(np.float16),  # training rounds to it: nothing is lost here
-        bias=voiceprint.weights.bias.astype(np.float32),
-    )
-    header: dict[str, Any] = {
-        "format": FORMAT,
-        "name": voiceprint.name,
-        "keyword": voiceprint.keyword,
-        "kind": voiceprint.kind,
-        "threshold": voiceprint.threshold,
-        "binding": asdict(voiceprint.binding),
-        "report": dict(voiceprint.report),
-        "arrays_sha256": hashlib.sha256(arrays.getvalue()).hexdigest(),
+def _sealed(person: str, keyword: str, version: int, files: Contents, vault: Vault | None) -> transaction.Files:
+    """The files of a version by their paths in the person's folder, as they are written."""
+    folder = f"{folder_name(keyword)}/{version:04d}"
+    if vault is None:
+        return {f"{folder}/{name}": content for name, content in files.items()}
+    return {
+        f"{folder}/{name}{SEALED_SUFFIX}": vault.seal(content, f"{person}/{folder}/{name}")
+        for name, content in files.items()
     }
-    header["header_sha256"] = _header_sha256(header)
-    return {"arrays.npz": arrays.getvalue(), "header.json": json.dumps(header, indent=1).encode() + b"\n"}
-
-
-def _header_sha256(header: Mapping[str, Any]) -> str:
-    rest = {key: value for key, value in header.items() if key != "header_sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _read(version: Path) -> Voiceprint:
-    try:
-        contents = {name: read_limited(version / name, MAX_FILE_BYTES) for name in ("header.json", "arrays.npz")}
-        header = _checked_header(json.loads(contents["header.json"]))
-        if header["arrays_sha256"] != hashlib.sha256(contents["arrays.npz"]).hexdigest():
-            raise ValueError("the arrays' checksum does not hold")
-        if (folder_name(header["name"]), folder_name(header["keyword"])) != version.parts[-3:-1]:
-            raise ValueError(f"it is of {header['name']!r} for {header['keyword']!r} and was copied here")
-        arrays = _read_arrays(contents["arrays.npz"], header["kind"])
-        return Voiceprint(
-            name=header["name"],
-            keyword=header["keyword"],
-            kind=header["kind"],
-            threshold=header["threshold"],
-            binding=Binding(**header["binding"]),
-            takes=arrays["takes"],
-            centroid=arrays["centroid"],
-            prototype=arrays["prototype"],
-            weights=HeadWeights(arrays["projection"], arrays["bias"]),
-            report=header["report"],
-        )
-    except OSError as error:
-        raise PersonError(f"{version}: cannot be read: {error.strerror}") from error
-    except Exception as error:  # what json, zipfile and numpy raise on bytes made to harm is no closed list
-        raise PersonDamaged(
-            f"{version}: damaged: {error}; remove that folder to go back to the version before, or enrol again"
-        ) from error
-
-
-def _read_arrays(content: bytes, kind: str) -> dict[str, Float32]:
-    """The arrays of a voiceprint as float32; exactly these, finite, of their types and shapes."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if {info.filename for info in archive.infolist()} != {f"{name}.npy" for name in _ARRAYS}:
-            raise ValueError(f"the arrays must be exactly {sorted(_ARRAYS)}")
-        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-            raise ValueError("the arrays must not be packed: they could unpack to any size")
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in _ARRAYS}
-    lengths = {"1": 1}
-    for name, (dtype, letters) in _ARRAYS.items():
-        array = arrays[name]
-        if kind == COSINE and name in _TRAINED_ARRAYS:
-            fits = array.size == 0
-        else:
-            fits = len(array.shape) == len(letters) and all(
-                length > 0 and lengths.setdefault(letter, length) == length
-                for letter, length in zip(letters, array.shape)
-            )
-        if not fits or array.dtype != dtype or not np.isfinite(array).all():
-            raise ValueError(
-                f"{name} is {array.dtype}{array.shape}, it must be finite {dtype}, shape {letters!r} with {lengths}, "
-                f"kind {kind!r}"
-            )
-    return {name: array.astype(np.float32) for name, array in arrays.items()}
-
-
-def _checked_header(header: Any) -> dict[str, Any]:
-    """The header, if its checksum holds and it has exactly the keys and types of the format."""
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ValueError(f"its format must be {FORMAT}")
-    if header["header_sha256"] != _header_sha256(header):
-        raise ValueError("the header's checksum does not hold")
-    if set(header) != set(_HEADER):
-        raise ValueError(f"the header's keys must be exactly {sorted(_HEADER)}")
-    for key, kind in _HEADER.items():
-        if type(header[key]) is not kind:  # JSON's true is an int to isinstance
-            raise ValueError(f"{key}={header[key]!r} must be {kind.__name__}")
-    if header["kind"] not in (COSINE, TRAINED):
-        raise ValueError(f"kind={header['kind']!r} must be {COSINE} or {TRAINED}")
-    if not -1 <= header["threshold"] <= 1:  # NaN is not, either
-        raise ValueError(f"threshold={header['threshold']} must be within -1…1")
-    if not all(isinstance(value, str) for value in header["binding"].values()):
-        raise ValueError(f"binding={header['binding']!r} must have sha256 sums")
-    return header
-
-
-def _names(folders: Iterable[Path]) -> Iterator[str]:
-    """The names that folders stand for; a folder that this module did not name stands for nobody."""
-    for folder in folders:
-        name = urllib.parse.unquote(folder.name)
-        with contextlib.suppress(InputError):
-            if folder_name(name) == folder.name:
-                yield name
-
-
-def _is_version(folder: Path) -> bool:
-    name = folder.name
-    return name.isascii() and name.isdigit() and f"{int(name):04d}" == name
-
-
-def _folders(path: Path) -> list[Path]:
-    """The real folders inside a folder, hidden ones and links left out; none where there is no such folder."""
-    try:
-        with os.scandir(path) as entries:
-            return [
-                path / entry.name
-                for entry in entries
-                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-            ]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise PersonError(f"{path}: cannot be read: {error.strerror}") from error

@@ -24,7 +24,7 @@ FILE_VARIABLE = "EARMARK_SETTINGS"
 SYSTEM_FILE = Path("/etc/earmark/earmark.toml")
 COMMAND_LINE = "the command line"
 EVENT_PREFIX = "EARMARK_EVENT_"  # what the command hook tells its program, which may well be `earmark status`
-_NOT_OURS = (FILE_VARIABLE, "EARMARK_RUNTIME", "EARMARK_TEST_DATA")
+_NOT_OURS = (FILE_VARIABLE, "EARMARK_PASSPHRASE", "EARMARK_RUNTIME", "EARMARK_TEST_DATA")
 
 _NO_ZERO = " without a zero byte"  # no path and no argument of a program can have one
 MAX_FILE_BYTES = 1 << 20  # a hundred times a file with every key in it
@@ -83,6 +83,9 @@ class People:
 
     store: str = _key(TEXT, "", "folder of the people; empty: ~/.local/share/earmark/people")
     models: str = _key(TEXT, "", "folder of a speaker network, head and cohort of your own; empty: the built-in ones")
+    key_file: str = _key(
+        TEXT, "", "key of an encrypted store; empty: systemd's credential earmark.key, if there is one"
+    )
     sensitivity: float = _key(
         NUMBER, NEUTRAL, "of the voices: 0.5 as enrolled; 1 lets in ten times as many strangers, 0 a tenth", 0, 1
     )

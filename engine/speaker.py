@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +17,16 @@ CROP_SAMPLES = 6 * RATE_HZ // 5  # 1.2 s: the longest shipped wake word, spoken 
 MIN_SPEECH_SAMPLES = RATE_HZ // 10  # 0.1 s; a shorter crop holds a click, not a word
 MAX_SPEECH_SAMPLES = 13 * RATE_HZ // 10  # 1.3 s: the longest crop that the network was trained on
 
-# What counts as spoken: found on 300 clips of asc, dsp and gsc with recorded noise and rooms, against the bounds of
-# the clean clip. At 10 dB SNR it covers 94 % of the word with 35 % too much around it, an energy trim 100 and 58 %.
 _NOISE_PERCENTILE = 20  # a fifth of a crop is pause or the gaps of the word, in each band: that is the noise
 _NOISE_FRAMES = 5  # over so many frames the bands are averaged first: a single frame's power scatters
-_NOISE_SHARE = 1.5  # of the noise is subtracted
+
+# What the network hears (docs/architecture.md, "Noise"): shares of 1, 1.5 and 2 and floors of 7 to 20 dB are alike
+_SUBTRACTED = 1.0  # times the noise; what is clean stays as it is (cosine 0.999)
+_LEAST = 0.05  # of a band's power is left, 13 dB below: nothing becomes a hole that no voice has
+
+# What counts as spoken: found on 300 clips of asc, dsp and gsc with recorded noise and rooms, against the bounds of
+# the clean clip. At 10 dB SNR it covers 94 % of the word with 35 % too much around it, an energy trim 100 and 58 %.
+_NOISE_SHARE = 1.5  # times the noise is subtracted
 _FLOOR = 1e-3  # speech = within 30 dB of the loudest 30 ms, …
 _QUIET_PERCENTILE, _ABOVE_QUIET = 15, 4.0  # … and 6 dB above the quiet frames that are left
 _MARGIN_FRAMES = 5  # 50 ms kept on both sides: soft onsets and tails
@@ -36,7 +42,35 @@ def locate_speech(samples: Int16) -> tuple[int, int]:
         AudioError: all samples are zero, or what is spoken is shorter than 0.1 s.
     """
     power = mel.power_mel(to_float(samples))
-    noise = np.percentile(_moving_mean(power, _NOISE_FRAMES), _NOISE_PERCENTILE, axis=0)
+    return _locate(power, _noise(power), len(samples))
+
+
+def snr_db(samples: Int16) -> float:
+    """Of what is spoken in (n,) int16 over the noise around it, -30…120; a clip of a quiet studio has 50.
+
+    Raises:
+        AudioError: as `locate_speech`.
+    """
+    power = mel.power_mel(to_float(samples))
+    noise = _noise(power)
+    start, end = _locate(power, noise, len(samples))
+    return _snr_db(power[start // mel.HOP_SAMPLES : end // mel.HOP_SAMPLES + 1], noise)
+
+
+def _snr_db(frames: Float32, noise: Float32) -> float:
+    """(t, k) power mel of the speech with its noise, and the (k,) noise alone."""
+    both, alone = float(frames.sum()), float(noise.sum()) * len(frames)
+    return float(10 * np.log10(max(both - alone, 1e-3 * both) / max(alone, 1e-12 * both)))
+
+
+def _noise(power: Float32) -> Float32:
+    """(t, k) power mel of a crop -> (k,): what each band holds when nobody speaks."""
+    quiet: Float32 = np.percentile(_moving_mean(power, _NOISE_FRAMES), _NOISE_PERCENTILE, axis=0).astype(np.float32)
+    return quiet
+
+
+def _locate(power: Float32, noise: Float32, samples: int) -> tuple[int, int]:
+    """`locate_speech` on the (t, k) power mel of so many samples and its (k,) noise."""
     clear = _moving_mean(np.maximum(power - _NOISE_SHARE * noise, 0).sum(axis=1, keepdims=True), 3)[:, 0]
     loud = _above(clear, max(clear.max() * _FLOOR, _ABOVE_QUIET * float(np.percentile(clear, _QUIET_PERCENTILE))))
     if (loud[-1] - loud[0]) * mel.HOP_SAMPLES < MIN_SPEECH_SAMPLES:  # a drawn-out vowel, or noise as loud as the word
@@ -45,11 +79,11 @@ def locate_speech(samples: Int16) -> tuple[int, int]:
     length = int(loud[-1] - loud[0]) * mel.HOP_SAMPLES
     if length < MIN_SPEECH_SAMPLES:
         raise AudioError(
-            f"nothing said: {1000 * length // RATE_HZ} ms of sound in {1000 * len(samples) // RATE_HZ} ms, "
+            f"nothing said: {1000 * length // RATE_HZ} ms of sound in {1000 * samples // RATE_HZ} ms, "
             f"at least {1000 * MIN_SPEECH_SAMPLES // RATE_HZ} ms are needed"
         )
     start, end = loud[0] - _MARGIN_FRAMES, loud[-1] + _MARGIN_FRAMES
-    return max(0, int(start) * mel.HOP_SAMPLES), min(len(samples), int(end) * mel.HOP_SAMPLES)
+    return max(0, int(start) * mel.HOP_SAMPLES), min(samples, int(end) * mel.HOP_SAMPLES)
 
 
 def _above(envelope: Float32, floor: float) -> npt.NDArray[np.intp]:
@@ -58,11 +92,30 @@ def _above(envelope: Float32, floor: float) -> npt.NDArray[np.intp]:
     return loud if len(loud) else np.zeros(1, np.intp)
 
 
+def without_noise(frames: Float32, noise: Float32) -> Float32:
+    """(t, k) power mel -> the same without the (k,) noise, as loud over all as before.
+
+    Spectral subtraction (M. Berouti et al., "Enhancement of speech corrupted by acoustic noise", 1979) in mel bands.
+    """
+    clear = np.maximum(frames - _SUBTRACTED * noise, _LEAST * frames)
+    loudness = float(clear.sum())
+    return clear * np.float32(frames.sum() / loudness) if loudness > 0 else frames
+
+
 def _moving_mean(rows: Float32, count: int) -> Float32:
     """(t, k) -> (t, k): the mean of `count` (odd) rows around each; what lies beyond the ends is zero."""
     sums = np.cumsum(np.pad(rows, ((count // 2 + 1, count // 2), (0, 0))), axis=0, dtype=np.float64)
     mean: Float32 = ((sums[count:] - sums[:-count]) / count).astype(np.float32)
     return mean
+
+
+class Heard(NamedTuple):
+    """What is known of one utterance."""
+
+    embedding: Float32
+    """(embedding_size,), of unit length."""
+    snr_db: float
+    """Of the speech over the noise around it."""
 
 
 class SpeakerNetwork:
@@ -90,23 +143,32 @@ class SpeakerNetwork:
         self.embedding_size = int(output["shape"][-1])
 
     def embed(self, crop: Int16) -> Float32:
-        """(n,) int16 of about one utterance -> (embedding_size,) float32 of unit length.
+        """The embedding alone of what `hear` hears."""
+        return self.hear(crop).embedding
 
-        Trims to the speech, at most 1.3 s of it, brings it to the network's level, and embeds it.
+    def hear(self, crop: Int16) -> Heard:
+        """(n,) int16 of about one utterance -> its embedding and SNR.
+
+        Trims to the speech, at most 1.3 s of it, brings it to the network's level, subtracts what noise the crop has
+        around it, and embeds it.
 
         Raises:
             AudioError: there is no speech in it.
             ModelError: the network gave something that is no embedding.
         """
-        start, end = locate_speech(crop)
+        power = mel.power_mel(to_float(crop))
+        noise = _noise(power)
+        start, end = _locate(power, noise, len(crop))
         speech = to_float(crop[start : min(end, start + MAX_SPEECH_SAMPLES)])
-        embedding = self._run(mel.power_mel(mel.to_level(speech)))
+        gain = mel.gain_to_level(speech)
+        frames, noise = mel.power_mel(speech * gain), noise * gain**2
+        embedding = self._run(without_noise(frames, noise))
         length = float(np.linalg.norm(embedding))
         if not np.isfinite(length) or length == 0.0:
             raise ModelError(
                 f"{self.card.file}: the embedding of {end - start} samples is not finite: `earmark doctor`"
             )
-        return embedding / np.float32(length)
+        return Heard(embedding / np.float32(length), _snr_db(frames, noise))
 
     def _run(self, frames: Float32) -> Float32:
         """(frames, 40) -> (embedding_size,)."""

@@ -17,6 +17,10 @@ from .speaker import CROP_SAMPLES, SpeakerNetwork
 
 DECADE = {COSINE: 0.05, TRAINED: 0.09}  # added to a threshold for each tenth of the FAR (docs/architecture.md)
 
+CLEAN_DB = 20.0  # from this SNR on a try counts as clean: of clean recordings nine in ten have more
+# Noise lowers everybody's score, strangers' too: with this, 1 % of strangers in quiet are 1 % in noise.
+ALLOWANCE_PER_DB = 0.004  # docs/architecture.md, "Tries in noise"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -34,8 +38,8 @@ class Verifier:
     """Scores a crop against everybody who is enrolled for the wake word.
 
     A person's score is the raw cosine to the mean of the takes, or, where enrolment kept the trained head, the mean
-    of that and the head's cosine. It is that person if the score reaches the person's own threshold; of several, the
-    one farthest above it.
+    of that and the head's cosine; a try that is noisier than the takes has an allowance. It is that person if the
+    score reaches the person's own threshold; of several, the one farthest above it.
     """
 
     def __init__(
@@ -78,8 +82,11 @@ class Verifier:
         people = self.enrolled(keyword)
         if not people:
             return Verdict(None, None)
-        embedding = self._networks()[0].embed(crop)
-        scores = [float(self.score(person, embedding[None])[0]) for person in people]
+        heard = self._networks()[0].hear(crop)
+        scores = [
+            min(1.0, float(self.score(person, heard.embedding[None])[0]) + allowance(person, heard.snr_db))
+            for person in people
+        ]
         thresholds = [policy.threshold(person.name, person.threshold, DECADE[person.kind]) for person in people]
         best = max(range(len(people)), key=lambda i: scores[i] - thresholds[i])
         known = scores[best] >= thresholds[best]
@@ -87,7 +94,7 @@ class Verifier:
         return Verdict(people[best].name if known else None, scores[best], known != as_enrolled)
 
     def score(self, person: Voiceprint, embeddings: Float32) -> Float32:
-        """(n, embedding size) embeddings -> (n,) scores in -1…1."""
+        """(n, embedding size) embeddings -> (n,) scores in -1…1, without an allowance."""
         cosine: Float32 = embeddings @ person.centroid
         if person.kind == COSINE:
             return cosine
@@ -96,7 +103,10 @@ class Verifier:
         return fused(cosine, head.score(embeddings, person.prototype))
 
     def margin(self, person: Voiceprint, embeddings: Float32) -> Float32:
-        """(n, embedding size) embeddings -> (n,) scores less the person's threshold: comparable between people."""
+        """(n, embedding size) embeddings -> (n,) scores less the person's threshold: comparable between people.
+
+        They count as heard in as much noise as the takes were.
+        """
         return self.score(person, embeddings) - np.float32(person.threshold)
 
     def _networks(self) -> tuple[SpeakerNetwork, SpeakerHead]:
@@ -104,6 +114,13 @@ class Verifier:
         self._speaker = self._speaker or SpeakerNetwork(self._folder)
         self._head = self._head or SpeakerHead(self._folder)
         return self._speaker, self._head
+
+
+def allowance(person: Voiceprint, snr_db: float) -> float:
+    """Added to the score of a try at an SNR, 0…0.08: nothing where the takes are as noisy, or nobody knows."""
+    known = person.report.get("takes_snr_db")
+    takes_db = min(CLEAN_DB, known) if isinstance(known, (int, float)) else 0.0
+    return ALLOWANCE_PER_DB * max(0.0, takes_db - max(0.0, snr_db))
 
 
 def fused(cosine: Float32, trained: Float32) -> Float32:

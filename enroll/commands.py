@@ -12,7 +12,7 @@ from typing import Any
 
 from earmark.engine import wakes_commands
 from earmark.engine.card import load_manifest
-from earmark.engine.console import make_detector, models, networks
+from earmark.engine.console import make_detector, models, networks, open_store
 from earmark.engine.detector import Event
 from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
 from earmark.engine.files import read_audio
@@ -36,7 +36,7 @@ def enroll(arguments: argparse.Namespace) -> int:
     recordings, unreadable = read_recordings(arguments.files)
     others, unreadable_others = read_recordings(arguments.others)
     options = Options(seed=arguments.seed, far=arguments.far, min_takes=arguments.min_takes)
-    store = PersonStore(arguments.store)
+    store = open_store(arguments)
     for keyword in keywords:
         try:
             if arguments.others and not others:

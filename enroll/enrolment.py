@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from earmark.engine.files import read_audio
 from earmark.engine.head import HeadWeights, SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import ANY_PHRASE, COSINE, TRAINED, Voiceprint
-from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.speaker import SpeakerNetwork, snr_db
 from earmark.engine.verifier import binding_of
 
 from . import calibrate, quality
@@ -148,8 +148,38 @@ class Enroller:
             listed = "".join(f"\n  {fault}" for fault in faults)
             raise EnrolmentRefused(f"{name!r} was not enrolled: none of the others can be used{listed}", faults)
         embedded = self._embed(takes, options, on_stage)
-        voiceprint = self._make(name, embedded, heard, keyword, options, on_step)
+        phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (ANY_PHRASE, "")
+        voiceprint = self._make(name, embedded, heard, phrase, sha256, options, on_step)
+        noisy = _rounded(float(np.median([snr_db(take.crop) for take, _ in takes])))
+        voiceprint = replace(voiceprint, report={**voiceprint.report, "takes_snr_db": noisy})
         return Enrolment(voiceprint, faults)
+
+    def remake(
+        self,
+        name: str,
+        takes: Float32,
+        phrase: str,
+        keyword_sha256: str,
+        options: Options | None = None,
+        on_step: Progress | None = None,
+    ) -> Voiceprint:
+        """Makes a voiceprint from embeddings alone, where there is no sound of the takes any more.
+
+        Nothing can be varied then: the head is trained with the takes as they are.
+
+        Args:
+            name: of the person.
+            takes: (n, embedding size) of this speaker network, unit rows; n ≥ 1.
+            phrase: name of the wake word, or `any-phrase`.
+            keyword_sha256: of its network; empty for `any-phrase`.
+            options: seed and plan say nothing here but the steps of the training.
+            on_step: told each training step's loss.
+        """
+        options = options or Options()
+        options = replace(options, plan=replace(options.plan, copies=0))
+        none = np.zeros((0, takes.shape[1]), np.float32)
+        embedded = [TakeEmbeddings(take, none) for take in takes[: self.head.take_rows]]
+        return self._make(name, embedded, _Others(0, 0, none), phrase, keyword_sha256, options, on_step)
 
     def _takes(
         self,
@@ -225,12 +255,12 @@ class Enroller:
         name: str,
         takes: list[TakeEmbeddings],
         others: _Others,
-        keyword: KeywordNetwork | None,
+        phrase: str,
+        keyword_sha256: str,
         options: Options,
         on_step: Progress | None,
     ) -> Voiceprint:
         mean = calibrate.centroid(takes)
-        phrase = keyword.manifest.name if keyword else ANY_PHRASE
         to_train, to_measure = self.cohorts(phrase, mean)
         at_home = others.embeddings[np.argsort(-(others.embeddings @ mean), kind="stable")[:MAX_OTHERS]]
         to_train = np.concatenate([at_home, to_train])[: self.head.cohort_rows]
@@ -257,7 +287,7 @@ class Enroller:
             keyword=phrase,
             kind=kind,
             threshold=thresholds[kind],
-            binding=binding_of(keyword.manifest.model_sha256 if keyword else "", self.speaker.card, self.head.card),
+            binding=binding_of(keyword_sha256, self.speaker.card, self.head.card),
             takes=np.array([take.clean for take in takes]),
             centroid=mean,
             prototype=trained.prototype if trained else none,

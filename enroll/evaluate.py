@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from earmark.engine.audio import RATE_HZ, Float32
+from earmark.engine.audio import RATE_HZ
 from earmark.engine.detector import Detector
 from earmark.engine.errors import AudioError, EnrolmentRefused, InputError
 from earmark.engine.files import read_audio
 from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.person import Voiceprint
+from earmark.engine.person import COSINE, Voiceprint
 from earmark.engine.sources import ArraySource
-from earmark.engine.verifier import Verifier
+from earmark.engine.speaker import Heard
+from earmark.engine.verifier import Verifier, allowance
 
 from . import calibrate, metrics, quality
 from .comparators import COMPARATORS
@@ -191,7 +192,7 @@ def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
     held = []
     for number, (phrase, speakers) in enumerate(trials.people.items()):
         tries = [
-            (speaker, _embed_try(path, setup, unreadable))
+            (speaker, _hear_try(path, setup, unreadable))
             for speaker, roles in speakers.items()
             for path in roles.get("test", ())
         ]
@@ -218,38 +219,42 @@ def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
     )
 
 
-def _embed_try(path: Path, setup: Setup, unreadable: list[str]) -> Float32 | None:
-    """The embedding, or None where the detector would not have got so far."""
+def _hear_try(path: Path, setup: Setup, unreadable: list[str]) -> Heard | None:
+    """What is heard, or None where the detector would not have got so far."""
     try:
         samples = read_audio(path)
     except AudioError as error:
         unreadable.append(str(error))
         return None
     heard = setup.conditions.apply(samples, f"{path.parent.name}/{path.name}")
-    return embed_first(setup.enroller, heard, setup.keyword)
+    return hear_first(setup.enroller, heard, setup.keyword)
 
 
-def embed_first(enroller: Enroller, samples: Any, keyword: KeywordNetwork | None) -> Float32 | None:
-    """The embedding of the first utterance in (n,) int16 that the detector would find; None: there is none."""
+def hear_first(enroller: Enroller, samples: Any, keyword: KeywordNetwork | None) -> Heard | None:
+    """The first utterance in (n,) int16 that the detector would find; None: there is none."""
     for crop in quality.crops(samples, keyword):
         try:
-            return enroller.speaker.embed(crop)
+            return enroller.speaker.hear(crop)
         except AudioError:
             continue
     return None
 
 
-def _score(enroller: Enroller, person: Voiceprint, tries: list[tuple[str, Float32 | None]]) -> dict[str, list[_Row]]:
+def _score(enroller: Enroller, person: Voiceprint, tries: list[tuple[str, Heard | None]]) -> dict[str, list[_Row]]:
     """What every system says of all tries against one person."""
-    known = np.array([embedding for _, embedding in tries if embedding is not None], np.float32)
+    heard = [each for _, each in tries if each is not None]
+    known = np.array([each.embedding for each in heard], np.float32)
     known = known.reshape(len(known), enroller.speaker.embedding_size)
+    allowed = np.array([allowance(person, each.snr_db) for each in heard], np.float32)
     margins = {HEAD: Verifier([], enroller.speaker, enroller.head).margin(person, known)}
     for name, comparator in COMPARATORS.items():
         margins[name] = comparator(enroller, person, known)
+    for system in (HEAD, COSINE):  # log odds are on another scale
+        margins[system] = margins[system] + allowed
     rows = {}
     for system, values in margins.items():
         left = iter(values.tolist())
-        scores = [REJECTED if embedding is None else next(left) for _, embedding in tries]
+        scores = [REJECTED if each is None else next(left) for _, each in tries]
         rows[system] = [_Row(score, score >= 0, person.name, speaker) for (speaker, _), score in zip(tries, scores)]
     return rows
 

@@ -32,7 +32,7 @@ from earmark.engine.frontend import Frontend
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import Voiceprint
 from earmark.engine.speaker import CROP_SAMPLES
-from earmark.engine.verifier import Verifier
+from earmark.engine.verifier import Verifier, allowance
 from earmark.enroll.conditions import Conditions
 from earmark.enroll.enrolment import Enroller, Recording
 
@@ -69,6 +69,8 @@ class Group:
     heard: list[Heard]
     embeddings: Float32
     """(n, embedding size) of all candidates."""
+    snr_db: list[float]
+    """Of each of them."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Bench:
 
     def hear(self, name: str, recordings: Iterator[tuple[str, Int16]], count: int) -> Group:
         """Runs (voice, (n,) int16) through the network, and embeds whatever any gate lets through."""
-        heard, embeddings = [], [np.zeros((0, self.enroller.speaker.embedding_size), np.float32)]
+        heard, voices = [], []
         for number, (voice, samples) in enumerate(recordings):
             whole = np.pad(samples, (0, FLUSH_SAMPLES))  # as at the end of a stream
             self.network.reset()
@@ -90,15 +92,17 @@ class Bench:
             rows = {}
             for end in sorted({candidate.sample for gate in gates for candidate in gate}):
                 try:
-                    embeddings.append(self.enroller.speaker.embed(whole[max(0, end - CROP_SAMPLES) : end])[None])
-                    rows[end] = len(embeddings) - 2
+                    voices.append(self.enroller.speaker.hear(whole[max(0, end - CROP_SAMPLES) : end]))
+                    rows[end] = len(voices) - 1
                 except AudioError:
                     rows[end] = -1
             numbered = [[(candidate, rows[candidate.sample]) for candidate in gate] for gate in gates]
             heard.append(Heard(voice, len(samples) / RATE_HZ, numbered))
             print(f"\r{name}: {number + 1} of {count} ", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
-        return Group(name, heard, np.concatenate(embeddings))
+        embeddings = np.array([voice.embedding for voice in voices], np.float32)
+        embeddings = embeddings.reshape(len(voices), self.enroller.speaker.embedding_size)
+        return Group(name, heard, embeddings, [voice.snr_db for voice in voices])
 
     def misses(self, group: Group) -> str:
         """A row: how many of the enrolled voices' own recordings do not wake."""
@@ -131,7 +135,8 @@ class Bench:
         """Everybody enrolled with every recording, and how often it wakes for each of `COLUMNS`."""
         verifier = Verifier([], self.enroller.speaker, self.enroller.head)
         for person in self.people:
-            known = verifier.margin(person, group.embeddings) >= 0
+            allowed = np.array([allowance(person, snr_db) for snr_db in group.snr_db], np.float32)
+            known = verifier.margin(person, group.embeddings) + allowed >= 0
             for heard in group.heard:
                 yield person, heard, heard.wakes(known)
 

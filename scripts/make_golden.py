@@ -3,7 +3,7 @@
 
     mel.npz        the linear power mel of one take, by librosa
     speaker.npz    embeddings of six takes, by the speaker network's forward pass in numpy and float64 with the
-                   trained weights, from librosa's mel of the trimmed, levelled speech
+                   trained weights, from librosa's mel of the trimmed, levelled speech less its noise
     keyword.npz    the probabilities of one take a wake word, in 256ths, by pymicro_wakeword's own class
 
 Nothing here runs earmark's networks, so that a test against these files can fail. A change of a golden file is a
@@ -60,8 +60,13 @@ def embedding(weights: Weights, path: Path) -> Float32:
     """(512,) of unit length."""
     samples = read_audio(path)
     start, end = locate_speech(samples)
-    speech = to_level(to_float(samples[start : min(end, start + MAX_SPEECH_SAMPLES)]))
-    return student(weights, librosa_mel(speech).astype(np.float64)).astype(np.float32)
+    speech = to_float(samples[start : min(end, start + MAX_SPEECH_SAMPLES)])
+    around = librosa_mel(to_float(samples)).astype(np.float64)
+    averaged = np.array([np.convolve(band, np.full(5, 0.2), "same") for band in around.T])
+    frames = librosa_mel(speech).astype(np.float64)
+    clear = np.maximum(frames - np.percentile(averaged, 20, axis=1), 0.05 * frames)
+    level = np.square(to_level(speech), dtype=np.float64).sum() / np.square(speech, dtype=np.float64).sum()
+    return student(weights, clear * level * frames.sum() / clear.sum()).astype(np.float32)
 
 
 def keyword_trace(word: str, path: Path) -> npt.NDArray[np.uint8]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from earmark.engine.audio import Float32, Int16
 from earmark.engine.errors import AudioError
 from earmark.engine.files import read_audio
-from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.speaker import Heard, SpeakerNetwork
 from earmark.engine.verifier import Verifier
 from earmark.enroll import metrics
 from earmark.enroll.enrolment import Enroller, Recording
@@ -51,13 +51,13 @@ class Remembering(SpeakerNetwork):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._known: dict[bytes, Float32] = {}
+        self._known: dict[bytes, Heard] = {}
 
-    def embed(self, crop: Int16) -> Float32:
+    def hear(self, crop: Int16) -> Heard:
         """As the network does."""
         key = crop.tobytes()
         if key not in self._known:
-            self._known[key] = super().embed(crop)
+            self._known[key] = super().hear(crop)
         return self._known[key]
 
 

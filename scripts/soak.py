@@ -41,6 +41,7 @@ SEED = 20_241_124
 WAKE_EVERY_S = (120, 600)
 """Between these many seconds the next wake word is planted."""
 STRETCH_S = (5, 60)
+ASK_EVERY_S = 300
 AFTER_S = 1.0  # an event belongs to the planted recording in which it comes, or so long behind it
 MAX_GROWTH_KB = 1024
 
@@ -101,8 +102,9 @@ def _soak(folder: Path, hours: float) -> int:
         fed = 0
         for piece in _stream(int(hours * 3600 * RATE_HZ), planted):
             daemon.stdin.write(piece.astype("<i2").tobytes())
+            if fed // (ASK_EVERY_S * RATE_HZ) != (fed + len(piece)) // (ASK_EVERY_S * RATE_HZ):
+                ask([folder / "socket"])  # as somebody does who watches it
             if fed // (3600 * RATE_HZ) != (fed + len(piece)) // (3600 * RATE_HZ):
-                ask([folder / "socket"])  # as somebody would who watches it
                 memory_kb.append(_rss_kb(daemon.pid))
                 print(f"{len(memory_kb)} h: {memory_kb[-1]} kB", file=sys.stderr)
             fed += len(piece)

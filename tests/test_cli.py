@@ -548,12 +548,22 @@ def test_people_are_listed_shown_and_removed(store: Path) -> None:
     assert earmark("people", "list", "--store", store).out == f"{NAME}  (okay_nabu)\n"
     assert earmark("people", "list", "--json", "--store", store).events == [{"name": NAME, "keywords": ["okay_nabu"]}]
     (shown,) = earmark("people", "show", NAME, "--json", "--store", store).events
-    assert list(shown) == ["name", "keyword", "kind", "threshold", "takes", "versions", "report"]
+    assert list(shown) == [
+        "name",
+        "keyword",
+        "kind",
+        "threshold",
+        "takes",
+        "recordings",
+        "encrypted",
+        "versions",
+        "report",
+    ]
     assert (shown["takes"], shown["versions"]) == (5, [1])
     assert NAME in earmark("people", "show", NAME, "--store", store).out
     (removed,) = earmark("people", "remove", NAME, "--json", "--store", store).events
     assert removed == {"removed": NAME, "versions": 1}
-    assert snapshot(store) == {}
+    assert snapshot(store) == {".lock": b""}
     run = earmark("people", "list", "--store", store)
     assert (run.out, run.err) == ("", f"nobody is enrolled in {store}\n")
 

@@ -134,17 +134,18 @@ def test_the_guard_keeps_the_cosine_where_training_does_not_help() -> None:
 
 
 def test_a_single_take_lowers_the_threshold_of_the_cosine_no_more_than_strangers_fall() -> None:
-    """From three takes to one, the score that 1 % of strangers reach falls by 0.02 to 0.03 on all four corpora."""
+    """From three takes to one, the score that 1 % of strangers reach falls by 0.017 (fold 0) and 0.025 (fold 1)."""
     others = np.linspace(0, 0.5, 1001, dtype=np.float32)
     three, one = (calibrate.threshold(COSINE, others, takes, 0.01) for takes in (3, 1))
-    assert 0.015 <= three - one <= 0.04
+    assert 0.014 <= three - one <= 0.03
 
 
 @pytest.mark.parametrize("kind", [COSINE, TRAINED])
-def test_the_threshold_rises_with_the_takes_the_others_and_a_smaller_far(kind: str) -> None:
+def test_the_threshold_rises_with_the_takes_a_smaller_far_and_if_trained_the_others(kind: str) -> None:
     others = np.linspace(0, 0.5, 1001, dtype=np.float32)
     base = calibrate.threshold(kind, others, 5, 0.01)
-    assert calibrate.threshold(kind, others + np.float32(0.1), 5, 0.01) == pytest.approx(base + 0.025)
+    nearer = calibrate.threshold(kind, others + np.float32(0.1), 5, 0.01)
+    assert nearer == pytest.approx(base + (0.025 if kind == TRAINED else 0)), "a plain cosine needs no cohort"
     assert calibrate.threshold(kind, others, 1, 0.01) < calibrate.threshold(kind, others, 2, 0.01) < base
     assert calibrate.threshold(kind, others, 5, 0.001) > base > calibrate.threshold(kind, others, 5, 0.1)
     assert calibrate.threshold(kind, others, 5, 1e-30) == 1, "no score is higher"

@@ -59,10 +59,12 @@ ALLOWED = {
     "wyoming": ("engine/sinks/wyoming.py",),
     "paho": ("engine/sinks/mqtt.py",),
     "prometheus_client": ("engine/sinks/metrics.py",),
+    "cryptography": ("engine/vault.py",),
     "pickle": ("models/speaker_net.py",),
 }
 
 HEAVY = {"tensorflow", "torch", "librosa", "matplotlib", "rich", "scipy", "soundfile", "sounddevice", "numba"}
+HEAVY |= {"cryptography"}  # for a store that is encrypted, and for no other
 
 
 def place(path: Path) -> str:

@@ -44,8 +44,8 @@ SHELLS = ("sh", "ash", "bash", "dash", "fish", "ksh", "zsh")
 KEPT_BYTES = 4096  # of the end of standard error
 PIPE_BYTES = 65_536  # a pipe's capacity: what can still be in it when the program has ended
 LOOK_S = 0.05  # how often is looked whether it has ended
-# The service manager talks to the daemon, not to what it starts.
-_NOT_FOR_HOOKS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+# The service manager talks to the daemon, not to what it starts; and the key of the people is nobody else's.
+_NOT_FOR_HOOKS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY", "EARMARK_PASSPHRASE")
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 

@@ -1,0 +1,176 @@
+"""Changes of whole people: another name, no recordings any more, everything sealed or opened again.
+
+Each takes everything of a person, makes it anew aside, and exchanges it in one step (`PersonStore.exchange`).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+
+from . import codec
+from .atomic import locked, make_folder, replace_synced, sync_folder
+from .errors import InputError, PersonError, PersonLocked, PersonUnknown, StoreUnwritable
+from .layout import folder_name
+from .person import LOCK_FILE, Contents, PersonStore, Tree
+from .vault import KEYRING_FILE, SEALED_SUFFIX, new_vault
+
+OnPerson = Callable[[str, int, int], None]
+"""Called with a person who is done, how many are, and of how many."""
+
+
+def rename(store: PersonStore, name: str, new_name: str) -> int:
+    """Gives a person another name, in every version; returns how many versions that are.
+
+    Raises:
+        InputError: the new name cannot be used, or is somebody's.
+        PersonError: there is nobody of that name, or a version cannot be read; nothing has changed.
+        StoreUnwritable: the store may not be written; nothing has changed.
+    """
+    folder_name(new_name)
+    store.keywords(name)
+    renamed: dict[str, Tree] = {}
+
+    def put() -> Mapping[str, Tree]:
+        require_free(store, new_name)
+        renamed[new_name] = as_name(store.tree(name), new_name)
+        return renamed
+
+    store.exchange(f"{name!r} could not be renamed", put, [name])
+    return len(renamed[new_name])
+
+
+def forget_recordings(store: PersonStore, name: str) -> int:
+    """Erases the recordings of a person from every version, and nothing else; returns how many there were.
+
+    Raises:
+        PersonError: there is nobody of that name, or a version cannot be read; nothing has changed.
+        StoreUnwritable: the store may not be written; nothing has changed.
+    """
+    store.keywords(name)
+    erased = 0
+
+    def put() -> Mapping[str, Tree]:
+        nonlocal erased
+        tree = store.tree(name)
+        erased = sum(len(codec.recording_files(files[codec.HEADER_FILE])) for files in tree.values())
+        return {name: {key: codec.without_recordings(files) for key, files in tree.items()}} if erased else {}
+
+    store.exchange(f"the recordings of {name!r} could not be erased", put)
+    return erased
+
+
+def encrypt(store: PersonStore, secret: bytes, on_person: OnPerson | None = None) -> int:
+    """Seals everybody, one after the other; returns how many people that were.
+
+    From the first moment on what is written is sealed. Broken off, it is continued by the next call with the same
+    secret: everybody can be read meanwhile.
+
+    Raises:
+        InputError: the secret is too short, or too long.
+        PersonLocked: the store is encrypted already, with another key.
+        PersonError: somebody cannot be read; all others are sealed.
+        StoreUnwritable: the store may not be written.
+        CryptographyMissing: the library is not installed.
+    """
+    content = new_vault().keyring(secret)
+    try:
+        make_folder(store.folder)
+        with locked(store.folder / LOCK_FILE):
+            if not store.encrypted:
+                replace_synced(store.folder / KEYRING_FILE, content, beside=store.folder)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"{store.folder} could not be encrypted: {error.strerror}; make room or allow writing"
+        ) from error
+    return _each(PersonStore(store.folder, lambda: secret), "could not be encrypted", False, on_person)
+
+
+def decrypt(store: PersonStore, on_person: OnPerson | None = None) -> int:
+    """Opens everybody, one after the other, then forgets the key; returns how many people that were.
+
+    Broken off, it is continued by the next call: everybody can be read meanwhile.
+
+    Raises:
+        InputError: the store is not encrypted.
+        PersonLocked: the key is wrong or not to be had.
+        PersonError: somebody cannot be read; all others are open, and the key is still there.
+        StoreUnwritable: the store may not be written.
+    """
+    if not store.encrypted:
+        raise InputError(f"{store.folder} is not encrypted")
+    count = _each(store, "could not be decrypted", True, on_person)
+    try:
+        with locked(store.folder / LOCK_FILE):
+            if any(store.folder.glob(f"[!.]*/*/*/*{SEALED_SUFFIX}")):
+                raise InputError(f"{store.folder}: something was written meanwhile: decrypt once more")
+            (store.folder / KEYRING_FILE).unlink()
+            sync_folder(store.folder)
+    except OSError as error:
+        raise StoreUnwritable(f"{store.folder / KEYRING_FILE} could not be removed: {error.strerror}") from error
+    return count
+
+
+def insert(store: PersonStore, name: str, tree: Tree, replace: bool = False) -> None:
+    """Puts everything of a person into the store.
+
+    Args:
+        store: to be written.
+        name: of the person.
+        tree: checked.
+        replace: whether who is called so is erased.
+
+    Raises:
+        InputError: somebody is called so.
+        StoreUnwritable: the store may not be written; nothing has changed.
+    """
+    folder_name(name)
+
+    def put() -> Mapping[str, Tree]:
+        if not replace:
+            require_free(store, name)
+        return {name: tree}
+
+    store.exchange(f"{name!r} could not be imported", put)
+
+
+def require_free(store: PersonStore, name: str) -> None:
+    """Refuses a name that somebody has.
+
+    Raises:
+        InputError: somebody has.
+    """
+    if name in store.names() or os.path.lexists(store.folder / folder_name(name)):
+        raise InputError(f"{name!r} is in {store.folder} already: choose another name, or remove that person first")
+
+
+def as_name(tree: Tree, name: str) -> dict[tuple[str, int], Contents]:
+    """The same voiceprints as those of another person."""
+    return {key: codec.renamed(files, name) for key, files in tree.items()}
+
+
+def _each(store: PersonStore, what: str, plain: bool, on_person: OnPerson | None) -> int:
+    """Writes everybody anew; what is wrong with one is raised after the others are done."""
+    names = store.names()
+    done = 0
+    fault: PersonError | None = None
+    for number, name in enumerate(names, start=1):
+        try:
+            store.exchange(f"{name!r} {what}", functools.partial(_tree_of, store, name), plain=plain)
+            done += 1
+        except PersonUnknown:  # erased meanwhile: as wished
+            pass
+        except PersonLocked:
+            raise
+        except PersonError as error:
+            fault = fault or error
+        if on_person is not None:
+            on_person(name, number, len(names))
+    if fault is not None:
+        raise fault
+    return done
+
+
+def _tree_of(store: PersonStore, name: str) -> Mapping[str, Tree]:
+    return {name: store.tree(name)}

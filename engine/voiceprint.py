@@ -1,0 +1,66 @@
+"""What is known of one person's voice saying one wake word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .audio import Float32
+from .errors import PersonMismatch
+from .head import HeadWeights
+
+ANY_PHRASE = "any-phrase"
+COSINE, TRAINED = "cosine", "trained"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """sha256 of the networks that a voiceprint belongs to; with others its numbers mean nothing."""
+
+    keyword: str
+    """Empty for `any-phrase`."""
+    speaker: str
+    head: str
+
+
+@dataclass(frozen=True)
+class Voiceprint:
+    """What is known of one person's voice saying one wake word."""
+
+    name: str
+    keyword: str
+    """Name of the wake word, or `any-phrase`."""
+    kind: str
+    """`trained`: the score is the mean of raw cosine and trained head; `cosine`: the raw cosine alone."""
+    threshold: float
+    """Score, in -1…1, from which on it is this person."""
+    binding: Binding
+    takes: Float32
+    """(n, d) embeddings of the enrolment takes, unit rows; d is the speaker network's embedding size."""
+    centroid: Float32
+    """(d,) their mean, unit length."""
+    prototype: Float32
+    """(p,) mean of the projected takes, unit length; p is the head's projection size."""
+    weights: HeadWeights
+    """The trained projection; empty arrays where `kind` is `cosine`."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """What enrolment measured, for people to read."""
+
+
+def check_binding(voiceprint: Voiceprint, binding: Binding) -> None:
+    """Refuses a voiceprint that was made with other networks.
+
+    Raises:
+        PersonMismatch: it was; the message says which, and to enrol again.
+    """
+    wanted, found = asdict(binding), asdict(voiceprint.binding)
+    if voiceprint.keyword == ANY_PHRASE:
+        wanted["keyword"] = found["keyword"]
+    differing = [part for part in wanted if wanted[part] != found[part]]
+    if differing:
+        raise PersonMismatch(
+            f"{voiceprint.name!r} ({voiceprint.keyword}) was enrolled with another {' and '.join(differing)} network "
+            f"({', '.join(f'{found[part][:12]}… instead of {wanted[part][:12]}…' for part in differing)}): "
+            f"`earmark enroll {voiceprint.name}` again"
+        )

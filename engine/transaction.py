@@ -17,6 +17,7 @@ import logging
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def read_plan(store: Path) -> Plan:
     """
     path = store / PENDING / PLAN_FILE
     try:
-        if os.path.lexists(store / PENDING) and not _is_folder(store / PENDING):
+        if not stat.S_ISDIR(os.lstat(store / PENDING).st_mode):  # one look: it may be gone at the next
             raise ValueError("it is not in a folder")
         values = json.loads(read_limited(path, MAX_PLAN_BYTES))
         if not isinstance(values, dict) or set(values) != {"format", "put", "remove"} or values["format"] != FORMAT:

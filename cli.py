@@ -102,12 +102,13 @@ def _handler(place: str) -> Callable[[argparse.Namespace], int]:
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when asked: importlib.metadata is slow."""
+    """Looks versions and checksums up only when asked: importlib.metadata is slow."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
+        from earmark.engine import versions
 
-        print(f"earmark {version('earmark')}")
+        for line in versions.lines():
+            print(line)
         parser.exit()
 
 
@@ -117,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         description="A wake word that knows whose voice it is.",
         epilog=(__doc__ or "").split("\n")[2],
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show versions and the checksums of the networks")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     enroll = _command(
@@ -219,6 +220,11 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_people_commands(commands)
     _command(commands, "devices", "earmark.engine.commands:devices", "microphones")
+    bench = _command(commands, "bench", "earmark.enroll.bench:bench", "what each stage costs on this machine")
+    _add_keyword(bench)
+    bench.add_argument("--against", metavar="PEER", help="compare with this program's own loop: pymicro-wakeword")
+    bench.add_argument("--plot", metavar="PICTURE.png", help="draw what runs always")
+    _add_models(bench)
     doctor = _command(commands, "doctor", "earmark.engine.doctor:doctor", "check models, audio devices and the store")
     _add_store(doctor)
     return parser

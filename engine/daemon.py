@@ -61,7 +61,7 @@ class Daemon:
         self._loaded: Loaded = arguments.loaded
         self.stats = Stats()
         self._seen = self._store_state()  # before the people are loaded: whoever comes between is noticed
-        self.house: House = load_house(self._loaded.settings, ask=True)
+        self.house: House = load_house(self._loaded.settings, ask=True, try_networks=False)  # `run` opens them
         """As it is now; replaced as a whole, by the keeper."""
         self._notifier = Notifier(os.environ)
         self._source: Source | None = None

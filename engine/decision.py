@@ -14,7 +14,7 @@ from .keyword import KeywordNetwork
 
 REFRACTORY_SAMPLES = RATE_HZ  # 1 s: longer than any shipped wake word, shorter than saying it twice
 LOOSE_SHARE = 0.6  # of the published cutoff: the gate for voices that are known; measured by scripts/gates.py
-# So long a peak waits for a higher mean or the fall. The 3 s ring must still hold the 1.2 s before it when it is
+# So long a peak waits for a higher mean or the fall. The ring of 4 s must still hold the 1.2 s before it when it is
 # judged, and one push may run 1 s ahead: that leaves 0.8 s, less one inference. In real and synthetic wake words
 # the mean fell to the loose gate within 0.54 s of its peak, and rose above an earlier peak at most 0.36 s after it
 # (measured once; no script here repeats it).
@@ -95,10 +95,17 @@ class KeywordDecision:
         self._peak: Candidate | None = None
         self._spent = False  # the excursion has given its candidate, or passed the cutoff
 
+    def skip(self, frames: int) -> None:
+        """So many frames were left out of the stream; the probabilities go on behind them."""
+        self._first_frame += frames
+
     def push(self, probabilities: npt.NDArray[np.float32]) -> list[Candidate]:
         """(n,) probabilities in order -> the candidates that they complete, mostly none."""
         candidates = []
-        for probability in probabilities.tolist():
+        values: list[float] = probabilities.tolist()
+        if self._stays_idle(values):
+            return []
+        for probability in values:
             self._last.append(probability)
             self._count += 1
             if len(self._last) < self._window:
@@ -116,6 +123,17 @@ class KeywordDecision:
                 if peak is not None and peak.sample >= self._ready_at:
                     candidates.append(replace(peak, waited_samples=sample - peak.sample))
         return candidates
+
+    def _stays_idle(self, values: list[float]) -> bool:
+        """Takes them in at once where no mean can pass a gate; by far the most of all audio is such."""
+        lowest = self._cutoff if self._loose_cutoff is None else self._loose_cutoff
+        full = len(self._last) == self._window
+        if not (full and values and self._peak is None and max(values) <= lowest and max(self._last) <= lowest):
+            return False
+        self._last.extend(values)
+        self._count += len(values)
+        self._armed, self._spent = True, False
+        return True
 
     def _ended_peak(self, score: float, sample: int, loose_cutoff: float) -> Candidate | None:
         """Follows the excursion over the loose gate; its peak, if it is over now."""

@@ -12,7 +12,8 @@ import numpy as np
 from .audio import RATE_HZ, Float32, Int16
 from .decision import REFRACTORY_SAMPLES, Candidate, KeywordDecision
 from .errors import AudioError, ModelError
-from .frontend import Frontend, Ring
+from .frontend import HOP_SAMPLES, Frontend, Ring
+from .gate import Gate
 from .keyword import KeywordNetwork
 from .policy import Mode, Policy
 from .sources import Source
@@ -80,7 +81,8 @@ class Detector:
         policy: Policy | Mode = "only",
         near_misses: bool = False,
     ) -> None:
-        self._frontend, self._ring = Frontend(), Ring()
+        self._frontend, self._ring, self._gate = Frontend(), Ring(), Gate()
+        self._heard_hops = 0  # hops that the frontend was given, and those between that were left out
         self._channels: list[tuple[KeywordNetwork, KeywordDecision]] = []
         self._quiet_until: dict[str, int] = {}
         self.near_misses = near_misses
@@ -93,6 +95,7 @@ class Detector:
         """
         self._verifier = verifier
         self._policy = policy if isinstance(policy, Policy) else Policy(mode=policy)
+        self._gate.enabled = self._policy.skip_quiet
         known = {id(network): decision for network, decision in self._channels}
         self._channels = []
         for network in keywords:
@@ -114,6 +117,8 @@ class Detector:
     def reset(self) -> None:
         """Forgets the stream, not the people."""
         self._frontend.reset()
+        self._gate.reset()
+        self._heard_hops = 0
         self._ring = Ring()
         self._quiet_until.clear()
         for network, decision in self._channels:
@@ -126,7 +131,7 @@ class Detector:
         return self._ring.end
 
     def audio(self, start: int, end: int) -> Int16:
-        """A copy of the samples [start, end) of the stream, of its last 3 s."""
+        """A copy of the samples [start, end) of the stream, of its last 4 s."""
         return self._ring.last(start, end)
 
     def push(self, samples: Int16) -> list[Event]:
@@ -135,12 +140,22 @@ class Detector:
         for start in range(0, len(samples), PUSH_SAMPLES):
             piece = samples[start : start + PUSH_SAMPLES]
             self._ring.push(piece)
-            frames = self._frontend.push(piece)
-            candidates = [c for network, decision in self._channels for c in decision.push(network.push(frames))]
+            candidates = [c for span in self._gate.push(piece) for c in self._hear(*span)]
             candidates.sort(key=lambda c: c.sample + c.waited_samples)  # when it was decided: the same for any cut
             judged = [self._judge(candidate) for candidate in candidates]
             events += [event for event in judged if event is not None]
         return events
+
+    def _hear(self, first_hop: int, end_hop: int) -> Iterator[Candidate]:
+        """What the networks hear in the hops [first_hop, end_hop)."""
+        skipped = first_hop - self._heard_hops
+        self._heard_hops = end_hop
+        if skipped:
+            self._frontend.skip(skipped)
+        frames = self._frontend.push(self._ring.last(first_hop * HOP_SAMPLES, end_hop * HOP_SAMPLES))
+        for network, decision in self._channels:
+            decision.skip(skipped)
+            yield from decision.push(network.push(frames))
 
     def finish(self) -> list[Event]:
         """The stream is over: half a second of silence lets a word at its very end be heard."""

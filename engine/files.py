@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from .audio import AudioFormat, Converter, Float32, Int16
+from .audio import RATE_HZ, AudioFormat, Converter, Int16
 from .errors import AudioError
 from .sources import BLOCK_SAMPLES, Source
 
@@ -36,6 +36,8 @@ class FileSource(Source):
         self.name = os.fspath(path)
         self._block_frames = block_frames
         self._handle, self._file, self._promised_frames = _open_audio(Path(path))
+        # What is in our format already needs no conversion: a quarter of what a replay costs
+        self._as_it_is = (self._file.samplerate, self._file.channels, self._file.subtype) == (RATE_HZ, 1, "PCM_16")
         try:
             self._converter = Converter(AudioFormat(self._file.samplerate, self._file.channels))
         except AudioError as error:
@@ -47,12 +49,12 @@ class FileSource(Source):
         self._converter.reset()
         read_frames = 0
         while True:
-            frames = self._read()
+            frames = self._read("int16" if self._as_it_is else "float32")
             if not len(frames):
                 break
             read_frames += len(frames)
             try:
-                yield self._converter.push(frames)
+                yield frames[:, 0] if self._as_it_is else self._converter.push(frames)
             except AudioError as error:
                 raise AudioError(f"{self.name}: {error}") from error
         yield self._converter.finish()
@@ -69,9 +71,10 @@ class FileSource(Source):
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{self.name}: damaged: {error}") from error
 
-    def _read(self) -> Float32:
+    def _read(self, dtype: str) -> Any:
+        """(n, channels) of that type."""
         try:
-            frames: Float32 = self._file.read(self._block_frames, dtype="float32", always_2d=True)
+            frames = self._file.read(self._block_frames, dtype=dtype, always_2d=True)
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{self.name}: damaged: {error}") from error
         return frames

@@ -6,14 +6,14 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pymicro_features import MicroFrontend
+from micro_features_cpp import create_frontend, process_samples, reset_frontend  # what pymicro_features wraps
 
 from .audio import RATE_HZ, Int16
 
 HOP_SAMPLES = 160  # 10 ms
 WINDOW_SAMPLES = 480  # 30 ms
 CHANNELS = 40  # mel channels, 125 to 7500 Hz
-RING_SAMPLES = 3 * RATE_HZ  # the longest wake word with what is said before it
+RING_SAMPLES = 4 * RATE_HZ  # a push of 1 s, and 2.6 s before it that the gate may want to hear after all
 _HOP_BYTES = 2 * HOP_SAMPLES
 
 Frame = TypeVar("Frame", int, npt.NDArray[np.int_])
@@ -32,14 +32,19 @@ class Ring:
         capacity = len(self._samples)
         kept = samples[-capacity:]
         self.end += len(samples)
-        self._samples[np.arange(self.end - len(kept), self.end) % capacity] = kept
+        at = (self.end - len(kept)) % capacity
+        first = kept[: capacity - at]  # up to the end of the array; what is left goes to its start
+        self._samples[at : at + len(first)] = first
+        self._samples[: len(kept) - len(first)] = kept[len(first) :]
 
     def last(self, start: int, end: int) -> Int16:
         """A copy of the samples [start, end); what lies before the stream or is gone already is left out."""
-        start = max(start, 0, self.end - len(self._samples))
-        at = np.arange(start, min(end, self.end)) % len(self._samples)
-        samples: Int16 = self._samples[at]
-        return samples
+        capacity = len(self._samples)
+        start = max(start, 0, self.end - capacity)
+        count = max(0, min(end, self.end) - start)
+        at = start % capacity
+        first = self._samples[at : at + count]
+        return np.concatenate([first, self._samples[: count - len(first)]])
 
 
 class Frontend:
@@ -52,26 +57,32 @@ class Frontend:
     """
 
     def __init__(self) -> None:
-        self._features = MicroFrontend()
+        self._features = create_frontend()
         self.reset()
 
     def reset(self) -> None:
         """Forgets the stream: noise estimate, partial window and frame count."""
-        self._features.reset()
+        reset_frontend(self._features)
         self._rest = b""
         self.frames = 0
-        """How many frames have come out so far."""
+        """Number of the next frame: how many have come out so far, or would have without those left out."""
 
     def push(self, samples: Int16) -> npt.NDArray[np.float32]:
         """(n,) int16, any n ≥ 0 -> (frames, 40) float32, all frames that became whole."""
         data = self._rest + samples.tobytes()
         whole = len(data) - len(data) % _HOP_BYTES
         self._rest = data[whole:]
-        process = self._features.process_samples
-        outputs = [process(data[at : at + _HOP_BYTES]).features for at in range(0, whole, _HOP_BYTES)]
-        frames = [features for features in outputs if features]  # the first two hops only fill the window
-        self.frames += len(frames)
-        return np.array(frames, np.float32).reshape(-1, CHANNELS)
+        state = self._features
+        # one call a hop: the binding stops at the first frame, and takes nothing but bytes
+        outputs = [process_samples(state, data[at : at + _HOP_BYTES])[0] for at in range(0, whole, _HOP_BYTES)]
+        if self.frames == 0:
+            outputs = [features for features in outputs if features]  # the first two hops only fill the window
+        self.frames += len(outputs)
+        return np.array(outputs, np.float32).reshape(-1, CHANNELS)
+
+    def skip(self, hops: int) -> None:
+        """Counts `hops` hops, 0 or more, that were left out of the stream: the next frames are that much later."""
+        self.frames += hops
 
 
 def frame_end(frame: Frame) -> Frame:

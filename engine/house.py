@@ -48,7 +48,7 @@ class House:
         return sorted({person.name for person in self.people})
 
 
-def load_house(settings: Settings, ask: bool = False) -> House:
+def load_house(settings: Settings, ask: bool = False, try_networks: bool = True) -> House:
     """What the settings name.
 
     A person who cannot be used is left out and said, so that one damaged file does not silence a household.
@@ -56,6 +56,8 @@ def load_house(settings: Settings, ask: bool = False) -> House:
     Args:
         settings: in force.
         ask: whether somebody on the terminal may be asked for the passphrase of the people.
+        try_networks: open each network once. Who makes a `Listener` of the house at once can do without: that opens
+            them too, and opening them twice costs a start 30 ms and 4 MB.
 
     Raises:
         EarmarkError: a wake word, the networks or the policy cannot be used; or there are people in the store and
@@ -83,9 +85,10 @@ def load_house(settings: Settings, ask: bool = False) -> House:
         raise faults[0]
     for fault in faults:
         _LOG.error("%s (the others are known)", fault)
-    for manifest in manifests:  # what cannot be opened is told now, not when a stream wants it
-        KeywordNetwork(manifest)
-    Verifier(people, folder=folder)
+    if try_networks:  # what cannot be opened is told now, not when a stream wants it
+        for manifest in manifests:
+            KeywordNetwork(manifest)
+        Verifier(people, folder=folder)
     return House(
         manifests, tuple(people), settings.policy(), folder, (speaker, head), tuple(map(str, faults)), settings
     )

@@ -12,7 +12,7 @@ from .errors import DaemonError
 from .settings import Settings, Socket
 from .sinks.base import Control, Notice, Outbox, Sink
 from .sinks.files import ConsoleSink
-from .sinks.unix import socket_path
+from .sinks.places import socket_path
 
 STDOUT = "stdout"
 

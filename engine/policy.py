@@ -43,6 +43,8 @@ class Policy:
     """Of the people: half a unit is a factor of ten in the share of strangers that enrolment allowed."""
     voice_sensitivity_of: Mapping[str, float] = field(default_factory=dict)
     """person -> the own sensitivity."""
+    skip_quiet: bool = True
+    """Whether the keyword networks rest while the room is quiet (engine/gate.py)."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

@@ -19,7 +19,7 @@ from typing import Any, Union
 
 from .errors import EarmarkError, ServiceError
 from .settings import Loaded, Settings, as_toml, load
-from .sinks.unix import sockets_to_ask
+from .sinks.places import sockets_to_ask
 from .status import ask
 
 UNIT = "earmark.service"

@@ -74,6 +74,7 @@ class Wake:
     on_error: str = _key(TEXT, "reject", "what becomes of a wake word if the speaker side fails", choices=ON_ERROR)
     sensitivity: float = _key(NUMBER, NEUTRAL, "of the wake words: 0.5 as published, more hears more", 0, 1)
     sensitivity_of: Mapping[str, float] = _key(NUMBERS, {}, "the same for single wake words: name = number", 0, 1)
+    skip_quiet: bool = _key(YES_NO, True, "rest while the room is quiet; no wake word is lost by it")
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,7 @@ class Settings:
             sensitivity_of=self.wake.sensitivity_of,
             voice_sensitivity=self.people.sensitivity,
             voice_sensitivity_of=self.people.sensitivity_of,
+            skip_quiet=self.wake.skip_quiet,
         )
 
 

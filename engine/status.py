@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import DaemonError
 from .settings import load
-from .sinks.unix import sockets_to_ask
+from .sinks.places import sockets_to_ask
 
 ANSWER_S = 5.0
 MAX_ANSWER_BYTES = 1 << 20

@@ -215,10 +215,9 @@ class Enroller:
             copies: (n, c, embedding size) variations of the takes; None: there are none.
         """
         options = options or Options()
-        varied = (
-            copies if copies is not None and len(copies) == len(takes) else np.zeros((len(takes), 0, takes.shape[1]))
-        )
-        embedded = [TakeEmbeddings(*pair) for pair in zip(takes[: self.head.take_rows], varied.astype(np.float32))]
+        none = np.zeros((0, takes.shape[1]), np.float32)
+        varied = copies if copies is not None and len(copies) == len(takes) else [none] * len(takes)
+        embedded = [TakeEmbeddings(*pair) for pair in zip(takes[: self.head.take_rows], varied)]
         nobody = Others.nobody(takes.shape[1])
         return self._make(name, embedded, nobody, phrase, keyword_sha256, options, on_step).voiceprint
 

@@ -145,5 +145,5 @@ class KeptSession:
             for (file, score, level_dbfs, snr_db, samples, crop_snr_db), embedding in zip(header["takes"], clean)
         ]
         shares = [tuple(float(share) for share in each) for each in header["shares"]]
-        varied = [TakeEmbeddings(*rows, heard=each) for *rows, each in zip(clean, copies, shares)]
+        varied = [TakeEmbeddings(take, rows, heard=each) for take, rows, each in zip(clean, copies, shares)]
         return Kept(heard, varied, room, header["room_dbfs"])

@@ -131,6 +131,23 @@ def scores(achieved: Mapping[str, Achieved], person: Voiceprint, people: Mapping
     _save(figure, out)
 
 
+def costs(stages: Sequence[tuple[str, float]], out: str) -> None:
+    """Draws stages, each with its µs per 10 ms, as bars; 100 µs are one per cent of a core.
+
+    Raises:
+        InputError: the picture cannot be written.
+    """
+    figure = Figure(figsize=(8, 0.5 + 0.4 * len(stages)), layout="constrained")
+    axes = figure.add_subplot()
+    names, values = [name for name, _ in stages], [value for _, value in stages]
+    bars = axes.barh(names, values)
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.invert_yaxis()
+    axes.set(xlabel="µs per 10 ms of audio; 100 are 1 % of a core")
+    axes.margins(x=0.1)
+    _save(figure, out)
+
+
 def _save(figure: Figure, out: str) -> None:
     try:
         figure.savefig(out, dpi=110)

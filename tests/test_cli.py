@@ -24,7 +24,7 @@ from conftest import Takes
 from helpers_store import Run, checked, command, earmark, environment, forge, snapshot
 
 from earmark.engine.audio import Int16
-from earmark.engine.card import MODELS_DIR, builtin_keywords, load_manifest
+from earmark.engine.card import MODELS_DIR, builtin_keywords, load_card, load_manifest
 from earmark.engine.errors import KeywordError
 from earmark.engine.files import read_audio
 from earmark.engine.person import PersonStore, Voiceprint
@@ -104,6 +104,9 @@ def test_the_console_script_and_the_module_are_the_same() -> None:
     script = Path(sys.executable).with_name("earmark")
     run = earmark("--version")
     assert run.out.startswith("earmark ")
+    for card in map(load_card, ("speaker", "head", "cohort")):
+        assert f"sha256 {card.sha256}  {card.file}\n" in run.out
+    assert f"sha256 {load_manifest('alexa').model_sha256}  alexa\n" in run.out
     assert earmark("--help").out.startswith("usage: earmark")
     if script.exists():
         assert subprocess.run([script, "--version"], capture_output=True, text=True, check=True).stdout == run.out

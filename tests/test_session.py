@@ -295,8 +295,8 @@ def test_takes_that_reject_each_other_are_refused(
 ) -> None:
     """Voices so unlike that most would be rejected cannot be made from files: `other_voice` finds them before."""
     enroller = Enroller(speaker, head, cohort.load())
-    rows = [TakeEmbeddings(*2 * [speaker.embed(read(takes(voice, "okay_nabu", "enroll")[0]))]) for voice in VOICES]
-    unlike = [TakeEmbeddings(row.clean, row.clean[None]) for row in rows]
+    rows = [speaker.embed(read(takes(voice, "okay_nabu", "enroll")[0])) for voice in VOICES]
+    unlike = [TakeEmbeddings(row, row[None]) for row in rows]
     with pytest.raises(EnrolmentRefused, match="of 4 takes, each left out in turn, would be rejected"):
         enroller.enrol_takes("anna", unlike, None, Options(plan=TrainPlan(steps=1)))
     made = enroller.enrol_takes("anna", unlike, None, Options(plan=TrainPlan(steps=1), refuse_disagreeing=False))

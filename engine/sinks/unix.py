@@ -10,16 +10,13 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Mapping
-from pathlib import Path
 
 from ..errors import DaemonError
 from ..settings import Socket
 from .base import Control, Notice
+from .places import socket_path
 from .server import Server, bind_unix
 
-FILE_NAME = "earmark.sock"
-SYSTEM_FOLDER = Path("/run/earmark")
 MODE = 0o660
 MAX_CLIENTS = 64
 MAX_REQUEST_BYTES = 1024
@@ -94,22 +91,3 @@ class UnixSink(Server):
         else:
             answer = {"type": "error", "text": "the only request is the line: status"}
         return json.dumps(answer, ensure_ascii=False).encode() + b"\n"
-
-
-def socket_path(setting: str, environment: Mapping[str, str]) -> Path | None:
-    """Where the socket is made; `auto` is the service manager's runtime folder, else the user's, else nowhere."""
-    if setting != "auto":
-        return Path(setting) if setting else None
-    if environment.get("RUNTIME_DIRECTORY"):
-        return Path(environment["RUNTIME_DIRECTORY"].split(":")[0]) / FILE_NAME
-    if environment.get("XDG_RUNTIME_DIR"):
-        return Path(environment["XDG_RUNTIME_DIR"]) / "earmark" / FILE_NAME
-    return None
-
-
-def sockets_to_ask(setting: str, environment: Mapping[str, str]) -> list[Path]:
-    """Where a daemon's socket may be, from the outside: the user's own daemon first, then the system's."""
-    if setting != "auto":
-        return [Path(setting)] if setting else []
-    own = environment.get("XDG_RUNTIME_DIR")
-    return [*([Path(own) / "earmark" / FILE_NAME] if own else []), SYSTEM_FOLDER / FILE_NAME]

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import termios
 import threading
@@ -84,8 +85,9 @@ class Terminal:
 
 
 def _own_terminal() -> None:
-    """So that Ctrl-C reaches the process."""
+    """So that Ctrl-C reaches the process, and is not ignored, as it is in what a shell started in the background."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def speak(terminal: Terminal, server: SoundServer, files: Iterator[Path], takes: int) -> None:

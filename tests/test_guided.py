@@ -17,6 +17,9 @@ from terminal import LIMIT_S, NOW, Terminal, speak
 from earmark.engine.person import PersonStore
 
 ROOM_SECONDS = 240
+# Sound comes in real time: on a machine that is busy it comes late, and the session asks again or hears half a word.
+# What is broken fails every time.
+in_real_time = pytest.mark.flaky(reruns=2)
 QUESTION = "Record somebody else? [y/N]"
 
 
@@ -29,6 +32,7 @@ def server(tmp_path: Path) -> Iterator[SoundServer]:
         yield running
 
 
+@in_real_time
 def test_a_session_that_is_broken_off_goes_on_and_ends_with_a_person(
     server: SoundServer, takes: Takes, tmp_path: Path
 ) -> None:
@@ -86,6 +90,7 @@ def test_a_session_that_is_broken_off_goes_on_and_ends_with_a_person(
     assert [event["person"] for event in heard.events] == ["anna"]
 
 
+@in_real_time
 def test_on_a_terminal_with_colours_each_bad_take_is_named_at_once(
     server: SoundServer, takes: Takes, tmp_path: Path
 ) -> None:

@@ -230,7 +230,7 @@ def resigned(content: bytes) -> bytes:
             files = [(info, file.read() if file else b"") for info, file in members]
         manifest = json.loads(files[0][1])
         manifest["files"] = {info.name: sums(data) for info, data in files[1:]}
-    except Exception:
+    except Exception:  # whatever the mutation broke: it goes in as it is
         return content
     data = json.dumps(manifest).encode()
     files[0][0].size = len(data)

@@ -30,9 +30,8 @@ ALWAYS_QUIET = 2  # the last bits flicker; a word with a peak of -40 dBFS has te
 AFTER_HOPS = 200  # 2 s: more than a keyword network remembers, and than a candidate waits for its decision
 # 2.4 s at least: a soft onset, and six times what the frontend's estimate of the noise remembers (0.4 s to 1/e)
 BEFORE_HOPS = 240
-CUT_HOPS = (
-    12  # what is left out is whole inferences for strides of 1, 2, 3, 4 and 6 frames: the networks stay in step
-)
+# What is left out is whole inferences for strides of 1, 2, 3, 4 and 6 frames: the networks stay in step.
+CUT_HOPS = 12
 
 _NO_LEVEL = 1 << 40
 

@@ -147,7 +147,8 @@ def test_what_an_installation_brings_is_imported() -> None:
     files = [path for path in FILES if place(path).startswith(("cli", "engine", "enroll"))]
     names = {name for path in files for name in (*imported(path), *texts(path))}
     roots = {name.split(".")[0] for name in names}
-    assert {package for package in packages if IMPORT_OF.get(package, package.replace("-", "_")) not in roots} == set()
+    names_of = {package: IMPORT_OF.get(package, package.replace("-", "_")) for package in packages}
+    assert {package for package, name in names_of.items() if name not in roots} == set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=place)

@@ -48,6 +48,11 @@ def build(folder: Path) -> tuple[Path, Path]:
         if (REPOSITORY / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, source / name)
+    return build_in(source, folder)
+
+
+def build_in(source: Path, folder: Path) -> tuple[Path, Path]:
+    """sdist and wheel of `source`, which setuptools writes into too, in `folder`."""
     line = [sys.executable, "-c", BUILD, str(folder)]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
     done = subprocess.run(line, cwd=source, capture_output=True, text=True, env=environment, check=False)
@@ -107,6 +112,22 @@ def test_the_sdist_has_what_the_wheel_is_made_of(built: tuple[Path, Path]) -> No
 def test_the_same_source_gives_the_same_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
     _, again = build(tmp_path)
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(built[1].read_bytes()).digest()
+
+
+def test_the_sdist_gives_the_same_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
+    subprocess.run(["tar", "-x", "-f", built[0], "-C", tmp_path], check=True)
+    (source,) = tmp_path.iterdir()
+    folder = tmp_path / "again"
+    folder.mkdir()
+    _, again = build_in(source, folder)
+    assert contents(again) == contents(built[1])
+    assert again.read_bytes() == built[1].read_bytes()
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    """Name -> bytes."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def install_pi(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,8 @@
 """What a broken-off session has so far, on disk until it is done: embeddings, never audio.
 
 One file for each person, wake word and store, mode 0600 in a folder of mode 0700 outside the store: a checksum, then
-plain arrays, never a pickle. It is biometric data, and erased as soon as the person is enrolled.
+plain arrays, never a pickle. It is biometric data, and erased as soon as the person is enrolled. It is replaced in
+one step: killed at any moment, the session is the one before the last take or the one with it (docs/kill9.md).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from earmark.engine.atomic import make_folder, read_limited, replace_synced, sync_folder
+from earmark.engine.atomic import NEW_PREFIX, make_folder, read_limited, replace_synced, sync_folder
 from earmark.engine.audio import Float32
 from earmark.engine.errors import InputError, StoreUnwritable
 
@@ -91,6 +92,7 @@ class KeptSession:
         digest = hashlib.sha256(content.getvalue()).hexdigest().encode()
         try:
             make_folder(self.path.parent)
+            self._sweep()
             replace_synced(self.path, digest + content.getvalue(), self.path.parent)
         except OSError as error:
             raise StoreUnwritable(
@@ -121,6 +123,7 @@ class KeptSession:
             StoreUnwritable: the file may not be removed.
         """
         try:
+            self._sweep()
             self.path.unlink(missing_ok=True)
             if self.path.parent.is_dir():
                 sync_folder(self.path.parent)
@@ -128,6 +131,11 @@ class KeptSession:
                 self.path.parent.rmdir()
         except OSError as error:
             raise StoreUnwritable(f"{self.path}: could not be erased: {error.strerror}") from error
+
+    def _sweep(self) -> None:
+        """Deletes what killed processes left of this session."""
+        for path in self.path.parent.glob(f"{NEW_PREFIX}*-{self.path.name}"):
+            path.unlink(missing_ok=True)
 
     def _decoded(self, content: bytes) -> Kept | None:
         digest, body = content[:64], content[64:]

@@ -15,7 +15,7 @@ from .console import open_store
 from .errors import InputError
 from .journal import Journal, open_journal
 from .person import PersonStore
-from .secret import new_secret_from
+from .secret import new_secret_from, secret_from
 from .settings import COMMAND_LINE
 from .settings_line import renamed_line
 
@@ -146,7 +146,8 @@ def rollback(arguments: argparse.Namespace) -> int:
 def encrypt(arguments: argparse.Namespace) -> int:
     """Seals everybody and what waits to be learned, and all that is written from now on."""
     store = open_store(arguments)
-    done = rewrite.encrypt(store, new_secret_from(arguments.key_file), _progress(arguments))
+    secret = secret_from(arguments.key_file, ask=True)() if store.encrypted else new_secret_from(arguments.key_file)
+    done = rewrite.encrypt(store, secret, _progress(arguments))
     report = {"encrypted": str(store.folder), "people": done.people, "waiting": done.waiting}
     _say(
         arguments,
@@ -177,7 +178,11 @@ def tidy(arguments: argparse.Namespace) -> int:
     store = open_store(arguments)
     left = store.leftovers()
     store.tidy()
-    _say(arguments, {"tidied": left}, f"{store.folder}: {left} unfinished changes" if left else "nothing to tidy")
+    _say(
+        arguments,
+        {"tidied": left},
+        f"{store.folder}: {_counted(left, 'unfinished change')}" if left else "nothing to tidy",
+    )
     return 0
 
 
@@ -204,9 +209,10 @@ def tell_settings(arguments: argparse.Namespace, name: str, new_name: str) -> No
         _note(f"people.sensitivity_of ({place}) still has {name}, who is not there any more: take it out")
         return
     line = renamed_line(loaded.file, name, new_name) if loaded.file and place == str(loaded.file) else None
-    where = f"{place}, line {line[0]}" if line else place
-    what = line[1] if line else f"{new_name} instead of {name} in people.sensitivity_of"
-    _note(f"{new_name} has not the sensitivity of {name} yet; in {where}, write:  {what}")
+    what = (
+        f"line {line[0]} of {place} must be:  {line[1]}" if line else f"call it so in people.sensitivity_of, {place}"
+    )
+    _note(f"{new_name} does not have the sensitivity of {name} yet: {what}")
 
 
 def _models(arguments: argparse.Namespace) -> Path:

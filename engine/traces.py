@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from . import rewrite
-from .errors import EarmarkError, PersonLocked
+from .errors import EarmarkError, InputError, PersonLocked
 from .journal import Journal
 from .layout import folder_name
 from .learning import LearningStore
@@ -73,6 +73,8 @@ def rename(store: PersonStore, journal: Journal | None, name: str, new_name: str
     new_name = unicodedata.normalize("NFC", new_name)
     folder_name(new_name)
     store.keywords(name)
+    if new_name == name:
+        raise InputError(f"{name!r} has this name already")
     rewrite.require_free(store, new_name)
     return called(store, journal, name, new_name, lambda: rewrite.rename(store, name, new_name))
 

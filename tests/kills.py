@@ -30,18 +30,20 @@ from unittest import mock
 import numpy as np
 from helpers_store import make_voiceprint
 
-from earmark.cli import main as earmark
+from earmark.cli import main as earmark  # type: ignore[import-untyped]  # a module beside packages: no py.typed
 from earmark.engine import bundle, codec, rewrite, traces, vault
+from earmark.engine.audio import Float32
 from earmark.engine.card import load_manifest
+from earmark.engine.files import read_audio
 from earmark.engine.journal import Journal
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.learning import Heard, LearningStore
 from earmark.engine.person import COSINE, PersonStore, Voiceprint
+from earmark.engine.speaker import SpeakerNetwork
 from earmark.engine.vault import is_encrypted
-from earmark.enroll import hearing
+from earmark.enroll import hearing, quality
 from earmark.enroll.enrolment import Enroller, Recording
 from earmark.enroll.kept import Kept, KeptSession
-from earmark.enroll.quality import Take
 from earmark.enroll.train import TakeEmbeddings
 
 CALLS = (  # all that can change what is on a disk, and the lock
@@ -103,6 +105,7 @@ class Operation:
 class Tally:
     """What became of all kills of an operation."""
 
+    calls: int = 0
     kills: int = 0
     old: int = 0
     new: int = 0
@@ -208,9 +211,8 @@ def kept(takes: int) -> Kept:
     """What so many good takes leave."""
     rows = np.random.default_rng(1).standard_normal((takes, 7, 512)).astype(np.float32)
     silence = np.zeros(0, np.int16)
-    heard = [
-        hearing.Heard(Take(f"take {n}", silence, 0.9, -20.0, 30.0, 9000), row[0], 20.0) for n, row in enumerate(rows)
-    ]
+    found = [quality.Take(f"take {number}", silence, 0.9, -20.0, 30.0, 9000) for number in range(takes)]
+    heard = [hearing.Heard(take, row[0], 20.0) for take, row in zip(found, rows)]
     return Kept(heard, [TakeEmbeddings(row[0], row[1:]) for row in rows], np.ones(40, np.float32), -60.0)
 
 
@@ -269,12 +271,22 @@ def _import_over(store: PersonStore) -> None:
 # --- whole commands, with the networks and the training
 
 
+AUDIO = Path(__file__).parent / "audio"
+
+
 @functools.cache
 def _voice(takes: int = 5) -> Voiceprint:
     """A real one, so that the networks in use can train it anew."""
-    files = sorted(Path(__file__).parent.joinpath("audio").glob("slt_okay_nabu_enroll_*.flac"))[:takes]
+    files = sorted(AUDIO.glob("slt_okay_nabu_enroll_*.flac"))[:takes]
     recordings = [Recording.read(str(file)) for file in files]
     return Enroller.load().enrol("anna", recordings, KeywordNetwork(load_manifest("okay_nabu"))).voiceprint
+
+
+@functools.cache
+def _embedded(file: str) -> Float32:
+    """What the detector would make of a recording of the wake word."""
+    network = KeywordNetwork(load_manifest("okay_nabu"))
+    return SpeakerNetwork().embed(quality.crops(read_audio(AUDIO / file), network)[0])
 
 
 def _command(store: PersonStore, *words: str) -> None:
@@ -315,11 +327,10 @@ def _day(store: PersonStore) -> None:
     for name in ("anna", "bob", "carl"):
         store.remove(name)
     store.save(_voice())
-    voice = _voice()
-    own = voice.takes[0] + 0.2 * voice.takes[1]
-    for number, row, who in ((1, own, "anna"), (2, _wake(2).embedding, None), (3, _wake(3).embedding, None)):
-        heard = replace(_wake(number, who), embedding=row / np.float32(np.linalg.norm(row)))
-        LearningStore(store).add(replace(heard, speaker_sha256=voice.binding.speaker))
+    files = ("slt_okay_nabu_test_1.flac", "rms_okay_nabu_test_1.flac", "awb_okay_nabu_test_1.flac")
+    for number, (file, who) in enumerate(zip(files, ("anna", None, None)), start=1):
+        heard = replace(_wake(number, who), embedding=_embedded(file), speaker_sha256=_voice().binding.speaker)
+        LearningStore(store).add(heard)
     event = {"type": "rejection", "file": "mic", "keyword": "okay_nabu", "time_ms": 2000, "keyword_score": 0.9}
     event.update(person=None, speaker_score=0.1, reason="unknown_voice", at="2023-11-14T22:12:22+00:00")
     journal(store).add(event, sound(1))
@@ -420,6 +431,7 @@ def tally(operation: Operation, work: Path, most: int | None = None) -> Tally:
     most = operation.most if most is None else min(most, operation.most or most)
     result = Tally()
     points = list(_points(operation, model, folder))
+    result.calls = len(points)
     renames = [point for point in points if point[0].startswith("rename")]  # with them something begins to count
     others = [point for point in points if point not in renames]
     chosen = points if most is None else [*renames, *others[:: max(1, len(others) // most)]]

@@ -82,8 +82,8 @@ def test_rename_says_whose_number_in_the_environment_is_still_the_old_name(tmp_p
     run = earmark("people", "rename", "anna", "Änne", env=env)
     assert run.out == "anna is Änne now, in 1 version\n"
     assert (
-        "Änne has not the sensitivity of anna yet; in EARMARK_PEOPLE_SENSITIVITY_OF, write:  "
-        "Änne instead of anna in people.sensitivity_of" in run.err
+        "Änne does not have the sensitivity of anna yet: call it so in people.sensitivity_of, "
+        "EARMARK_PEOPLE_SENSITIVITY_OF" in run.err
     )
 
 
@@ -123,7 +123,7 @@ def test_rename_names_the_line_to_change(tmp_path: Path) -> None:
     file = tmp_path / "earmark.toml"
     file.write_text(f'[people]\nstore = "{tmp_path / "people"}"\nsensitivity_of = {{ anna = 0.7 }}\n')
     run = earmark("people", "rename", "anna", "Zoë", env=environment(EARMARK_SETTINGS=str(file)))
-    assert f'in {file}, line 3, write:  sensitivity_of = {{ "Zoë" = 0.7 }}' in run.err
+    assert f'line 3 of {file} must be:  sensitivity_of = {{ "Zoë" = 0.7 }}' in run.err
 
 
 def test_a_name_that_is_taken_changes_nothing_anywhere(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_tidy_and_doctor_know_what_was_left(tmp_path: Path) -> None:
     save_cosine(tmp_path / "people")
     (tmp_path / "people" / ".new-left").mkdir()
     run = earmark("people", "tidy", "--store", tmp_path / "people")
-    assert run.out == f"{tmp_path / 'people'}: 1 unfinished changes\n"
+    assert run.out == f"{tmp_path / 'people'}: 1 unfinished change\n"
     assert earmark("people", "tidy", "--store", tmp_path / "people").out == "nothing to tidy\n"
     earmark("people", "tidy", "--store", tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()

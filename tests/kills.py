@@ -417,8 +417,11 @@ def half_sealed(folder: Path) -> list[str]:
 
 
 @weak_keys()
-def tally(operation: Operation, work: Path, most: int | None = None) -> Tally:
-    """Kills an operation at every call, and judges each; or at every rename, and about `most` of the others."""
+def tally(operation: Operation, work: Path, most: int | None = None, most_renames: int = 0) -> Tally:
+    """Kills an operation at every call, and judges each; or at every rename, and about `most` of the others.
+
+    Or at the last `most_renames` of the renames: those of the people.
+    """
     model, after, folder = work / "model", work / "after", work / "people"
     store = opened(model)
     fill(store)
@@ -434,6 +437,7 @@ def tally(operation: Operation, work: Path, most: int | None = None) -> Tally:
     result.calls = len(points)
     renames = [point for point in points if point[0].startswith("rename")]  # with them something begins to count
     others = [point for point in points if point not in renames]
+    renames = renames[-most_renames:] if most_renames else renames
     chosen = points if most is None else [*renames, *others[:: max(1, len(others) // most)]]
     for call, number in chosen:
         _fresh(model, folder)
@@ -564,8 +568,8 @@ def main(arguments: list[str]) -> int:
     for number, operation in enumerate(OPERATIONS):
         work = folder / str(number)
         work.mkdir()
-        few = 1 if operation.most is not None else most
-        result = {"name": operation.name, **asdict(tally(operation, work, few))}
+        few = (1, 3) if operation.most is not None else (most, 0)
+        result = {"name": operation.name, **asdict(tally(operation, work, *few))}
         sys.stdout.write(json.dumps(result) + "\n")
     return 0
 

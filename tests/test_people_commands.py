@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pty
@@ -14,11 +15,13 @@ from conftest import Read, Takes
 from helpers_store import checked, command, earmark, environment, make_voiceprint, save_cosine, snapshot
 from test_learning import heard, with_learned
 
+from earmark.engine import people_commands
 from earmark.engine.audio import RATE_HZ
 from earmark.engine.card import load_card, load_manifest
 from earmark.engine.errors import EnrolmentRefused, PersonMismatch
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.learning import LearningStore
+from earmark.engine.people_commands import journal_of
 from earmark.engine.person import COSINE, PersonStore, Voiceprint
 from earmark.engine.settings import load
 from earmark.engine.settings_line import renamed_line
@@ -147,6 +150,20 @@ def test_what_waits_to_be_learned_gets_the_new_name_and_so_does_what_was_learned
     found = [(one.person, one.label) for one in LearningStore(store).read()]
     assert found == [("Zoë", None), ("bob", "Zoë"), ("bob", None)]
     assert [facts["person"] for facts in store.load("Zoë", "okay_nabu").learned] == ["Zoë"]
+
+
+def test_the_journal_of_the_service_lies_beside_its_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever erases somebody of the service names its store, as `earmark service install` says."""
+    monkeypatch.setattr(people_commands, "SERVICE_STORE", tmp_path / "people")
+
+    def found(store: str, **variables: str) -> Path | None:
+        loaded = load(None, {"EARMARK_SETTINGS": "", **variables}, {"people.store": str(tmp_path / store)})
+        journal = journal_of(argparse.Namespace(loaded=loaded), PersonStore(tmp_path / store))
+        return journal and journal.folder
+
+    assert found("people") == tmp_path / "wakes"
+    assert found("people", EARMARK_JOURNAL_FOLDER="/srv/wakes") == Path("/srv/wakes")
+    assert found("others") is None
 
 
 def test_who_is_removed_has_nothing_waiting(tmp_path: Path) -> None:

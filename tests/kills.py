@@ -28,17 +28,17 @@ from typing import Optional
 from unittest import mock
 
 import numpy as np
-from helpers_store import make_voiceprint
+from helpers_store import KEY, opened, person, sound, weak_keys
 
 from earmark.cli import main as earmark  # type: ignore[import-untyped]  # a module beside packages: no py.typed
-from earmark.engine import bundle, codec, rewrite, traces, vault
+from earmark.engine import bundle, codec, rewrite, traces
 from earmark.engine.audio import Float32
 from earmark.engine.card import load_manifest
 from earmark.engine.files import read_audio
 from earmark.engine.journal import Journal
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.learning import Heard, LearningStore
-from earmark.engine.person import COSINE, PersonStore, Voiceprint
+from earmark.engine.person import PersonStore, Voiceprint
 from earmark.engine.speaker import SpeakerNetwork
 from earmark.engine.vault import is_encrypted
 from earmark.enroll import hearing, quality
@@ -70,7 +70,7 @@ CALLS = (  # all that can change what is on a disk, and the lock
     "ftruncate",
     "flock",
 )
-KEY, ATTACH_LIMIT_S = b"correct horse", 60.0
+ATTACH_LIMIT_S = 60.0
 SIGN = "inject=sched_yield:error=EPERM"  # how a child knows that it is traced; nothing else here calls it
 UNFINISHED = (".new-", ".old-", ".pending")
 
@@ -121,25 +121,6 @@ def unavailable() -> str | None:
         return "strace is not installed"
     done = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
     return None if done.returncode == 0 else f"strace may not trace here: {done.stderr.strip()}"
-
-
-def opened(folder: Path) -> PersonStore:
-    return PersonStore(folder, lambda: KEY)
-
-
-@contextlib.contextmanager
-def weak_keys() -> Iterator[None]:
-    """Keyrings of which scrypt makes nothing hard: thousands of them are opened here."""
-    with mock.patch.dict(vault.SCRYPT, n=2, p=1):
-        yield
-
-
-def person(name: str, seed: int = 0, keyword: str = "okay_nabu") -> Voiceprint:
-    return make_voiceprint(name, keyword, COSINE, seed)
-
-
-def sound(seed: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
-    return np.random.default_rng(seed).integers(-99, 99, 800).astype(np.int16)
 
 
 def fill(store: PersonStore) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_store import assert_same, environment, make_voiceprint, snapshot
-from kills import weak_keys
+from helpers_store import assert_same, environment, make_voiceprint, snapshot, weak_keys
 
 from earmark.engine import learned, rewrite, vault
 from earmark.engine.audio import Float32

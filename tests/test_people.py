@@ -15,8 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_store import assert_same, environment, forge, make_voiceprint, snapshot
-from kills import KEY, opened, person, sound, weak_keys
+from helpers_store import (
+    KEY,
+    assert_same,
+    environment,
+    forge,
+    make_voiceprint,
+    opened,
+    person,
+    snapshot,
+    sound,
+    weak_keys,
+)
 
 from earmark.engine import bundle, codec, rewrite, vault
 from earmark.engine.errors import (
@@ -216,7 +226,7 @@ def test_readers_never_see_a_person_vanish_while_others_rename(store: PersonStor
 WRITER = """
 import sys
 from earmark.engine.person import PersonStore
-from kills import person
+from helpers_store import person
 store = PersonStore(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

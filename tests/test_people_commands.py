@@ -159,7 +159,7 @@ def test_the_journal_of_the_service_lies_beside_its_people(tmp_path: Path, monke
     def found(store: str, **variables: str) -> Path | None:
         loaded = load(None, {"EARMARK_SETTINGS": "", **variables}, {"people.store": str(tmp_path / store)})
         journal = journal_of(argparse.Namespace(loaded=loaded), PersonStore(tmp_path / store))
-        return journal and journal.folder
+        return None if journal is None else journal.folder
 
     assert found("people") == tmp_path / "wakes"
     assert found("people", EARMARK_JOURNAL_FOLDER="/srv/wakes") == Path("/srv/wakes")

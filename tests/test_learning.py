@@ -28,6 +28,7 @@ from earmark.engine.learning import (
     LearningStore,
 )
 from earmark.engine.person import COSINE, KEPT_VERSIONS, PersonStore, Voiceprint
+from earmark.engine.vault import Vault
 
 NOW_S = 1_700_000_000.0
 WORD, SPEAKER = "okay_nabu", "s" * 64
@@ -260,6 +261,22 @@ def test_what_cannot_be_opened_does_not_survive_its_key(
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert rewrite.decrypt(opened(people)) == rewrite.Done(1, 2)
     assert store.read() == [mixed[0], mixed[2]]
+
+
+def test_an_entry_that_is_opened_between_two_looks_is_not_called_damaged(
+    mixed: list[Heard], people: PersonStore
+) -> None:
+    class Overtaken(PersonStore):
+        """The store is opened just before anybody looks for its key."""
+
+        def vault(self) -> Vault | None:
+            if self.encrypted:
+                rewrite.decrypt(opened(self))
+            return super().vault()
+
+    with weak_keys():
+        rewrite.encrypt(people, KEY)
+    assert LearningStore(Overtaken(people.folder)).read() == mixed
 
 
 def test_readers_and_writers_do_not_notice_that_the_store_is_sealed_and_opened(

@@ -14,6 +14,7 @@ from .card import MODELS_DIR, load_card
 from .console import open_store
 from .errors import InputError
 from .journal import Journal, open_journal
+from .layout import sessions_folder
 from .person import PersonStore
 from .secret import new_secret_from, secret_from
 from .settings import COMMAND_LINE
@@ -160,6 +161,12 @@ def encrypt(arguments: argparse.Namespace) -> int:
         _note(
             f"the journal is not sealed: {_counted(len(sounds), 'recording')} in {journal.folder}; "
             "`earmark wakes forget --all` erases them"
+        )
+    sessions = len(list(sessions_folder().glob("*.session")))
+    if sessions:
+        _note(
+            f"takes of {_counted(sessions, 'broken-off enrolment')} are not sealed, in {sessions_folder()}: "
+            "go on with `earmark enroll`, or delete them"
         )
     return 0
 

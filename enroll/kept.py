@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 from earmark.engine.atomic import NEW_PREFIX, make_folder, read_limited, replace_synced, sync_folder
 from earmark.engine.audio import Float32
 from earmark.engine.errors import InputError, StoreUnwritable
+from earmark.engine.layout import sessions_folder
 
 from .hearing import Heard
 from .quality import Take
@@ -52,15 +52,14 @@ class KeptSession:
         name: of the person.
         keyword: name of the wake word.
         bound: what the embeddings depend on: with other values they are not used again.
-        folder: of such files; by default `$XDG_STATE_HOME/earmark/sessions`.
+        folder: of such files; None: `engine.layout.sessions_folder`.
     """
 
     def __init__(
         self, store: Path, name: str, keyword: str, bound: Mapping[str, Any], folder: Path | None = None
     ) -> None:
-        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
         key = hashlib.sha256(json.dumps([str(store.absolute()), name, keyword]).encode()).hexdigest()
-        self.path = (folder or state / "earmark" / "sessions") / f"{key[:32]}.session"
+        self.path = (folder or sessions_folder()) / f"{key[:32]}.session"
         self._bound = json.loads(json.dumps(bound))
 
     def save(self, kept: Kept) -> None:

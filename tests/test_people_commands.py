@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Read, Takes
 from helpers_store import checked, command, earmark, environment, make_voiceprint, save_cosine, snapshot
+from kills import kept
 from test_learning import heard, with_learned
 
 from earmark.engine import people_commands
@@ -27,6 +28,7 @@ from earmark.engine.settings import load
 from earmark.engine.settings_line import renamed_line
 from earmark.engine.verifier import Verifier
 from earmark.enroll.enrolment import Enroller, Options, Recording
+from earmark.enroll.kept import KeptSession
 from earmark.enroll.retrain import EMBEDDINGS, RECORDINGS, merge, remade
 
 LIMIT_S = 120
@@ -177,7 +179,12 @@ def test_who_is_removed_has_nothing_waiting(tmp_path: Path) -> None:
     run = earmark("people", "remove", "anna", "--store", store.folder)
     assert run.out == "anna: erased, 1 version, and 1 wake that waited to be learned\n"
     assert [one.person for one in queue.read()] == ["bob", "carl", "carl"]
-    run = earmark("people", "encrypt", "--store", store.folder, "--key-file", key)
+    KeptSession(store.folder, "dora", "okay_nabu", {}, tmp_path / "earmark" / "sessions").save(kept(1))
+    env = environment(XDG_STATE_HOME=str(tmp_path))
+    run = earmark("people", "encrypt", "--store", store.folder, "--key-file", key, env=env)
+    assert (
+        f"takes of 1 enrolment that was broken off are not sealed, in {tmp_path / 'earmark' / 'sessions'}" in run.err
+    )
     assert "sealed, 2 people and 3 wakes that wait to be learned. Without the key" in run.out
     for path in queue.folder.glob("*.json"):
         assert b"bob" not in path.read_bytes()

@@ -182,9 +182,7 @@ def test_who_is_removed_has_nothing_waiting(tmp_path: Path) -> None:
     KeptSession(store.folder, "dora", "okay_nabu", {}, tmp_path / "earmark" / "sessions").save(kept(1))
     env = environment(XDG_STATE_HOME=str(tmp_path))
     run = earmark("people", "encrypt", "--store", store.folder, "--key-file", key, env=env)
-    assert (
-        f"takes of 1 enrolment that was broken off are not sealed, in {tmp_path / 'earmark' / 'sessions'}" in run.err
-    )
+    assert f"takes of 1 broken-off enrolment are not sealed, in {tmp_path / 'earmark' / 'sessions'}" in run.err
     assert "sealed, 2 people and 3 wakes that wait to be learned. Without the key" in run.out
     for path in queue.folder.glob("*.json"):
         assert b"bob" not in path.read_bytes()

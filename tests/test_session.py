@@ -16,7 +16,7 @@ from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError
 from earmark.engine.head import SpeakerHead
 from earmark.engine.sources import ArraySource
 from earmark.engine.speaker import SpeakerNetwork, locate_speech
-from earmark.enroll import cohort, quality
+from earmark.enroll import cohort, measure
 from earmark.enroll.augment import with_noise
 from earmark.enroll.console import Guide
 from earmark.enroll.endpoint import MAX_SAMPLES, PAUSE_SAMPLES, Endpoint
@@ -217,7 +217,7 @@ def test_a_known_room_tells_noise_that_comes_and_goes(
     level = np.sqrt(np.mean(to_float(take)[start:end] ** 2))
     room = to_int16(noise * 2 * level)  # 6 dB above the speech
     assert reasons(hearing.take(take, "in a quiet room")) == []
-    hearing.room = quality.room_power(room)
+    hearing.room = measure.room_power(room)
     assert reasons(hearing.take(in_room(read(takes("rms", "okay_nabu", "enroll")[1]), rng), "in it")) == ["too_noisy"]
 
 

@@ -12,7 +12,6 @@ from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.speaker import SpeakerNetwork, snr_db
 
 from . import quality
-from .measure import spoken_samples
 from .quality import Context, Fault, Limits, Take
 from .session import TakeHeard
 from .voices import Voices, limit
@@ -95,12 +94,14 @@ class Hearing:
     def _alone(self, samples: Int16, file: str) -> Heard | Fault:
         found = quality.find_takes(samples, file, self._keyword, self._context())
         good = [take for take in found if isinstance(take, Take)]
-        if not good:
-            return next(fault for fault in found if isinstance(fault, Fault))
-        length = spoken_samples(samples) if self._keyword is not None else 0
-        if length > MAX_ALONE_SAMPLES:
-            return Fault(file, "too_long", f"{length / RATE_HZ:.1f} s of speech")
-        return self._embed(good[-1])
+        fault = next((fault for fault in found if isinstance(fault, Fault)), None)
+        if fault is None or fault.reason not in ("nothing_said", "keyword_not_heard"):  # it was said, perhaps
+            length = quality.spoken_samples(samples, self.room) if self._keyword is not None else 0
+            if length > MAX_ALONE_SAMPLES:
+                return Fault(file, "too_long", f"{length / RATE_HZ:.1f} s of speech")
+        if good or fault is None:
+            return self._embed(good[-1])
+        return fault
 
     def _embed(self, take: Take) -> Heard | Fault:
         heard = Heard(take, self._speaker.embed(take.crop), snr_db(take.crop))

@@ -14,6 +14,7 @@ from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.speaker import CROP_SAMPLES, MAX_SPEECH_SAMPLES, locate_speech
 from earmark.engine.wakes import Wakes, find_wakes
 
+from . import measure
 from .measure import Sound, dbfs, level_change_db, voicing, without_clicks
 
 PAD_SAMPLES = RATE_HZ // 2  # silence around a recording: a tightly cut one must be heard as it would be in a room
@@ -31,6 +32,7 @@ LONG_SHARE = 2.2  # … and it goes on for so many times what the takes before h
 NOISY_SHARE, NOISY_VOICING = 1.4, 0.9  # … or for so many without clear vowels: noise comes and goes
 EDGE_DB = -12.0  # so loud at an end of the recording, the word goes on outside, …
 WHOLE_SHARE = 1.25  # … unless there is more than a word already: then it is noise
+CUT_SHARE = 1.1  # no more than a word is there: what is loud at an end is it, and not noise, which adds to it
 SHORT_SHARE = 0.9  # shorter than the takes before, …
 FADING_EDGE_DB, ABOVE_FLOOR_DB = -30.0, 12.0  # … and not faded out at an end: half a word's tail
 TOUCH_SAMPLES = RATE_HZ * 30 // 1000  # speech that comes so near to an end may be cut; …
@@ -175,6 +177,15 @@ def _not_heard(samples: Int16, file: str, keyword: KeywordNetwork, score: float,
     return Fault(file, "keyword_not_heard", detail)
 
 
+def spoken_samples(samples: Int16, room: Float32 | None) -> int:
+    """How long is spoken in (n,) int16, long pauses left out; 0 where noise hides it."""
+    try:
+        sound = Sound.of(samples, room)
+    except AudioError:
+        return 0
+    return measure.spoken_samples(samples) if sound.snr_db >= MIN_SNR_DB else 0
+
+
 def crops(samples: Int16, keyword: KeywordNetwork | None) -> list[Int16]:
     """What the detector would give to the speaker network of (n,) int16; with `keyword=None` all of it."""
     return [samples] if keyword is None else _wakes(samples, keyword).crops
@@ -293,7 +304,7 @@ def _fault(sound: Sound, at_edges: tuple[bool, bool], whole: bool, context: Cont
     if sound.clipped_share > limits.clipped_share:
         return "clipped", f"{100 * sound.clipped_share:.1f} % of the samples are at full scale"
     cut = _cut(sound, edges_db, shares) if limits.cut else None
-    if cut and shares and shares[1] < SHORT_SHARE:  # what is left may be quiet, and all that is quiet may be gone
+    if cut and shares and shares[1] < CUT_SHARE:  # what is left may be quiet, and the pauses may be gone
         return "cut_off", cut
     if sound.snr_db < limits.min_snr_db:
         if sound.is_room:

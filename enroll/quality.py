@@ -24,12 +24,12 @@ MAX_PHRASE_SAMPLES = 4 * RATE_HZ  # of any-phrase takes: longer is a sentence, n
 CLIPPED_SHARE = 0.03  # of the speech; of dsp 1 clip in 100 has 2.6 %
 QUIET_DBFS = -42.0  # RMS of the speech; of asc 1 clip in 100 is below −26 dBFS, of dsp below −34
 MIN_SNR_DB = 9.0  # of asc and dsp 1 clip in 100 is below 12 and 19 dB, with lasting noise at 0 dB 1 in 20 above 8
-HOARSE_SNR_DB, HOARSE_VOICING = 15.0, 0.75  # below both the noise lies over the vowels: 1 good clip in 300
-UNVOICED = 0.5  # a quiet sound without any vowel is no word; of good clips 1 in 300
+HOARSE_SNR_DB, HOARSE_VOICING = 15.0, 0.75  # below both, noise lies over the vowels: no good clip of 930
+UNVOICED = 0.5  # a quiet sound without any vowel is no word; 1 good clip of 930 has none
 BOTH_EDGES_DB = -15.0  # of the loudest: as loud at both ends of the recording, it is no word that is cut twice
 SOUND_EDGE_DB = -25.0  # sound is there at an end of the recording, …
-LONG_SHARE = 2.2  # … and it goes on for so many times what the takes before have, 1 good clip in 300, …
-NOISY_SHARE, NOISY_VOICING = 1.4, 0.9  # … or for so many without clear vowels: noise comes and goes
+LONG_SHARE = 2.2  # … and it goes on for so many times what the takes before have, no good clip of 930, …
+NOISY_SHARE, NOISY_VOICING = 1.4, 0.9  # … or, without clear vowels, for so many: 3 good clips of 930
 EDGE_DB = -12.0  # so loud at an end of the recording, the word goes on outside, …
 WHOLE_SHARE = 1.25  # … unless there is more than a word already: then it is noise
 CUT_SHARE = 1.1  # no more than a word is there: what is loud at an end is it, and not noise, which adds to it
@@ -39,7 +39,8 @@ TOUCH_SAMPLES = RATE_HZ * 30 // 1000  # speech that comes so near to an end may 
 FAINT_EDGE_DB = -60.0  # … if there is anything at all at that end, …
 TOUCH_SHARE = 0.8  # … and it is shorter than this share of the takes before: so is 1 whole take in 10
 GAP_SAMPLES, GAP_SHARE = RATE_HZ // 10, 0.65  # or may be cut in the silence of a stop, if so much is missing
-UNLIKE_SCORE = 0.15  # of 76 "alexa" at −72 dBFS or clipped by 12 dB two score less, of 323 other words all but five
+UNHEARD_ABOVE_FLOOR_DB = 20.0  # at an end: "alexa" without its beginning has it in 4 of 5, other words in 1 of 60
+UNLIKE_SCORE = 0.15  # of 323 other words 2 score more, of 76 "alexa" clipped by 12 dB or at −65 dBFS none less
 DROWNED_SNR_DB = 0.0  # noise louder than the word may hide it from the network
 OTHERS_QUIET_DBFS = -60.0  # of other people, who may be far: 41 dB above the rounding noise of 16 bits (−101 dBFS)
 SAME_COSINE = 0.998  # of 14,978 pairs of real takes 37 are copies (1.000), one other lies above this, the rest below
@@ -166,6 +167,9 @@ def _not_heard(samples: Int16, file: str, keyword: KeywordNetwork, score: float,
     saw no likeness at all; a word of which half is missing, or which noise drowns, has none.
     """
     whole = _judged(Take(file, samples, 0.0), (0, len(samples)), samples, context)
+    if isinstance(whole, Take) or whole.reason != "nothing_said":
+        cut = _unfaded(samples, context) if context.limits.cut else None
+        whole = Fault(file, "cut_off", cut) if cut else whole
     besides = ""
     if isinstance(whole, Fault):
         drowned = whole.reason == "too_noisy" and Sound.of(samples, context.room).snr_db < DROWNED_SNR_DB
@@ -343,6 +347,17 @@ def _cut(sound: Sound, edges_db: list[float], shares: tuple[float, float] | None
     distances = sound.start, len(sound.samples) - sound.end
     for name, edge_db, distance in zip(("begins", "ends"), edges_db, distances):
         if edge_db > EDGE_DB or (shares is not None and _cut_short(sound, edge_db, distance, *shares)):
+            return f"the recording {name} within the word"
+    return None
+
+
+def _unfaded(samples: Int16, context: Context) -> str | None:
+    """At which end a recording in which no network heard its word begins or ends amid sound; None: at neither."""
+    first, last = without_clicks(samples)
+    sound = Sound.of(samples[first:last], context.room)
+    distances = first + sound.start, len(samples) - first - sound.end
+    for name, edge_db, distance in zip(("begins", "ends"), sound.edges_db, distances):
+        if distance == 0 and edge_db > max(FADING_EDGE_DB, sound.floor_db + UNHEARD_ABOVE_FLOOR_DB):
             return f"the recording {name} within the word"
     return None
 

@@ -7,9 +7,11 @@ import pytest
 from conftest import MakeNetwork, Read, Takes
 
 from earmark.engine.audio import RATE_HZ, Int16, to_float, to_int16
-from earmark.engine.speaker import locate_speech
-from earmark.enroll import measure, quality
+from earmark.engine.head import SpeakerHead
+from earmark.engine.speaker import SpeakerNetwork, locate_speech
+from earmark.enroll import cohort, measure, quality
 from earmark.enroll.augment import with_noise
+from earmark.enroll.hearing import Hearing
 from earmark.enroll.measure import Sound
 from earmark.enroll.quality import AS_THEY_ARE, Context, Fault, Take
 
@@ -152,6 +154,33 @@ def test_a_quiet_sound_without_a_voice_is_nobody(word: Int16, rng: np.random.Gen
 
 
 # --- by a keyword network
+
+
+def test_of_a_word_the_network_does_not_know_again_the_missing_half_is_named(
+    takes: Takes, read: Read, make_network: MakeNetwork, rng: np.random.Generator
+) -> None:
+    network, wrong = make_network("okay_nabu"), []
+    for voice in ("slt", "rms", "kal16", "rp_f3"):
+        word = in_room(read(takes(voice, "okay_nabu", "enroll")[0]), rng)
+        start, end = locate_speech(word)
+        for part in (word[: start + (end - start) // 2], word[(start + end) // 2 :]):
+            (found,) = quality.find_takes(part, "take", network)
+            wrong += [] if reason(found) == "cut_off" else [(voice, str(found))]
+    assert len(wrong) <= 1, wrong  # a half may begin in the silence of a stop
+
+
+def test_a_sentence_is_too_long_whether_the_word_is_in_it_or_not(
+    takes: Takes, read: Read, make_network: MakeNetwork, speaker: SpeakerNetwork, head: SpeakerHead, word: Int16
+) -> None:
+    hearing = Hearing(speaker, head, cohort.load().embeddings, make_network("okay_nabu"))
+    sentence = read(takes("rms", "please turn the lights off in the kitchen", "other")[0])
+    long = np.concatenate([sentence, sentence])
+    assert measure.spoken_samples(long) > 3 * RATE_HZ
+    for samples in (long, np.concatenate([long, word])):
+        assert [fault.reason for fault in hearing.take(samples, "take").faults] == ["too_long"]
+    knock = np.zeros(4 * RATE_HZ, np.int16)  # a long recording, but little is said in it
+    knock[-4000:-3000] = word[np.abs(word.astype(int)).argmax()] // 2
+    assert hearing.take(np.concatenate([word, knock]), "take").faults == ()
 
 
 def test_another_word_is_named_whatever_else_it_has(

@@ -95,7 +95,7 @@ class Hearing:
         found = quality.find_takes(samples, file, self._keyword, self._context())
         good = [take for take in found if isinstance(take, Take)]
         fault = next((fault for fault in found if isinstance(fault, Fault)), None)
-        if fault is None or fault.reason != "nothing_said":
+        if fault is None or fault.reason not in ("nothing_said", "clipped"):
             length = quality.spoken_samples(samples, self.room) if self._keyword is not None else 0
             if length > MAX_ALONE_SAMPLES:
                 return Fault(file, "too_long", f"{length / RATE_HZ:.1f} s of speech")

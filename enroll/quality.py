@@ -167,7 +167,7 @@ def _not_heard(samples: Int16, file: str, keyword: KeywordNetwork, score: float,
     saw no likeness at all; a word of which half is missing, or which noise drowns, has none.
     """
     whole = _judged(Take(file, samples, 0.0), (0, len(samples)), samples, context)
-    if isinstance(whole, Take) or whole.reason != "nothing_said":
+    if isinstance(whole, Take) or whole.reason in ("clipped", "too_quiet"):
         cut = _unfaded(samples, context) if context.limits.cut else None
         whole = Fault(file, "cut_off", cut) if cut else whole
     besides = ""

@@ -357,7 +357,7 @@ def faults_part(data: Path, noises: Noises) -> Iterator[str]:
     yield (
         "A cut can fall into the pause before or after a word, or leave all but a faint end of it: rows `a tenth of "
         "it or more is gone` are without takes of which less of the loud time (10 ms within 25 dB of the peak) is. "
-        "Where nobody speaks and the noise is music, it is `too_noisy`: it never is what it was two seconds ago."
+        "Music never is what it was two seconds ago: where nobody speaks, half of it is called `too_noisy`."
     )
     yield ""
     yield "## Good takes"

@@ -258,7 +258,7 @@ def _print_enrolment(
         print(line)
     if own:
         print(f"  own takes, each left out in turn  {'  '.join(f'{score:.2f}' for score in own)}")
-        print("  in brackets: between what and what your rejected tries lie in 95 %; so few takes cannot say more")
+        print("  in brackets: the range of your rejected tries, with 95 % confidence; so few takes cannot say more")
     others = report.get("others")
     if others:
         trained = (

@@ -1,7 +1,7 @@
 """Weeks in a home, with learning on: `python scripts/home.py DATA`, the tables of docs/learning.md.
 
 DATA is a folder with the trial lists and noise. Nobody is measured by networks or a cohort that have heard him (see
-`scripts/folds.py`). Everything is done by the parts that `earmark learn now` uses, on embeddings. Half an hour on one
+`scripts/folds.py`). Everything is done by the parts that `earmark learn now` uses, on embeddings. An hour on one
 core; `--cache FILE` keeps the embeddings for the next run.
 """
 
@@ -38,7 +38,11 @@ POISON_WAKES, POISON_OF, POISON_A_DAY = 200, 20, 5  # one in twenty of two hundr
 ORDERS = 4  # of a caller's calls, for they are few
 OTHER_WORDS = 4  # of each person, for the question what a room's speech would be taken for
 DOSES = 4  # wakes of each kind, one at a time, for the guard's own table
-POISON_STEP = 6  # every so manieth person
+POISON_STEP, WORSE_STEP = 2, 6  # every so manieth person; and of those to whom worse is done
+WORSE = {  # title of a row -> `guarded` and `first` of `poisoned`
+    "after 200 wakes, the impostor's tried first": (True, True),
+    "the same, without wide margins and guard": (False, True),
+}
 TITLES = ("clean", "noise, 10 dB", "noise, 10 dB, in a room", "room, RT60 0.4 s")
 Draw = tuple[Path, str, int]
 """A recording, a condition, and which draw of it."""
@@ -375,21 +379,31 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few people: to see it run")
     parser.add_argument("--only", choices=[*STEPS], help="one set")
     parser.add_argument("--weeks", action="store_true", help="only the first table")
+    parser.add_argument("--impostor", action="store_true", help="only the second table")
     arguments = parser.parse_args()
     ear = Ear(arguments.data, arguments.cache)
     head = "| set | homes | | own tries | FRR | FAR | FRR at 1 % FAR | {} |\n|---|---|---|---|---|---|---|---|"
-    print(head.format("others of the home in"), flush=True)
     everybody = {
         name: list(homes(ear, arguments.data, name, arguments.quick))
         for name in ([arguments.only] if arguments.only else STEPS)
     }
-    all_counts = {name: _weeks_rows(ear, name, found) for name, found in everybody.items()}
-    if arguments.weeks:
-        return 0
-    print(f"\n{head.format('impostor in')}", flush=True)
-    for name, found in everybody.items():
-        if name != "wuw":
-            _poison_rows(ear, name, found[::POISON_STEP])
+    if not arguments.impostor:
+        print(head.format("others of the home in"), flush=True)
+        all_counts = {name: _weeks_rows(ear, name, found) for name, found in everybody.items()}
+    if not arguments.weeks:
+        print(f"\n{head.format('impostor in')}", flush=True)
+        for name, found in everybody.items():
+            if name != "wuw":
+                _poison_rows(ear, name, found[::POISON_STEP], {"after 200 wakes": (True, False)})
+                _poison_rows(ear, name, found[::WORSE_STEP], WORSE)
+    if not (arguments.weeks or arguments.impostor):
+        _rules(ear, everybody, all_counts)
+    ear.keep()
+    return 0
+
+
+def _rules(ear: Ear, everybody: dict[str, list[Home]], all_counts: dict[str, Counts]) -> None:
+    """Prints what the rules take for whose."""
     print(
         "\n| set | own wakes rejected, of which impostors | others rejected, of which impostors | learned, refused |"
     )
@@ -411,8 +425,6 @@ def main() -> int:
         doses = [single_doses(ear, home) for home in found]
         cells = [[one for answer in doses for one in answer[kind]] for kind in (0, 1)]
         print(f"| {name} | {' | '.join(f'{sum(cell)} of {len(cell)}' for cell in cells)} |", flush=True)
-    ear.keep()
-    return 0
 
 
 def _taken(ear: Ear, home: Home, group: Sequence[Draw]) -> list[bool]:
@@ -444,13 +456,8 @@ def _weeks_rows(ear: Ear, name: str, found: Sequence[Home]) -> Counts:
     return counts
 
 
-def _poison_rows(ear: Ear, name: str, chosen: Sequence[Home]) -> None:
-    """Prints the rows of a set."""
-    variants = {
-        "after 200 wakes": (True, False),
-        "after 200 wakes, the impostor's tried first": (True, True),
-        "the same, without wide margins and guard": (False, True),
-    }
+def _poison_rows(ear: Ear, name: str, chosen: Sequence[Home], variants: dict[str, tuple[bool, bool]]) -> None:
+    """Prints the rows of a set; `variants`: title -> what `poisoned` takes."""
     titles = ("enrolled", *variants)
     sums, taken = {title: Sums() for title in titles}, {title: [0, 0] for title in titles}
     for number, home in enumerate(chosen):

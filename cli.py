@@ -231,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_people_commands(commands: Any) -> None:
-    people = _command(commands, "people", "", "who is enrolled")
+    people = _command(commands, "people", "", "who is enrolled: to see, rename, move, take back, lock and erase")
     what = people.add_subparsers(metavar="WHAT", required=True)
 
     def command(name: str, function: str, text: str, room: str = "engine") -> argparse.ArgumentParser:
@@ -240,14 +240,14 @@ def _add_people_commands(commands: Any) -> None:
         return made
 
     command("list", "show_all", "everybody")
-    show = command("show", "show", "what is known of one person")
-    remove = command("remove", "remove", "erase a person, every version")
+    show = command("show", "show", "what is known of one person, but not the voice itself")
+    remove = command("remove", "remove", "erase a person, what waits to be learned, and that voice in the journal")
     remove.add_argument("--only-recordings", action="store_true", help="keep the voiceprints, erase the sound")
-    rename = command("rename", "rename", "give a person another name")
+    rename = command("rename", "rename", "give a person another name, in the journal too")
     export = command("export", "export", "copy a person into one file, unencrypted")
     export.add_argument("--to", required=True, metavar="FILE.tar", help="a new file, mode 0600")
     export.add_argument("--no-recordings", action="store_true", help="voiceprints only, if recordings were kept")
-    imported = command("import", "import_file", "take a person from such a file")
+    imported = command("import", "import_file", "take a person from a file that `export` made")
     imported.add_argument("file", metavar="FILE.tar")
     imported.add_argument("--as", dest="new_name", metavar="NAME", help="under another name")
     imported.add_argument("--replace", action="store_true", help="erase who has that name")
@@ -259,15 +259,19 @@ def _add_people_commands(commands: Any) -> None:
     rename.add_argument("new_name", metavar="NEW_NAME")
     retrain = command("retrain", "retrain", "make voiceprints anew with the networks in use", "enroll")
     retrain.add_argument("names", nargs="*", metavar="NAME", help="(everybody)")
-    merge = command("merge", "merge_people", "make one person of two names", "enroll")
+    merge = command("merge", "merge_people", "make one person of two names, if they sound alike", "enroll")
     merge.add_argument("name", metavar="NAME", help="stays")
     merge.add_argument("other", metavar="OTHER", help="is erased; its takes go to NAME")
     merge.add_argument("--force", action="store_true", help="even if they do not sound like one person")
     for one in (retrain, merge):
         _add_keyword(one)
         _add_models(one)
-    command("encrypt", "encrypt", "seal everybody with a passphrase or a key file")
-    command("decrypt", "decrypt", "open everybody again")
+    encrypt = command("encrypt", "encrypt", "seal everybody, and what waits to be learned")
+    encrypt.epilog = (
+        "The key is what --key-file holds, EARMARK_PASSPHRASE, or a passphrase that is asked for twice. Without it "
+        "everybody must be enrolled again. A store that is encrypted already is completed, with its own key."
+    )
+    command("decrypt", "decrypt", "open everything again, and forget the key")
     command("tidy", "tidy", "finish and delete what killed processes left")
 
 
@@ -417,7 +421,9 @@ def _add_mode(command: argparse.ArgumentParser) -> None:
 
 def _add_store(command: argparse.ArgumentParser) -> None:
     command.add_argument("--store", metavar="DIR", help="of the people (~/.local/share/earmark/people)")
-    command.add_argument("--key-file", metavar="FILE", help="of an encrypted store; else its passphrase is asked for")
+    command.add_argument(
+        "--key-file", metavar="FILE", help="key of an encrypted store; else EARMARK_PASSPHRASE, or it is asked for"
+    )
 
 
 def _add_models(command: argparse.ArgumentParser) -> None:

@@ -162,12 +162,18 @@ def decode_recordings(contents: Mapping[str, bytes]) -> list[Int16]:
 
 
 def renamed(contents: Mapping[str, bytes], name: str) -> dict[str, bytes]:
-    """The same files as those of another person.
+    """The same files as those of another person; what was learned has the name too.
 
     Raises:
         Exception: as `decode`.
     """
-    header = {**_checked_header(json.loads(contents[HEADER_FILE])), "name": name}
+    header = {**_checked_header(json.loads(contents[HEADER_FILE]))}
+    old, header["name"] = header["name"], name
+    if "learned" in header:
+        header["learned"] = [
+            {key: name if key in ("person", "label") and value == old else value for key, value in facts.items()}
+            for facts in header["learned"]
+        ]
     return {**contents, HEADER_FILE: _header_bytes(header)}
 
 

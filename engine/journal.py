@@ -36,7 +36,7 @@ import shutil
 import stat
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -265,6 +265,32 @@ class Journal:
             replace_synced(self._place(number) / EVENT_FILE, content, beside=self.folder)
         return self.read(number)
 
+    def rename(self, person: str, new_name: str, done: list[int], only: Container[int] | None = None) -> None:
+        """Who was heard, or was said to have been, has another name from now on; a damaged entry is left out.
+
+        Args:
+            person: as the daemon or a label names who it was.
+            new_name: instead.
+            done: gets the numbers of what is changed, also where an error ends it.
+            only: numbers of entries to look at; None: all.
+
+        Raises:
+            WakeError: as `numbers`.
+            StoreUnwritable: an entry could not be written; it is as it was.
+        """
+        for entry in self._readable():
+            if person not in (entry.event["person"], entry.label) or not (only is None or entry.number in only):
+                continue
+            with (
+                contextlib.suppress(WakeUnknown),
+                self._changing("could not be written", "make room, or allow writing"),
+            ):
+                _, values = self._read(entry.number)
+                names = {key: new_name for key in ("person", "label") if values[key] == person}
+                done.append(entry.number)
+                content = _json({**values, **names})
+                replace_synced(self._place(entry.number) / EVENT_FILE, content, beside=self.folder)
+
     def forget(self, numbers: Iterable[int]) -> int:
         """Erases entries, damaged ones too; returns how many.
 
@@ -285,7 +311,7 @@ class Journal:
         return len(wanted)
 
     def forget_person(self, person: str) -> int:
-        """Erases what `of` finds; returns how many entries that were.
+        """Erases what `of` finds, and what a killed process left; returns how many entries that were.
 
         Raises:
             StoreUnwritable: they may not be removed.
@@ -294,6 +320,11 @@ class Journal:
         for number in self.of(person):
             with contextlib.suppress(WakeUnknown):  # it grew too old just now
                 count += self.forget([number])
+        if self.folder.is_dir():  # it may be of this person
+            with self._changing("could not be erased", "allow writing"):
+                faults = self._sweep()
+                if faults:
+                    raise faults[0]
         return count
 
     # --- the parts of it

@@ -19,6 +19,12 @@ def default_folder() -> Path:
     return Path(data_home) / "earmark" / "people"
 
 
+def sessions_folder() -> Path:
+    """Of enrolments that were broken off: `$XDG_STATE_HOME/earmark/sessions`, by default `~/.local/state/…`."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "earmark" / "sessions"
+
+
 def folder_name(name: str) -> str:
     """A person's name as the name of a folder: percent-encoded, so that no name can point elsewhere.
 

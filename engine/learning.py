@@ -9,99 +9,38 @@ It lies inside the people's store, and so where the people are, and goes with th
 
 An entry's name begins with its time and ends with a checksum of where it was heard, so that entries are ordered by
 their names, and the same wake is the same entry whoever writes it. An entry is written beside its place and renamed
-into it. What is too old or too many is erased by whoever adds something; how old, the caller's clock says.
+into it, under the lock of the people's store. What is too old or too many is erased by `tidy`; how old, the caller's
+clock says.
+
+Each entry says itself whether it is sealed, so that all can be read while the store is being encrypted or decrypted.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import replace
 
-import numpy as np
-
-from .atomic import NEW_PREFIX, make_folder, read_limited, replace_synced, sync_folder
-from .audio import Float32
-from .errors import LearningError, PersonLocked, StoreUnwritable
-from .person import PersonStore
+from .atomic import NEW_PREFIX, locked, make_folder, read_limited, replace_synced, sync_folder
+from .errors import LearningError, StoreUnwritable
+from .heard import FOLDER, MAX_ENTRY_BYTES, NOISE, Heard, decode, encode
+from .person import LOCK_FILE, PersonStore
 from .vault import MAGIC, Vault
+
+__all__ = ["NOISE", "Heard", "LearningStore"]  # with what an entry is, so that one import is enough
 
 _LOG = logging.getLogger(__name__)
 
-FORMAT = 1
-FOLDER, UNDONE_FILE, UPDATED_FILE, SUFFIX = ".learning", "undone.json", ".updated", ".json"
+UNDONE_FILE, UPDATED_FILE, SUFFIX = "undone.json", ".updated", ".json"
 MOST_OWN = 200  # wakes that wait to be learned: five a day for the 40 days that 40 takes need
 MOST_IMPOSTORS = 500  # 1.5 MB; the head trains against 64 of them
 DAY_S = 86_400.0
 OWN_DAYS, IMPOSTOR_DAYS = 14.0, 60.0  # a cold is over, and a guest is gone; chosen, not measured
 MOST_UNDONE = 1000
-MAX_ENTRY_BYTES = 64 << 10
-TYPES = ("detection", "rejection", "near_miss", "label")
-NOISE = "noise"
-
-_KEYS: Mapping[str, tuple[type, ...]] = {
-    "format": (int,),
-    "type": (str,),
-    "keyword": (str,),
-    "person": (str, type(None)),
-    "score": (float, int, type(None)),
-    "source": (str,),
-    "sample": (int,),
-    "at_s": (float, int),
-    "label": (str, type(None)),
-    "speaker_sha256": (str,),
-    "embedding": (str,),
-    "sha256": (str,),
-}
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A wake, or a near one."""
-
-    type: str
-    """detection, rejection or near_miss as the daemon's events; `label`: taken over from the journal, where somebody
-    said who it was."""
-    keyword: str
-    person: str | None
-    """Whom the daemon took it for."""
-    score: float | None
-    """Of that person, or of the nearest one."""
-    source: str
-    """The microphone or client."""
-    sample: int
-    """Where in its stream: counts the audio since the daemon began."""
-    at_s: float
-    """Seconds since 1970 by the daemon's clock."""
-    speaker_sha256: str
-    """The network that made the embedding."""
-    embedding: Float32 = field(compare=False, repr=False)
-    """(d,) unit length."""
-    label: str | None = None
-    """Who it really was, if somebody said so: a name, `not-me`, `noise`."""
-
-    @property
-    def id(self) -> str:
-        """Its name on the disk, and in a voiceprint that learned it."""
-        return f"{round(1000 * self.at_s):013d}-{zlib.crc32(self.source.encode()):08x}"
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it is somebody's who may be enrolled; else it is a stranger's, or noise."""
-        return self.person is not None if self.label is None else self.label not in ("not-me", NOISE)
-
-    def facts(self) -> dict[str, Any]:
-        """All but the embedding, as JSON has it."""
-        values = asdict(replace(self, embedding=np.zeros(0, np.float32)))
-        del values["embedding"]
-        return {"id": self.id, **values}
 
 
 class LearningStore:
@@ -118,13 +57,8 @@ class LearningStore:
             StoreUnwritable: the disk is full, or the folder may not be written; there is no part of it.
             PersonError: the store is encrypted, and its key is not to be had.
         """
-        vault = self._people.vault()
-        content = _encode(heard)
-        if vault is not None:
-            content = vault.seal(content, f"{FOLDER}/{heard.id}")
-        with self._told("could not be kept"):
-            make_folder(self.folder)
-            replace_synced(self.folder / (heard.id + SUFFIX), content, beside=self.folder)
+        with self._changing("could not be kept"):
+            self._write(heard, self._people.vault())
 
     def read(self) -> list[Heard]:
         """Everything that waits, oldest first; what is damaged is erased and logged.
@@ -133,11 +67,10 @@ class LearningStore:
             PersonError: the store is encrypted, and its key is not to be had.
             LearningError: the folder may not be read.
         """
-        vault = self._people.vault()
         found = []
-        for name in self._names():
+        for name in self.ids():
             try:
-                found.append(_decode(read_limited(self.folder / (name + SUFFIX), MAX_ENTRY_BYTES), name, vault))
+                found.append(self._load(name))
             except FileNotFoundError:  # erased meanwhile
                 continue
             except OSError as error:
@@ -147,14 +80,25 @@ class LearningStore:
                 self.erase([name])
         return found
 
+    def ids(self) -> list[str]:
+        """The ids of all entries, oldest first.
+
+        Raises:
+            LearningError: the folder may not be read.
+        """
+        names = [name.removesuffix(SUFFIX) for name in self._listed() if name.endswith(SUFFIX)]
+        return sorted(name for name in names if name[:1].isdigit())
+
     def erase(self, ids: Iterable[str]) -> int:
         """Erases entries, those that are still there; returns how many that were.
 
         Raises:
             StoreUnwritable: they may not be removed.
         """
-        count = 0
-        with self._told("could not be erased"):
+        ids, count = list(ids), 0
+        if not ids:
+            return 0
+        with self._changing("could not be erased"):
             for name in ids:
                 with contextlib.suppress(FileNotFoundError):
                     (self.folder / (name + SUFFIX)).unlink()
@@ -170,21 +114,20 @@ class LearningStore:
             StoreUnwritable: they may not be removed.
             PersonError, LearningError: as `read`.
         """
-        newest = [name for name in self._names()[-20:] if name.endswith(f"-{zlib.crc32(source.encode()):08x}")]
-        vault = self._people.vault()
+        newest = [name for name in self.ids()[-20:] if name.endswith(f"-{zlib.crc32(source.encode()):08x}")]
         doubtful = []
         for name in newest:
             with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-                heard = _decode(read_limited(self.folder / (name + SUFFIX), MAX_ENTRY_BYTES), name, vault)
+                heard = self._load(name)
                 unsaid = not heard.is_own and heard.label is None
                 if unsaid and heard.keyword == keyword and heard.sample >= since_sample:
                     doubtful.append(name)
         return self.erase(doubtful)
 
     def tidy(self, now_s: float) -> int:
-        """Erases what is too old or too many, and what killed processes left; returns how many entries.
+        """Erases what is too old, too many, or of people who are not enrolled any more; returns how many entries.
 
-        What is not sealed is sealed, where the store has been encrypted since.
+        What killed processes left goes too, and what is not sealed is sealed where the store is encrypted.
 
         Args:
             now_s: seconds since 1970. What seems to come from the future is kept.
@@ -193,46 +136,81 @@ class LearningStore:
             StoreUnwritable: they may not be removed.
             PersonError, LearningError: as `read`.
         """
-        for name in self._listed():
-            if name.startswith(NEW_PREFIX):
-                with contextlib.suppress(OSError):
-                    (self.folder / name).unlink()
         self.seal()
-        entries = self.read()
-        gone = []
+        entries, people = self.read(), self._people.names()
+        # the daemon goes on naming who was erased or renamed until it looks at the store again
+        gone = [heard.id for heard in entries if heard.label is None and heard.person not in (None, *people)]
         for own, most, days in ((True, MOST_OWN, OWN_DAYS), (False, MOST_IMPOSTORS, IMPOSTOR_DAYS)):
-            kind = [heard for heard in entries if heard.is_own == own]
+            kind = [heard for heard in entries if heard.is_own == own and heard.id not in gone]
             young = [heard for heard in kind if now_s - heard.at_s <= days * DAY_S]
             gone += [heard.id for heard in kind if heard not in young[-most:]]
         return self.erase(gone)
 
-    def seal(self) -> None:
-        """Seals what is not, where the store is encrypted.
+    def seal(self) -> int:
+        """Seals what is not, where the store is encrypted; returns how many entries that were.
 
         Raises:
-            StoreUnwritable: it could not be written.
+            StoreUnwritable: it could not be written; what is not sealed yet is as it was.
             PersonError, LearningError: as `read`.
         """
-        if self._people.vault() is not None:
-            for heard in self.read():
-                if not self._is_sealed(heard.id):
-                    self.add(heard)
+        return self._renew(self._people.vault() is not None, lambda heard: heard)
+
+    def unseal(self) -> int:
+        """Opens what is sealed, before the key goes; returns how many entries that were.
+
+        The caller holds the lock of the store, so that nothing is sealed behind its back.
+
+        Raises:
+            StoreUnwritable, PersonError, LearningError: as `seal`.
+        """
+        return self._renew(False, lambda heard: heard, alone=True)
+
+    def sealed(self) -> list[str]:
+        """The ids of what is sealed; what cannot be read is.
+
+        Raises:
+            LearningError: the folder may not be read.
+        """
+        return [name for name in self.ids() if self._is_sealed(name)]
+
+    def rename(self, person: str, new_name: str, done: list[str], only: Container[str] | None = None) -> None:
+        """What was heard of a person is another's from now on.
+
+        Args:
+            person: as entries name, or label, who it was.
+            new_name: instead.
+            done: gets the ids of what is changed, also where an error ends it.
+            only: ids of entries to look at; None: all.
+
+        Raises:
+            StoreUnwritable, PersonError, LearningError: as `seal`.
+        """
+
+        def renamed(heard: Heard) -> Heard:
+            wanted = only is None or heard.id in only
+            as_new = replace(
+                heard,
+                person=new_name if heard.person == person else heard.person,
+                label=new_name if heard.label == person else heard.label,
+            )
+            return as_new if wanted else heard
+
+        self._renew(None, renamed, done)
 
     def forget(self, person: str | None = None) -> int:
         """Erases what was heard of a person, or everything; returns how many entries.
 
-        Where the store is encrypted and its key is not to be had, everything: whose it is cannot be read.
-
         Raises:
             StoreUnwritable: they may not be removed.
+            PersonLocked: some is sealed, and the key is not to be had: whose it is cannot be read.
             PersonError, LearningError: as `read`.
         """
         if person is None:
-            return self.erase(self._names())
-        try:
-            return self.erase(heard.id for heard in self.read() if person == (heard.label or heard.person))
-        except PersonLocked:
-            return self.erase(self._names())
+            self._sweep()
+            return self.erase(self.ids())
+        gone = [heard.id for heard in self.read() if person == (heard.label or heard.person)]
+        self._sweep()
+        return self.erase(gone)
 
     # --- when it was learned
 
@@ -249,8 +227,7 @@ class LearningStore:
         Raises:
             StoreUnwritable: the folder may not be written.
         """
-        with self._told("could not be used"):
-            make_folder(self.folder)
+        with self._changing("could not be used"):
             path = self.folder / UPDATED_FILE
             replace_synced(path, b"", beside=self.folder)
             os.utime(path, (now_s, now_s))
@@ -282,18 +259,75 @@ class LearningStore:
             LearningError: as `undone`.
         """
         listed = sorted(self.undone() | set(ids))[-MOST_UNDONE:]
-        with self._told("could not be written"):
-            make_folder(self.folder)
+        with self._changing("could not be written"):
             content = json.dumps(listed, indent=1).encode() + b"\n"
             replace_synced(self.folder / UNDONE_FILE, content, beside=self.folder)
         self.erase(ids)
 
     # --- the parts of it
 
-    def _names(self) -> list[str]:
-        """The ids of all entries, oldest first."""
-        names = [name.removesuffix(SUFFIX) for name in self._listed() if name.endswith(SUFFIX)]
-        return sorted(name for name in names if name[:1].isdigit())
+    def _load(self, name: str) -> Heard:
+        """An entry, opened; others may seal or open it meanwhile.
+
+        Raises:
+            OSError: it cannot be read.
+            PersonError: it is sealed, and the key is not to be had.
+            ValueError, KeyError, TypeError: it breaks the format.
+        """
+        path = self.folder / (name + SUFFIX)
+        while True:
+            content = read_limited(path, MAX_ENTRY_BYTES)
+            sealed = content.startswith(MAGIC)
+            vault = self._people.vault() if sealed else None
+            if not sealed or vault is not None or content == read_limited(path, MAX_ENTRY_BYTES):
+                return decode(content, name, vault)
+
+    def _write(self, heard: Heard, vault: Vault | None) -> None:
+        """Puts an entry into its place; whoever calls has the lock."""
+        content = encode(heard)
+        if vault is not None:
+            content = vault.seal(content, f"{FOLDER}/{heard.id}")
+        replace_synced(self.folder / (heard.id + SUFFIX), content, beside=self.folder)
+
+    def _renew(
+        self,
+        seal: bool | None,
+        change: Callable[[Heard], Heard],
+        done: list[str] | None = None,
+        alone: bool = False,
+    ) -> int:
+        """Writes anew, one after the other, what `change` changes and what is not sealed as it should be.
+
+        Args:
+            seal: whether entries are to be sealed; None: as each one is.
+            change: gives an entry with the same id.
+            done: gets the ids of what is written anew, also where an error ends it.
+            alone: whether the caller holds the lock.
+        """
+        self._sweep(alone)
+        done = [] if done is None else done
+        for name in self.ids():
+            with self._changing("could not be written anew", alone), contextlib.suppress(FileNotFoundError):
+                was_sealed = self._is_sealed(name)
+                try:
+                    heard = self._load(name)
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
+                    _LOG.warning("%s: damaged: %s: erased", self.folder / name, error)
+                    (self.folder / (name + SUFFIX)).unlink()
+                    continue
+                new, wanted = change(heard), was_sealed if seal is None else seal
+                if new != heard or wanted != was_sealed:
+                    done.append(name)
+                    self._write(new, self._people.vault() if wanted else None)
+        return len(done)
+
+    def _sweep(self, alone: bool = False) -> None:
+        """Deletes what killed processes left."""
+        if any(name.startswith(NEW_PREFIX) for name in self._listed()):
+            with self._changing("could not be tidied", alone):  # nobody is writing now
+                for name in self._listed():
+                    if name.startswith(NEW_PREFIX):
+                        (self.folder / name).unlink()
 
     def _is_sealed(self, name: str) -> bool:
         try:
@@ -310,50 +344,13 @@ class LearningStore:
             raise LearningError(f"{self.folder}: cannot be read: {error.strerror}") from error
 
     @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _changing(self, what: str, alone: bool = False) -> Iterator[None]:
+        """Alone among all processes that change this store."""
         try:
-            yield
+            make_folder(self.folder)
+            with contextlib.nullcontext() if alone else locked(self._people.folder / LOCK_FILE):
+                yield
         except OSError as error:
             raise StoreUnwritable(
                 f"what was heard {what} in {self.folder}: {error.strerror or error}: make room, or allow writing"
             ) from error
-
-
-def _encode(heard: Heard) -> bytes:
-    values = {key: value for key, value in heard.facts().items() if key != "id"}
-    row = heard.embedding.astype("<f4").tobytes()
-    values = {"format": FORMAT, **values, "embedding": base64.b64encode(row).decode()}
-    return json.dumps({**values, "sha256": _sha256(values)}).encode() + b"\n"
-
-
-def _decode(content: bytes, name: str, vault: Vault | None) -> Heard:
-    """An entry, checked.
-
-    Raises:
-        ValueError, KeyError, TypeError: it breaks the format.
-    """
-    if content.startswith(MAGIC):
-        if vault is None:
-            raise ValueError("it is sealed, and the store is not encrypted any more")
-        content = vault.open(content, f"{FOLDER}/{name}")
-    values = json.loads(content)
-    if not isinstance(values, dict) or set(values) != set(_KEYS) or values["format"] != FORMAT:
-        raise ValueError(f"it must have {sorted(_KEYS)}, and format {FORMAT}")
-    for key, kinds in _KEYS.items():
-        if type(values[key]) not in kinds:  # JSON's true is an int to isinstance
-            raise ValueError(f"{key}={values[key]!r:.80} must be {' or '.join(kind.__name__ for kind in kinds)}")
-    checksum = values.pop("sha256")
-    if checksum != _sha256(values) or values["type"] not in TYPES:
-        raise ValueError("its checksum does not hold")
-    del values["format"]
-    row = np.frombuffer(base64.b64decode(values.pop("embedding"), validate=True), "<f4").astype(np.float32)
-    if not abs(float(np.linalg.norm(row)) - 1) < 1e-3:  # NaN is not, either
-        raise ValueError("its embedding is not of unit length")
-    heard = Heard(**values, embedding=row)
-    if heard.id != name:
-        raise ValueError(f"it is {heard.id} and was copied here")
-    return heard
-
-
-def _sha256(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

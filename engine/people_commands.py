@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import bundle, codec, rewrite
+from . import bundle, codec, rewrite, traces
 from .card import MODELS_DIR, load_card
 from .console import open_store
 from .errors import InputError
-from .journal import open_journal
-from .learning import LearningStore
+from .journal import Journal, open_journal
+from .layout import sessions_folder
 from .person import PersonStore
-from .secret import new_secret_from
+from .secret import new_secret_from, secret_from
 from .settings import COMMAND_LINE
+from .settings_line import renamed_line
+
+SERVICE_STORE = Path("/var/lib/earmark/people")  # engine/units/earmark.service
 
 
 def show_all(arguments: argparse.Namespace) -> int:
@@ -54,41 +58,40 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def remove(arguments: argparse.Namespace) -> int:
-    """Erases a person, every version, and the journal's recordings of that voice; or only the recordings.
-
-    The journal is the settings'; a store that is named on the command line is another household's.
-    """
+    """Erases a person, every version, and what else is of that voice; or only the recordings."""
     store, name = open_store(arguments), arguments.name
     if arguments.only_recordings:
         count = rewrite.forget_recordings(store, name)
         report = {"name": name, "recordings": count}
         _say(arguments, report, f"{name}: {_counted(count, 'recording')} erased, the voiceprints stay")
         return 0
-    count = store.remove(name)
-    LearningStore(store).forget(name)
-    wakes = open_journal(arguments.loaded.settings.journal).forget_person(name) if _is_own(arguments) else 0
-    text = f"{name}: erased, {_counted(count, 'version')}"
+    erased = traces.erase(store, journal_of(arguments, store), name)
+    facts = {"removed": name, "versions": erased.versions, "waiting": erased.waiting, "wakes": erased.wakes}
+    also = [f"{_counted(erased.wakes, 'recording')} of the journal"] if erased.wakes else []
+    also += [f"{_counted(erased.waiting, 'wake')} that waited to be learned"] if erased.waiting else []
     _say(
         arguments,
-        {"removed": name, "versions": count, **({"wakes": wakes} if wakes else {})},
-        f"{text}, and {wakes} of the journal's recordings" if wakes else text,
+        facts if erased.wakes else {key: value for key, value in facts.items() if key != "wakes"},
+        f"{name}: erased, {_counted(erased.versions, 'version')}" + "".join(f", and {text}" for text in also),
     )
+    if erased.everybodys and erased.waiting:
+        _note(f"without the key nobody can tell whose voice waits: that of everybody was erased, {erased.waiting}")
     return 0
 
 
 def rename(arguments: argparse.Namespace) -> int:
-    """Another name; what the journal and the settings call the person stays as it was, and is said."""
+    """Another name, also in the journal and for what waits; what the settings call the person is said."""
     store, name, new_name = open_store(arguments), arguments.name, arguments.new_name
-    count = rewrite.rename(store, name, new_name)
-    LearningStore(store).forget(name)  # what waits names somebody who is not there any more
-    report: dict[str, Any] = {"renamed": name, "name": new_name, "versions": count}
-    _say(arguments, report, f"{name} is {new_name} now, in {_counted(count, 'version')}")
-    if name in arguments.loaded.settings.people.sensitivity_of:
-        print(f"earmark: people.sensitivity_of has {name}: call it {new_name}", file=sys.stderr)
-    wakes = open_journal(arguments.loaded.settings.journal).of(name) if _is_own(arguments) else []
-    if wakes:
-        numbers = " ".join(map(str, wakes))
-        print(f"earmark: the journal calls the voice {name}: `earmark wakes forget {numbers}`", file=sys.stderr)
+    count, also = traces.rename(store, journal_of(arguments, store), name, new_name)
+    report: dict[str, Any] = {
+        "renamed": name,
+        "name": new_name,
+        "versions": count,
+        "waiting": len(also.waiting),
+        "wakes": len(also.wakes),
+    }
+    _say(arguments, report, f"{name} is {new_name} now, in {_counted(count, 'version')}{also_text(also)}")
+    tell_settings(arguments, name, new_name)
     return 0
 
 
@@ -142,22 +145,38 @@ def rollback(arguments: argparse.Namespace) -> int:
 
 
 def encrypt(arguments: argparse.Namespace) -> int:
-    """Seals everybody, and all that is written from now on."""
+    """Seals everybody and what waits to be learned, and all that is written from now on."""
     store = open_store(arguments)
-    secret = new_secret_from(arguments.key_file)
-    count = rewrite.encrypt(store, secret, _progress(arguments))
-    LearningStore(PersonStore(store.folder, lambda: secret)).seal()
-    report = {"encrypted": str(store.folder), "people": count}
-    _say(arguments, report, f"{store.folder}: encrypted, {count} people. Without the key they must be enrolled again")
+    secret = secret_from(arguments.key_file, ask=True)() if store.encrypted else new_secret_from(arguments.key_file)
+    done = rewrite.encrypt(store, secret, _progress(arguments))
+    report = {"encrypted": str(store.folder), "people": done.people, "waiting": done.waiting}
+    _say(
+        arguments,
+        report,
+        f"{store.folder}: sealed, {_converted(done)}. Without the key everybody must be enrolled again: keep a copy",
+    )
+    journal = journal_of(arguments, store)
+    sounds = journal.numbers() if journal is not None else []
+    if journal is not None and sounds:
+        _note(
+            f"the journal is not sealed: {_counted(len(sounds), 'recording')} in {journal.folder}; "
+            "`earmark wakes forget --all` erases them"
+        )
+    sessions = len(list(sessions_folder().glob("*.session")))
+    if sessions:
+        _note(
+            f"takes of {_counted(sessions, 'broken-off enrolment')} are not sealed, in {sessions_folder()}: "
+            "go on with `earmark enroll`, or delete them"
+        )
     return 0
 
 
 def decrypt(arguments: argparse.Namespace) -> int:
-    """Opens everybody, and forgets the key."""
+    """Opens everybody and what waits to be learned, and forgets the key."""
     store = open_store(arguments)
-    LearningStore(store).forget()  # it is sealed with the key that goes
-    count = rewrite.decrypt(store, _progress(arguments))
-    _say(arguments, {"decrypted": str(store.folder), "people": count}, f"{store.folder}: open, {count} people")
+    done = rewrite.decrypt(store, _progress(arguments))
+    report = {"decrypted": str(store.folder), "people": done.people, "waiting": done.waiting}
+    _say(arguments, report, f"{store.folder}: open, {_converted(done)}; the key opens nothing any more")
     return 0
 
 
@@ -166,13 +185,41 @@ def tidy(arguments: argparse.Namespace) -> int:
     store = open_store(arguments)
     left = store.leftovers()
     store.tidy()
-    _say(arguments, {"tidied": left}, f"{store.folder}: {left} unfinished changes" if left else "nothing to tidy")
+    _say(
+        arguments,
+        {"tidied": left},
+        f"{store.folder}: {_counted(left, 'unfinished change')}" if left else "nothing to tidy",
+    )
     return 0
 
 
-def _is_own(arguments: argparse.Namespace) -> bool:
-    """Whether the store is that of the settings, whose journal hears these people."""
-    return bool(arguments.loaded.origins.get("people.store") != COMMAND_LINE)
+def journal_of(arguments: argparse.Namespace, store: PersonStore) -> Journal | None:
+    """The journal that hears these people; None: a store that the command line names is another household's.
+
+    Except the service's, which its people are asked to name: there the journal lies beside the people.
+    """
+    section = arguments.loaded.settings.journal
+    if arguments.loaded.origins.get("people.store") != COMMAND_LINE:
+        return open_journal(section)
+    if store.folder != SERVICE_STORE:
+        return None
+    return open_journal(section if section.folder else replace(section, folder=str(store.folder.parent / "wakes")))
+
+
+def tell_settings(arguments: argparse.Namespace, name: str, new_name: str) -> None:
+    """Says which line of the settings has a number for the old name; whoever keeps the file changes it."""
+    loaded, numbers = arguments.loaded, arguments.loaded.settings.people.sensitivity_of
+    if name not in numbers:
+        return
+    place = loaded.origins["people.sensitivity_of"]
+    if new_name in numbers:
+        _note(f"people.sensitivity_of ({place}) still has {name}, who is not there any more: take it out")
+        return
+    line = renamed_line(loaded.file, name, new_name) if loaded.file and place == str(loaded.file) else None
+    what = (
+        f"line {line[0]} of {place} must be:  {line[1]}" if line else f"call it so in people.sensitivity_of, {place}"
+    )
+    _note(f"{new_name} does not have the sensitivity of {name} yet: {what}")
 
 
 def _models(arguments: argparse.Namespace) -> Path:
@@ -186,6 +233,22 @@ def _progress(arguments: argparse.Namespace) -> rewrite.OnPerson:
             print(f"earmark: {done} of {total}: {name}", file=sys.stderr)
 
     return told
+
+
+def also_text(also: traces.Renamed) -> str:
+    """Where else a name has changed, to go on with a sentence."""
+    texts = [f"{_counted(len(also.wakes), 'wake')} of the journal"] if also.wakes else []
+    texts += [f"{_counted(len(also.waiting), 'wake')} that wait to be learned"] if also.waiting else []
+    return "".join(f", and {text}" for text in texts)
+
+
+def _converted(done: rewrite.Done) -> str:
+    people = f"{done.people} {'person' if done.people == 1 else 'people'}"
+    return people + (f" and {_counted(done.waiting, 'wake')} that wait to be learned" if done.waiting else "")
+
+
+def _note(text: str) -> None:
+    print(f"earmark: {text}", file=sys.stderr)
 
 
 def _counted(count: int, what: str) -> str:

@@ -261,7 +261,7 @@ def load(
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if file is not None:
-        for key, value in _flat(_parsed(file), str(file)).items():
+        for key, value in _flat(parsed(file), str(file)).items():
             values[key], origins[key] = _checked(key, value, str(file)), str(file)
     for name in sorted(environment):
         if name.startswith(PREFIX) and not name.startswith(EVENT_PREFIX) and name not in _NOT_OURS:
@@ -282,7 +282,12 @@ def load(
     return Loaded(settings, file, origins)
 
 
-def _parsed(file: Path) -> dict[str, Any]:
+def parsed(file: Path) -> dict[str, Any]:
+    """What a TOML file says.
+
+    Raises:
+        SettingsError: it cannot be read, or is none.
+    """
     try:
         with file.open("rb") as opened:  # perhaps a pipe, or a device without an end
             content = opened.read(MAX_FILE_BYTES + 1)
@@ -294,13 +299,17 @@ def _parsed(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise SettingsError(f"{file}: the settings are not UTF-8: {error}") from error
     try:
-        return _toml(text)
+        return toml(text)
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{file}: the settings are not TOML: {error}") from error
 
 
-def _toml(text: str) -> dict[str, Any]:
-    """Loaded only where there is something to parse."""
+def toml(text: str) -> dict[str, Any]:
+    """What a TOML text says; the parser is loaded only where there is something to parse.
+
+    Raises:
+        ValueError, RecursionError: it is none.
+    """
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -351,7 +360,7 @@ def _typed(key: str, text: str, place: str) -> Any:
     if kind == NUMBERS and not text.lstrip().startswith("{"):
         text = "{" + text + "}"
     try:
-        parsed = _toml(f"value = {text}")
+        parsed = toml(f"value = {text}")
     except (ValueError, RecursionError):
         parsed = {}
     if len(parsed) != 1:  # or there were more lines, with keys of their own
@@ -417,7 +426,7 @@ def as_toml(loaded: Loaded) -> str:
         for key in dataclasses.fields(values):
             full, rule, value = f"{section.name}.{key.name}", key.metadata, getattr(values, key.name)
             set_by = loaded.origins.get(full)
-            note = f"  # {rule['text']}" + (f"  [{_toml_text(set_by)[1:-1]}]" if set_by else "")
+            note = f"  # {rule['text']}" + (f"  [{toml_text(set_by)[1:-1]}]" if set_by else "")
             line = f"{'' if set_by else '# '}{key.name} = {_toml_value(value)}{note}"
             lines.append(line)
     return "\n".join(lines[1:]) + "\n"
@@ -425,13 +434,13 @@ def as_toml(loaded: Loaded) -> str:
 
 def _toml_value(value: Any) -> str:
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{_toml_text(name)} = {part}" for name, part in value.items())
+        inner = ", ".join(f"{toml_text(name)} = {part}" for name, part in value.items())
         return "{ " + inner + " }" if inner else "{}"
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(_toml_text, value)) + "]"
-    return _toml_text(value) if isinstance(value, str) else json.dumps(value)
+        return "[" + ", ".join(map(toml_text, value)) + "]"
+    return toml_text(value) if isinstance(value, str) else json.dumps(value)
 
 
-def _toml_text(text: str) -> str:
+def toml_text(text: str) -> str:
     """A basic string of TOML: like JSON's, but DEL must not stand in it as it is."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

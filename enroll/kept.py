@@ -1,7 +1,8 @@
 """What a broken-off session has so far, on disk until it is done: embeddings, never audio.
 
 One file for each person, wake word and store, mode 0600 in a folder of mode 0700 outside the store: a checksum, then
-plain arrays, never a pickle. It is biometric data, and erased as soon as the person is enrolled.
+plain arrays, never a pickle. It is biometric data, and erased as soon as the person is enrolled. It is replaced in
+one step: killed at any moment, the session is the one before the last take or the one with it (docs/kill9.md).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from earmark.engine.atomic import make_folder, read_limited, replace_synced, sync_folder
+from earmark.engine.atomic import NEW_PREFIX, make_folder, read_limited, replace_synced, sync_folder
 from earmark.engine.audio import Float32
 from earmark.engine.errors import InputError, StoreUnwritable
+from earmark.engine.layout import sessions_folder
 
 from .hearing import Heard
 from .quality import Take
@@ -51,15 +52,14 @@ class KeptSession:
         name: of the person.
         keyword: name of the wake word.
         bound: what the embeddings depend on: with other values they are not used again.
-        folder: of such files; by default `$XDG_STATE_HOME/earmark/sessions`.
+        folder: of such files; None: `engine.layout.sessions_folder`.
     """
 
     def __init__(
         self, store: Path, name: str, keyword: str, bound: Mapping[str, Any], folder: Path | None = None
     ) -> None:
-        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
         key = hashlib.sha256(json.dumps([str(store.absolute()), name, keyword]).encode()).hexdigest()
-        self.path = (folder or state / "earmark" / "sessions") / f"{key[:32]}.session"
+        self.path = (folder or sessions_folder()) / f"{key[:32]}.session"
         self._bound = json.loads(json.dumps(bound))
 
     def save(self, kept: Kept) -> None:
@@ -91,6 +91,7 @@ class KeptSession:
         digest = hashlib.sha256(content.getvalue()).hexdigest().encode()
         try:
             make_folder(self.path.parent)
+            self._sweep()
             replace_synced(self.path, digest + content.getvalue(), self.path.parent)
         except OSError as error:
             raise StoreUnwritable(
@@ -121,6 +122,7 @@ class KeptSession:
             StoreUnwritable: the file may not be removed.
         """
         try:
+            self._sweep()
             self.path.unlink(missing_ok=True)
             if self.path.parent.is_dir():
                 sync_folder(self.path.parent)
@@ -128,6 +130,11 @@ class KeptSession:
                 self.path.parent.rmdir()
         except OSError as error:
             raise StoreUnwritable(f"{self.path}: could not be erased: {error.strerror}") from error
+
+    def _sweep(self) -> None:
+        """Deletes what killed processes left of this session."""
+        for path in self.path.parent.glob(f"{NEW_PREFIX}*-{self.path.name}"):
+            path.unlink(missing_ok=True)
 
     def _decoded(self, content: bytes) -> Kept | None:
         digest, body = content[:64], content[64:]

@@ -10,6 +10,7 @@ from earmark.engine.card import builtin_keywords, load_manifest
 from earmark.engine.console import models, open_store
 from earmark.engine.errors import InputError
 from earmark.engine.keyword import KeywordNetwork
+from earmark.engine.people_commands import also_text, journal_of, tell_settings
 
 from .enrolment import Enroller
 from .progress import progress
@@ -37,13 +38,18 @@ def merge_people(arguments: argparse.Namespace) -> int:
     store, name, other = open_store(arguments), arguments.name, arguments.other
     enroller, networks = Enroller.load(models(arguments)), _Networks(arguments.keyword)
     with progress(arguments.json, TrainPlan().steps) as shown:
-        made = merge(store, name, other, enroller, networks, arguments.force, shown.step)
+        journal = journal_of(arguments, store)
+        made, also = merge(store, name, other, enroller, networks, arguments.force, shown.step, journal)
     for new in made:
         _print_remade(new, store.versions(name, new.voiceprint.keyword)[-1], arguments.json)
+    words = store.keywords(name)
     if arguments.json:
-        print(json.dumps({"merged": other, "name": name, "keywords": store.keywords(name)}, ensure_ascii=False))
+        report: dict[str, Any] = {"merged": other, "name": name, "keywords": words}
+        report.update(waiting=len(also.waiting), wakes=len(also.wakes))
+        print(json.dumps(report, ensure_ascii=False))
     else:
-        print(f"{other} is {name} now ({', '.join(store.keywords(name))}); {other} is erased")
+        print(f"{other} is {name} now ({', '.join(words)}){also_text(also)}; {other} is erased")
+    tell_settings(arguments, other, name)
     return 0
 
 

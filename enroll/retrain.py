@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from earmark.engine import codec, rewrite
+from earmark.engine import codec, rewrite, traces
 from earmark.engine.audio import Int16
 from earmark.engine.errors import EnrolmentRefused, InputError, PersonMismatch
+from earmark.engine.journal import Journal
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import ANY_PHRASE, KEPT_VERSIONS, PersonStore, Tree, Voiceprint, check_binding
 from earmark.engine.verifier import Verifier, binding_of
@@ -63,11 +64,15 @@ def merge(
     find: FindNetwork,
     force: bool = False,
     on_step: Progress | None = None,
-) -> list[Remade]:
+    journal: Journal | None = None,
+) -> tuple[list[Remade], traces.Renamed]:
     """Makes one person of two names; `other` is erased in the same step.
 
     For a wake word that both have, a new version is made from the takes of both; one that only `other` has is taken
-    over with its versions. What was made anew is returned.
+    over with its versions. What waits to be learned of `other`, and `other` in the journal, is of `name` afterwards.
+
+    Returns:
+        What was made anew, and where else the name has changed.
 
     Raises:
         EnrolmentRefused: they do not sound like one person, and it is not forced; nothing has changed.
@@ -95,8 +100,9 @@ def merge(
         tree.update({key: files for key, files in others.items() if key[0] not in both})
         return {name: tree}
 
-    store.exchange(f"{name!r} and {other!r} could not be merged", put, [other])
-    return list(made.values())
+    what = f"{name!r} and {other!r} could not be merged"
+    _, also = traces.called(store, journal, other, name, lambda: store.exchange(what, put, [other]))
+    return list(made.values()), also
 
 
 def _merged(

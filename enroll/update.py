@@ -133,7 +133,9 @@ class Updater:
         if done and not dry_run:
             version = learned.put(self._people, now, version)
         if not dry_run:
-            self._heard.erase([str(one.facts["id"]) for one in added + [one for one, _ in refused]])
+            # also what was learned by a process that was killed before it could erase it
+            gone = {str(facts["id"]) for facts in now.learned} & {one.id for one in here}
+            self._heard.erase(sorted(gone | {str(one.facts["id"]) for one, _ in refused}))
         left = len(candidates) - len(added) - len(refused)
         return Update(
             person.name,
@@ -147,9 +149,11 @@ class Updater:
         )
 
     def _is_candidate(self, one: Heard, person: Voiceprint) -> bool:
-        """Said to be the person's, or taken for the person's, and beyond doubt."""
+        """Said to be the person's, or taken for the person's, and beyond doubt; and not learned yet."""
+        if one.id in {facts["id"] for facts in person.learned}:
+            return False
         if one.label is not None:
-            return one.label == person.name and one.id not in {facts["id"] for facts in person.learned}
+            return one.label == person.name
         return one.type == "detection" and one.person == person.name and self._learner.wide(person, one.embedding)
 
     def _belongs(self, one: Heard, person: Voiceprint, everybody: Iterable[Voiceprint]) -> bool:

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from helpers_store import Snapshot, forge, snapshot
+from helpers_store import KEY, Snapshot, forge, opened, person, snapshot, sound, weak_keys
 from hypothesis import strategies as st
-from kills import KEY, opened, person, sound, weak_keys
 
 from earmark.engine import bundle, codec, rewrite, settings
 from earmark.engine.errors import EarmarkError

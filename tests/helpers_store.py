@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
 
+from earmark.engine import vault
 from earmark.engine.head import HeadWeights
 from earmark.engine.person import COSINE, TRAINED, Binding, PersonStore, Voiceprint
 
 Snapshot = dict[str, Optional[bytes]]
 
 BINDING = Binding(keyword="k" * 64, speaker="s" * 64, head="h" * 64)
+KEY = b"correct horse"
 RUN_LIMIT_S = 120  # of one run of `earmark`: it hangs
 
 
@@ -162,3 +166,25 @@ def earmark(
 def save_cosine(store: Path, name: str = "anna") -> Path:
     """A small voiceprint in a new store; returns the version's folder."""
     return PersonStore(store).save(make_voiceprint(name, kind=COSINE))
+
+
+# --- sealed stores, and people who cost nothing
+
+
+def opened(folder: Path) -> PersonStore:
+    return PersonStore(folder, lambda: KEY)
+
+
+@contextlib.contextmanager
+def weak_keys() -> Iterator[None]:
+    """Keyrings of which scrypt makes nothing hard: thousands of them are opened here."""
+    with mock.patch.dict(vault.SCRYPT, n=2, p=1):
+        yield
+
+
+def person(name: str, seed: int = 0, keyword: str = "okay_nabu") -> Voiceprint:
+    return make_voiceprint(name, keyword, COSINE, seed)
+
+
+def sound(seed: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    return np.random.default_rng(seed).integers(-99, 99, 800).astype(np.int16)

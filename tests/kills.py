@@ -3,12 +3,17 @@
 An operation runs in a child that is forked when everything is loaded. strace attaches to it, and kills it at the Nth
 call of one kind, which is then not carried out; N grows until the child ends by itself. Afterwards the store, read as
 any process reads it, must be what it was before or what it was to become, and again after the next change has tidied.
+Where a change consists of several, which are whole one by one, each part must be; and the same change once more must
+lead to what was to come. The journal and the sessions that were broken off lie inside the store here, to be copied
+with it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -23,10 +28,23 @@ from typing import Optional
 from unittest import mock
 
 import numpy as np
-from helpers_store import make_voiceprint
+from helpers_store import KEY, opened, person, sound, weak_keys
 
-from earmark.engine import bundle, codec, rewrite, vault
-from earmark.engine.person import COSINE, PersonStore, Voiceprint
+from earmark.cli import main as earmark  # type: ignore[import-untyped]  # a module beside packages: no py.typed
+from earmark.engine import bundle, codec, rewrite, traces
+from earmark.engine.audio import Float32
+from earmark.engine.card import load_manifest
+from earmark.engine.files import read_audio
+from earmark.engine.journal import Journal
+from earmark.engine.keyword import KeywordNetwork
+from earmark.engine.learning import Heard, LearningStore
+from earmark.engine.person import PersonStore, Voiceprint
+from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.vault import is_encrypted
+from earmark.enroll import hearing, quality
+from earmark.enroll.enrolment import Enroller, Recording
+from earmark.enroll.kept import Kept, KeptSession
+from earmark.enroll.train import TakeEmbeddings
 
 CALLS = (  # all that can change what is on a disk, and the lock
     "openat",
@@ -52,12 +70,17 @@ CALLS = (  # all that can change what is on a disk, and the lock
     "ftruncate",
     "flock",
 )
-KEY, ATTACH_LIMIT_S = b"correct horse", 60.0
+ATTACH_LIMIT_S = 60.0
 SIGN = "inject=sched_yield:error=EPERM"  # how a child knows that it is traced; nothing else here calls it
 UNFINISHED = (".new-", ".old-", ".pending")
 
+JOURNAL, SESSIONS = ".wakes", ".sessions"
+WAITING, WAKES, SESSION = "/waiting", "/wakes", "/session"  # what nobody can be called
+NOW_S = 1_700_000_000.0
+
 View = dict[tuple[str, str, int], Optional[str]]
-"""Person, wake word, version -> checksum of what a reader finds in it."""
+"""Person, wake word, version -> checksum of what a reader finds in it; and so of what waits to be learned, of the
+journal and of sessions."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +91,26 @@ class Operation:
     run: Callable[[PersonStore], object]
     prepare: Callable[[PersonStore], object] = PersonStore.names
     """Makes the store ready for it, which holds anna, bob and carl already."""
-    per_person: bool = False
-    """Whether it is whole for each person only."""
+    in_parts: bool = False
+    """Whether it is whole part by part only."""
+    again: bool = True
+    """Whether what was done in parts can be done again."""
     reads_only: bool = False
     """Whether it changes the store at all."""
+    most: int | None = None
+    """So many calls besides the renames are enough, evenly spread: it takes seconds each time."""
 
 
 @dataclass
 class Tally:
     """What became of all kills of an operation."""
 
+    calls: int = 0
     kills: int = 0
     old: int = 0
     new: int = 0
+    parts: int = 0
+    """Where some parts were old and others new, each of them whole."""
     others: list[str] = field(default_factory=list)
     """Where it was neither, or could not be read."""
 
@@ -91,25 +121,6 @@ def unavailable() -> str | None:
         return "strace is not installed"
     done = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
     return None if done.returncode == 0 else f"strace may not trace here: {done.stderr.strip()}"
-
-
-def opened(folder: Path) -> PersonStore:
-    return PersonStore(folder, lambda: KEY)
-
-
-@contextlib.contextmanager
-def weak_keys() -> Iterator[None]:
-    """Keyrings of which scrypt makes nothing hard: thousands of them are opened here."""
-    with mock.patch.dict(vault.SCRYPT, n=2, p=1):
-        yield
-
-
-def person(name: str, seed: int = 0, keyword: str = "okay_nabu") -> Voiceprint:
-    return make_voiceprint(name, keyword, COSINE, seed)
-
-
-def sound(seed: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
-    return np.random.default_rng(seed).integers(-99, 99, 800).astype(np.int16)
 
 
 def fill(store: PersonStore) -> None:
@@ -130,16 +141,77 @@ def _open(store: PersonStore) -> None:
         rewrite.decrypt(store)
 
 
+def _wake(number: int, who: str | None = "anna", label: str | None = None) -> Heard:
+    row = np.random.default_rng(number).standard_normal(512).astype(np.float32)
+    row /= np.float32(np.linalg.norm(row))
+    kind = "rejection" if who is None else "detection"
+    at_s = NOW_S - 60 + number
+    return Heard(kind, "okay_nabu", who, 0.9, "mic", 16_000 * number, at_s, "s" * 64, row, label)
+
+
+def _waiting(store: PersonStore) -> None:
+    """Something waits to be learned."""
+    for heard in (_wake(1), _wake(2, None), _wake(3, "bob", "anna")):
+        LearningStore(store).add(heard)
+
+
+def _waiting_sealed(store: PersonStore) -> None:
+    _waiting(store)
+    _seal(store)
+
+
+def journal(store: PersonStore) -> Journal:
+    return Journal(store.folder / JOURNAL, 100, 7.0, lambda: NOW_S, lambda: 0.0)
+
+
+def _heard_of(store: PersonStore) -> None:
+    """The queue and the journal know anna."""
+    _waiting(store)
+    for number, who in enumerate(("anna", "bob", "anna")):
+        event = {"type": "detection", "file": "mic", "keyword": "okay_nabu", "time_ms": 1600 * (number + 1)}
+        event.update(keyword_score=0.9, person=who, speaker_score=0.9, reason="known_voice")
+        journal(store).add({**event, "at": f"2023-11-14T22:13:2{number}+00:00"}, sound(number))
+    journal(store).label(2, "anna")
+
+
+def _rename_everywhere(store: PersonStore) -> None:
+    if "anna" in store.names():
+        traces.rename(store, journal(store), "anna", "Ännchen")
+
+
+def _erase_everywhere(store: PersonStore) -> None:
+    if "anna" in store.names():
+        traces.erase(store, journal(store), "anna")
+
+
+def session(store: PersonStore) -> KeptSession:
+    return KeptSession(Path("/people"), "anna", "okay_nabu", {"seed": 0}, store.folder / SESSIONS)
+
+
+def kept(takes: int) -> Kept:
+    """What so many good takes leave."""
+    rows = np.random.default_rng(1).standard_normal((takes, 7, 512)).astype(np.float32)
+    silence = np.zeros(0, np.int16)
+    found = [quality.Take(f"take {number}", silence, 0.9, -20.0, 30.0, 9000) for number in range(takes)]
+    heard = [hearing.Heard(take, row[0], 20.0) for take, row in zip(found, rows)]
+    return Kept(heard, [TakeEmbeddings(row[0], row[1:]) for row in rows], np.ones(40, np.float32), -60.0)
+
+
+def _first_take(store: PersonStore) -> None:
+    session(store).save(kept(1))
+
+
+def _second_take(store: PersonStore) -> None:
+    session(store).save(kept(2))
+
+
+def _enrolled(store: PersonStore) -> None:
+    session(store).erase()
+
+
 def _five(store: PersonStore) -> None:
     for seed in range(5):
         store.save(person("bob", seed))
-
-
-def _update(store: PersonStore) -> None:
-    """A take that was heard in daily life is learned."""
-    old = store.load("anna", "okay_nabu")
-    takes = np.concatenate([old.takes, old.takes[:1]])
-    store.save(replace(old, takes=takes), [*store.recordings("anna", "okay_nabu"), sound(9)])
 
 
 def _merge(store: PersonStore) -> None:
@@ -177,12 +249,84 @@ def _import_over(store: PersonStore) -> None:
     rewrite.insert(store, "anna", rewrite.as_name(tree, "anna"), replace=True)
 
 
+# --- whole commands, with the networks and the training
+
+
+AUDIO = Path(__file__).parent / "audio"
+
+
+@functools.cache
+def _voice(takes: int = 5) -> Voiceprint:
+    """A real one, so that the networks in use can train it anew."""
+    files = sorted(AUDIO.glob("slt_okay_nabu_enroll_*.flac"))[:takes]
+    recordings = [Recording.read(str(file)) for file in files]
+    return Enroller.load().enrol("anna", recordings, KeywordNetwork(load_manifest("okay_nabu"))).voiceprint
+
+
+@functools.cache
+def _embedded(file: str) -> Float32:
+    """What the detector would make of a recording of the wake word."""
+    network = KeywordNetwork(load_manifest("okay_nabu"))
+    return SpeakerNetwork().embed(quality.crops(read_audio(AUDIO / file), network)[0])
+
+
+def _command(store: PersonStore, *words: str) -> None:
+    """`earmark …` on this store, with its journal, at a time that does not pass."""
+    names = {"SETTINGS": "", "PEOPLE_STORE": str(store.folder), "JOURNAL_FOLDER": str(store.folder / JOURNAL)}
+    said = io.StringIO()
+    with contextlib.ExitStack() as changed:
+        variables = {f"EARMARK_{name}": value for name, value in names.items()}
+        changed.enter_context(mock.patch.dict(os.environ, variables))
+        changed.enter_context(mock.patch("time.time", return_value=NOW_S))
+        changed.enter_context(contextlib.redirect_stdout(said))
+        changed.enter_context(contextlib.redirect_stderr(said))
+        code = earmark([*words])
+    if code:
+        raise RuntimeError(f"{words} ended with {code}: {said.getvalue()}")
+
+
+def _twice(store: PersonStore) -> None:
+    """anna, and bob with the same voice; the queue and the journal know both."""
+    for name in ("anna", "bob", "carl"):
+        store.remove(name)
+    for name in ("anna", "bob"):
+        store.save(replace(_voice(3), name=name))  # together enough for training, which takes longer with more
+    _heard_of(store)
+
+
+def _merge_command(store: PersonStore) -> None:
+    if "anna" in store.names():
+        _command(store, "people", "merge", "bob", "anna")
+
+
+def _retrain_command(store: PersonStore) -> None:
+    _command(store, "people", "retrain")
+
+
+def _day(store: PersonStore) -> None:
+    """anna, whose own take waits to be learned, and two strangers' wakes; one of them the journal calls not hers."""
+    for name in ("anna", "bob", "carl"):
+        store.remove(name)
+    store.save(_voice())
+    files = ("slt_okay_nabu_test_1.flac", "rms_okay_nabu_test_1.flac", "awb_okay_nabu_test_1.flac")
+    for number, (file, who) in enumerate(zip(files, ("anna", None, None)), start=1):
+        heard = replace(_wake(number, who), embedding=_embedded(file), speaker_sha256=_voice().binding.speaker)
+        LearningStore(store).add(heard)
+    event = {"type": "rejection", "file": "mic", "keyword": "okay_nabu", "time_ms": 2000, "keyword_score": 0.9}
+    event.update(person=None, speaker_score=0.1, reason="unknown_voice", at="2023-11-14T22:12:22+00:00")
+    journal(store).add(event, sound(1))
+    journal(store).label(1, "not-me")
+
+
+def _learn_command(store: PersonStore) -> None:
+    _command(store, "learn", "now")
+
+
 OPERATIONS = (
     Operation("save: a new person", lambda store: store.save(person("dora"), [sound(0)])),
     Operation("save: another wake word", lambda store: store.save(person("bob", 6, "alexa"))),
     Operation("save: a sixth version, the first goes", lambda store: store.save(person("bob", 6)), _five),
     Operation("save: into a sealed store", lambda store: store.save(person("bob", 6), [sound(0)]), _seal),
-    Operation("update: a take more", _update),
     Operation("remove", lambda store: store.remove("anna")),
     Operation("remove: only recordings", lambda store: rewrite.forget_recordings(store, "anna")),
     Operation("rename", lambda store: rewrite.rename(store, "anna", "Ännchen")),
@@ -190,27 +334,57 @@ OPERATIONS = (
     Operation("rollback", lambda store: store.rollback("anna", "okay_nabu")),
     Operation("import: a new person", _import),
     Operation("import: over somebody", _import_over),
-    Operation("merge", _merge),
-    Operation("encrypt", _seal, per_person=True),
-    Operation("decrypt", _open, _seal, per_person=True),
+    Operation("encrypt, with what waits to be learned", _seal, _waiting, in_parts=True),
+    Operation("decrypt, with what waits to be learned", _open, _waiting_sealed, in_parts=True),
+    Operation("remove, with queue and journal", _erase_everywhere, _heard_of, in_parts=True),
+    Operation("rename, with queue and journal", _rename_everywhere, _heard_of, in_parts=True),
+    Operation("`people merge`", _merge_command, _twice, in_parts=True, most=25),
+    Operation("`people retrain`, two people", _retrain_command, _twice, in_parts=True, again=False, most=25),
+    Operation("`learn now`", _learn_command, _day, in_parts=True, most=25),
+    Operation("kept session: the first take", _first_take, again=False),
+    Operation("kept session: a take more", _second_take, _first_take, again=False),
+    Operation("kept session: erased", _enrolled, _second_take, again=False),
     Operation("finish a change that was broken off", lambda store: store.tidy(), _broken_off, reads_only=True),
 )
 
 
 def view(folder: Path) -> View:
-    """What a process finds that reads the store as it lies there."""
+    """What a process finds that reads the store as it lies there.
+
+    Raises:
+        Exception: something cannot be read.
+    """
     store = opened(folder)
-    return {
+    found: View = {
         (name, keyword, version): _digest(store, name, keyword, version)
         for name in store.names()
         for keyword in store.keywords(name)
         for version in store.versions(name, keyword)
     }
+    waiting = LearningStore(store)
+    names = waiting.ids()
+    for heard in waiting.read():
+        found[WAITING, heard.id, 0] = _sha256(repr((heard, heard.embedding.tolist())).encode())
+    wakes = journal(store)
+    for number in wakes.numbers():
+        files = wakes.contents(number)
+        found[WAKES, "", number] = _sha256(b"".join(files[key] for key in sorted(files)))
+    takes = session(store).load()
+    if takes is not None:
+        arrays = b"".join(take.clean.tobytes() + take.copies.tobytes() for take in takes.varied)
+        found[SESSION, "", len(takes.heard)] = _sha256(arrays + takes.room.tobytes())
+    if len(names) != sum(key[0] == WAITING for key in found):
+        raise ValueError("something that waited was damaged, and erased")
+    return found
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _digest(store: PersonStore, name: str, keyword: str, version: int) -> str:
     contents = store.contents(name, keyword, version)
-    return hashlib.sha256(b"".join(contents[key] for key in sorted(contents))).hexdigest()
+    return _sha256(b"".join(contents[key] for key in sorted(contents)))
 
 
 def half_sealed(folder: Path) -> list[str]:
@@ -224,8 +398,11 @@ def half_sealed(folder: Path) -> list[str]:
 
 
 @weak_keys()
-def tally(operation: Operation, work: Path, most: int | None = None) -> Tally:
-    """Kills an operation at every call, and judges each; or at every rename, and about `most` of the others."""
+def tally(operation: Operation, work: Path, most: int | None = None, most_renames: int = 0) -> Tally:
+    """Kills an operation at every call, and judges each; or at every rename, and about `most` of the others.
+
+    Or at the last `most_renames` of the renames: those of the people.
+    """
     model, after, folder = work / "model", work / "after", work / "people"
     store = opened(model)
     fill(store)
@@ -234,11 +411,14 @@ def tally(operation: Operation, work: Path, most: int | None = None) -> Tally:
     shutil.copytree(model, after, symlinks=True)
     operation.run(opened(after))
     wanted = view(after)
-    assert operation.per_person or operation.reads_only or before != wanted
+    assert before != wanted or operation.reads_only or is_encrypted(model) != is_encrypted(after)
+    most = operation.most if most is None else min(most, operation.most or most)
     result = Tally()
     points = list(_points(operation, model, folder))
+    result.calls = len(points)
     renames = [point for point in points if point[0].startswith("rename")]  # with them something begins to count
     others = [point for point in points if point not in renames]
+    renames = renames[-most_renames:] if most_renames else renames
     chosen = points if most is None else [*renames, *others[:: max(1, len(others) // most)]]
     for call, number in chosen:
         _fresh(model, folder)
@@ -254,24 +434,49 @@ def _judge(operation: Operation, folder: Path, before: View, wanted: View, where
     except Exception as error:
         result.others.append(f"{where}: {type(error).__name__}: {error}")
         return
-    if found not in (before, wanted):
+    if not (found in (before, wanted) or (operation.in_parts and _is_between(found, before, wanted))):
         result.others.append(f"{where}: neither the old store nor the new one: {sorted(found)}")
         return
     is_new = found == wanted and found != before
     result.new += is_new
-    result.old += not is_new
+    result.parts += found not in (before, wanted)
+    result.old += found == before
     store = opened(folder)
     store.tidy()
     if view(folder) != found:
         result.others.append(f"{where}: another store after tidying")
-    left = [path.name for path in folder.iterdir() if path.name.startswith(UNFINISHED)]
-    if left:
-        result.others.append(f"{where}: not tidied: {left}")
     if half_sealed(folder):
         result.others.append(f"{where}: half sealed: {half_sealed(folder)}")
-    operation.run(store) if operation.per_person else None
-    if operation.per_person and view(folder) != wanted:
-        result.others.append(f"{where}: cannot be continued")
+    if operation.in_parts and operation.again:
+        operation.run(store)
+        if view(folder) != wanted:
+            result.others.append(f"{where}: cannot be continued")
+        if not uniform(folder):
+            result.others.append(f"{where}: some is sealed and some is not")
+        if list(folder.rglob(".old-*")):
+            result.others.append(f"{where}: what was erased is still there")
+    session(store).erase()  # and now any other change of each
+    LearningStore(store).forget()
+    journal(store).forget_person("nobody")
+    left = [str(path) for path in folder.rglob("*") if path.name.startswith(UNFINISHED)]
+    if left:
+        result.others.append(f"{where}: not tidied: {left}")
+
+
+def _is_between(found: View, before: View, wanted: View) -> bool:
+    """Whether all that is there was there, or was to come; and nothing is missing that stays."""
+    return all(value in (before.get(key), wanted.get(key)) for key, value in found.items()) and all(
+        key in found for key in before if key in wanted
+    )
+
+
+def uniform(folder: Path) -> bool:
+    """Whether everything is sealed, or nothing."""
+    files = [path for path in folder.glob("[!.]*/*/*/*") if path.is_file()]
+    sealed = {path.suffix == ".sealed" for path in files}
+    waiting = LearningStore(opened(folder))
+    sealed |= {name in waiting.sealed() for name in waiting.ids()}
+    return len(sealed) < 2
 
 
 def _points(operation: Operation, model: Path, folder: Path) -> Iterator[tuple[str, int]]:
@@ -344,7 +549,8 @@ def main(arguments: list[str]) -> int:
     for number, operation in enumerate(OPERATIONS):
         work = folder / str(number)
         work.mkdir()
-        result = {"name": operation.name, **asdict(tally(operation, work, most))}
+        few = (1, 3) if operation.most is not None else (most, 0)
+        result = {"name": operation.name, **asdict(tally(operation, work, *few))}
         sys.stdout.write(json.dumps(result) + "\n")
     return 0
 

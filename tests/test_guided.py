@@ -56,6 +56,19 @@ def test_a_session_that_is_broken_off_goes_on_and_ends_with_a_person(
     (kept,) = state.iterdir()
     assert (kept.stat().st_mode & 0o777, state.stat().st_mode & 0o777) == (0o600, 0o700)
 
+    terminal = Terminal(server, *arguments)  # goes on, and is killed in the middle
+    try:
+        terminal.shows("Enter goes on")
+        terminal.types("\n")
+        terminal.shows("2 good takes are kept from a session that was broken off")
+        terminal.types("\n")
+        terminal.shows("Take 3 of 5")
+        terminal.process.kill()
+        terminal.ends()
+    finally:
+        terminal.close()
+    assert [path.name for path in state.iterdir()] == [kept.name]
+
     terminal = Terminal(server, *arguments, "--keep-audio", tmp_path / "audio", "--plot", tmp_path / "scores.png")
     try:
         terminal.shows("Enter goes on")

@@ -15,6 +15,7 @@ from helpers_store import environment
 from kills import OPERATIONS, unavailable
 
 MOST = 5  # calls of each operation besides the renames, evenly spread; all of them take minutes
+LEAST = 3  # kills of one that trains, which takes seconds each time
 LIMIT_S = 280
 WHY_NOT = unavailable()
 MEMORY = Path("/dev/shm")
@@ -39,4 +40,4 @@ def test_killed_in_the_middle_the_store_is_the_old_one_or_the_new_one(
     found: dict[str, dict[str, Any]], name: str
 ) -> None:
     assert found[name]["others"] == []
-    assert found[name]["kills"] > MOST
+    assert found[name]["kills"] >= LEAST

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers_store import assert_same, environment, make_voiceprint, snapshot
+from helpers_store import assert_same, environment, make_voiceprint, snapshot, weak_keys
 
-from earmark.engine import learned
+from earmark.engine import learned, rewrite, vault
 from earmark.engine.audio import Float32
-from earmark.engine.errors import InputError, LearningError
+from earmark.engine.errors import InputError, LearningError, PersonLocked
 from earmark.engine.learning import (
     DAY_S,
     IMPOSTOR_DAYS,
@@ -25,7 +27,8 @@ from earmark.engine.learning import (
     Heard,
     LearningStore,
 )
-from earmark.engine.person import KEPT_VERSIONS, PersonStore, Voiceprint
+from earmark.engine.person import COSINE, KEPT_VERSIONS, PersonStore, Voiceprint
+from earmark.engine.vault import Vault
 
 NOW_S = 1_700_000_000.0
 WORD, SPEAKER = "okay_nabu", "s" * 64
@@ -124,7 +127,10 @@ def test_an_entry_with_another_name_is_not_believed(store: LearningStore) -> Non
     assert store.read() == []
 
 
-def test_what_is_too_old_goes_by_the_given_clock_and_strangers_stay_longer(store: LearningStore) -> None:
+def test_what_is_too_old_goes_by_the_given_clock_and_strangers_stay_longer(
+    store: LearningStore, people: PersonStore
+) -> None:
+    people.save(make_voiceprint("anna", kind=COSINE))
     for one in (heard(0), heard(1, None), heard(2)):
         store.add(one)
     later_s = NOW_S + OWN_DAYS * DAY_S + 1
@@ -137,7 +143,10 @@ def test_what_is_too_old_goes_by_the_given_clock_and_strangers_stay_longer(store
 
 
 @pytest.mark.parametrize(("person", "most"), [("anna", MOST_OWN), (None, MOST_IMPOSTORS)])
-def test_the_oldest_go_where_there_are_too_many(store: LearningStore, person: str | None, most: int) -> None:
+def test_the_oldest_go_where_there_are_too_many(
+    store: LearningStore, people: PersonStore, person: str | None, most: int
+) -> None:
+    people.save(make_voiceprint("anna", kind=COSINE))
     for number in range(most + 3):
         store.add(heard(number, person))
     assert store.tidy(NOW_S) == 3
@@ -177,21 +186,133 @@ def test_what_was_undone_is_remembered(store: LearningStore) -> None:
         store.undone()
 
 
-def test_in_an_encrypted_store_it_is_sealed(store: LearningStore, people: PersonStore) -> None:
-    pytest.importorskip("cryptography")
-    from earmark.engine.rewrite import encrypt
+def test_who_is_not_enrolled_any_more_has_nothing_waiting(store: LearningStore, people: PersonStore) -> None:
+    """The daemon goes on naming who was erased until it looks at the store again."""
+    people.save(make_voiceprint("anna", kind=COSINE))
+    kept = [heard(0), heard(1, None), heard(2, "bert", label="anna"), heard(3, label="a guest")]
+    for one in (*kept, heard(4, "bert"), heard(5, "bert")):
+        store.add(one)
+    assert store.tidy(NOW_S) == 2
+    assert store.read() == kept
 
-    people.save(make_voiceprint("anna"))
-    store.add(heard(0))
-    encrypt(people, b"a long passphrase")
-    opened = PersonStore(people.folder, lambda: b"a long passphrase")
-    sealed = LearningStore(opened)
-    sealed.add(heard(1))
-    assert b"anna" not in (store.folder / f"{heard(1).id}.json").read_bytes()
-    assert b"anna" in (store.folder / f"{heard(0).id}.json").read_bytes()
-    sealed.tidy(NOW_S)
-    assert b"anna" not in (store.folder / f"{heard(0).id}.json").read_bytes(), "sealed by whoever tidies"
-    assert sealed.read() == [heard(0), heard(1)]
+
+# --- in an encrypted store
+
+KEY = b"a long passphrase"
+
+
+@pytest.fixture
+def mixed(people: PersonStore, store: LearningStore) -> list[Heard]:
+    """Entries in a store with one person, and what a killed process left beside them."""
+    pytest.importorskip("cryptography")
+    people.save(make_voiceprint("anna", kind=COSINE))
+    entries = [heard(0), heard(1, None), heard(2, label="anna")]
+    for one in entries:
+        store.add(one)
+    (store.folder / ".new-17-left.json").write_bytes((store.folder / f"{heard(0).id}.json").read_bytes())
+    return entries
+
+
+def opened(people: PersonStore, key: bytes = KEY) -> PersonStore:
+    return PersonStore(people.folder, lambda: key)
+
+
+def test_encrypting_seals_what_waits_at_once(mixed: list[Heard], store: LearningStore, people: PersonStore) -> None:
+    with weak_keys():
+        assert rewrite.encrypt(people, KEY) == rewrite.Done(1, 3)
+    for path in store.folder.iterdir():
+        assert b"anna" not in path.read_bytes(), "also of what was never finished"
+    assert len(list(store.folder.glob("*.json"))) == 3
+    sealed = LearningStore(opened(people))
+    sealed.add(heard(9))
+    assert sealed.read() == [*mixed, heard(9)]
+    assert sealed.sealed() == [one.id for one in sealed.read()]
+    vault._OPENED.clear()
+    with pytest.raises(PersonLocked):
+        store.read()
+
+
+def test_decrypting_opens_what_waits_and_the_wrong_key_changes_nothing(
+    mixed: list[Heard], store: LearningStore, people: PersonStore
+) -> None:
+    plain = {path.name: path.read_bytes() for path in store.folder.glob("[0-9]*")}
+    with weak_keys():
+        rewrite.encrypt(people, KEY)
+    before = snapshot(people.folder)
+    vault._OPENED.clear()
+    for wrong in (opened(people, b"another passphrase"), PersonStore(people.folder)):
+        with pytest.raises(PersonLocked):
+            rewrite.decrypt(wrong)
+        assert snapshot(people.folder) == before
+    with weak_keys(), pytest.raises(PersonLocked, match="wrong key"):
+        rewrite.encrypt(people, b"another passphrase")
+    assert snapshot(people.folder) == before
+    assert rewrite.decrypt(opened(people)) == rewrite.Done(1, 3)
+    assert store.read() == mixed
+    assert {path.name: path.read_bytes() for path in store.folder.glob("[0-9]*")} == plain
+
+
+def test_what_cannot_be_opened_does_not_survive_its_key(
+    mixed: list[Heard], store: LearningStore, people: PersonStore
+) -> None:
+    with weak_keys():
+        rewrite.encrypt(people, KEY)
+    path = store.folder / f"{heard(1).id}.json"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert rewrite.decrypt(opened(people)) == rewrite.Done(1, 2)
+    assert store.read() == [mixed[0], mixed[2]]
+
+
+def test_an_entry_that_is_opened_between_two_looks_is_not_called_damaged(
+    mixed: list[Heard], people: PersonStore
+) -> None:
+    class Overtaken(PersonStore):
+        """The store is opened just before anybody looks for its key."""
+
+        def vault(self) -> Vault | None:
+            if self.encrypted:
+                rewrite.decrypt(opened(self))
+            return super().vault()
+
+    with weak_keys():
+        rewrite.encrypt(people, KEY)
+    assert LearningStore(Overtaken(people.folder)).read() == mixed
+
+
+def test_readers_and_writers_do_not_notice_that_the_store_is_sealed_and_opened(
+    mixed: list[Heard], people: PersonStore
+) -> None:
+    """An entry may be sealed between the look for the key and the look at the entry, and the other way round."""
+    faults: list[object] = []
+    over = threading.Event()
+
+    def read_and_write() -> None:
+        store = LearningStore(opened(people))
+        number = 100
+        while not over.is_set():
+            number += 1
+            try:
+                store.add(heard(number))
+                found = [one.id for one in store.read()]
+                store.erase([heard(number).id])
+            except Exception as error:
+                faults.append(error)
+                return
+            if found != [*(one.id for one in mixed), heard(number).id]:
+                faults.append(found)
+
+    other = threading.Thread(target=read_and_write)
+    with weak_keys():
+        other.start()
+        for _ in range(15):
+            rewrite.encrypt(people, KEY)
+            while people.encrypted:
+                with contextlib.suppress(InputError):  # something was written meanwhile: decrypt once more
+                    rewrite.decrypt(opened(people))
+        over.set()
+        other.join()
+    assert faults == []
+    assert LearningStore(people).read() == mixed
 
 
 # --- voiceprints that have learned

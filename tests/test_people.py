@@ -15,8 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_store import assert_same, environment, forge, make_voiceprint, snapshot
-from kills import KEY, opened, person, sound, weak_keys
+from helpers_store import (
+    KEY,
+    assert_same,
+    environment,
+    forge,
+    make_voiceprint,
+    opened,
+    person,
+    snapshot,
+    sound,
+    weak_keys,
+)
 
 from earmark.engine import bundle, codec, rewrite, vault
 from earmark.engine.errors import (
@@ -216,7 +226,7 @@ def test_readers_never_see_a_person_vanish_while_others_rename(store: PersonStor
 WRITER = """
 import sys
 from earmark.engine.person import PersonStore
-from kills import person
+from helpers_store import person
 store = PersonStore(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -388,7 +398,7 @@ def test_without_the_key_there_is_a_reason_and_no_voiceprint(store: PersonStore)
 def test_opened_again_the_store_is_what_it_was(store: PersonStore) -> None:
     before = snapshot(store.folder)
     sealed = encrypted(store)
-    assert rewrite.decrypt(sealed) == 2
+    assert rewrite.decrypt(sealed) == rewrite.Done(2, 0)
     assert snapshot(store.folder) == before
     with pytest.raises(InputError, match="is not encrypted"):
         rewrite.decrypt(sealed)
@@ -404,7 +414,7 @@ def test_who_is_saved_while_the_store_is_opened_is_not_lost(store: PersonStore) 
     with pytest.raises(InputError, match="something was written meanwhile: decrypt once more"):
         rewrite.decrypt(sealed, save)
     assert opened(store.folder).load("dora", "okay_nabu").name == "dora"
-    assert rewrite.decrypt(sealed) == 3
+    assert rewrite.decrypt(sealed).people == 3
     assert PersonStore(store.folder).load("dora", "okay_nabu").name == "dora"
 
 
@@ -515,5 +525,5 @@ def test_sealing_that_was_broken_off_is_continued(store: PersonStore) -> None:
     assert {name: dict(sealed.tree(name)) for name in sealed.names()} == before
     sealed.save(person("dora"))
     assert list((store.folder / "dora").rglob("*.sealed")), "what is written from now on is sealed"
-    assert rewrite.encrypt(store, KEY) == 3
+    assert rewrite.encrypt(store, KEY).people == 3
     assert list((store.folder / "bob").rglob("*.sealed"))

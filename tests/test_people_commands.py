@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pty
@@ -12,14 +13,22 @@ from pathlib import Path
 import pytest
 from conftest import Read, Takes
 from helpers_store import checked, command, earmark, environment, make_voiceprint, save_cosine, snapshot
+from kills import kept
+from test_learning import heard, with_learned
 
+from earmark.engine import people_commands
 from earmark.engine.audio import RATE_HZ
 from earmark.engine.card import load_card, load_manifest
 from earmark.engine.errors import EnrolmentRefused, PersonMismatch
 from earmark.engine.keyword import KeywordNetwork
+from earmark.engine.learning import LearningStore
+from earmark.engine.people_commands import journal_of
 from earmark.engine.person import COSINE, PersonStore, Voiceprint
+from earmark.engine.settings import load
+from earmark.engine.settings_line import renamed_line
 from earmark.engine.verifier import Verifier
 from earmark.enroll.enrolment import Enroller, Options, Recording
+from earmark.enroll.kept import KeptSession
 from earmark.enroll.retrain import EMBEDDINGS, RECORDINGS, merge, remade
 
 LIMIT_S = 120
@@ -72,12 +81,127 @@ def test_a_file_that_is_no_export_ends_with_exit_code_2(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
-def test_rename_says_what_keeps_the_old_name(tmp_path: Path) -> None:
+def test_rename_says_whose_number_in_the_environment_is_still_the_old_name(tmp_path: Path) -> None:
     save_cosine(tmp_path / "earmark" / "people")
     env = environment(XDG_DATA_HOME=str(tmp_path), EARMARK_PEOPLE_SENSITIVITY_OF="anna = 0.6")
     run = earmark("people", "rename", "anna", "Änne", env=env)
     assert run.out == "anna is Änne now, in 1 version\n"
-    assert "people.sensitivity_of has anna: call it Änne" in run.err
+    assert (
+        "Änne does not have the sensitivity of anna yet: call it so in people.sensitivity_of, "
+        "EARMARK_PEOPLE_SENSITIVITY_OF" in run.err
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "line"),
+    [
+        (
+            "[people]\nsensitivity_of = { bob = 0.1, anna = 0.7 }  # for anna\n",
+            2,
+            'sensitivity_of = { bob = 0.1, "Än ne" = 0.7 }  # for anna',
+        ),
+        ("# anna = 0.7\n[people.sensitivity_of]\nanna = 0.7\nhanna = 0.1\n", 3, '"Än ne" = 0.7'),
+        ("people.sensitivity_of.'anna' = 0.7\n", 1, 'people.sensitivity_of."Än ne" = 0.7'),
+        (
+            '[people]\nstore = "/home/anna"\nsensitivity_of = { "anna" = 0.7 }',
+            3,
+            'sensitivity_of = { "Än ne" = 0.7 }',
+        ),
+    ],
+    ids=["inline", "table", "dotted", "quoted"],
+)
+def test_the_line_of_the_settings_is_found_that_has_the_old_name(
+    tmp_path: Path, text: str, number: int, line: str
+) -> None:
+    file = tmp_path / "earmark.toml"
+    file.write_text(text)
+    assert renamed_line(file, "anna", "Än ne") == (number, line)
+    lines = text.split("\n")
+    lines[number - 1] = line
+    file.write_text("\n".join(lines))
+    numbers = load(file, {}).settings.people.sensitivity_of
+    assert (numbers["Än ne"], "anna" in numbers) == (0.7, False)
+
+
+def test_rename_names_the_line_to_change(tmp_path: Path) -> None:
+    save_cosine(tmp_path / "people")
+    file = tmp_path / "earmark.toml"
+    file.write_text(f'[people]\nstore = "{tmp_path / "people"}"\nsensitivity_of = {{ anna = 0.7 }}\n')
+    run = earmark("people", "rename", "anna", "Zoë", env=environment(EARMARK_SETTINGS=str(file)))
+    assert f'line 3 of {file} must be:  sensitivity_of = {{ "Zoë" = 0.7 }}' in run.err
+
+
+def test_a_name_that_is_taken_changes_nothing_anywhere(tmp_path: Path) -> None:
+    store = PersonStore(tmp_path / "people")
+    for name in ("anna", "bob"):
+        save_cosine(store.folder, name)
+    LearningStore(store).add(heard(1))
+    before = snapshot(tmp_path)
+    assert "choose another name" in earmark("people", "rename", "anna", "bob", "--store", store.folder, code=2).err
+    assert "no person 'carl'" in earmark("people", "rename", "carl", "dora", "--store", store.folder, code=2).err
+    assert snapshot(tmp_path) == before
+
+
+def test_what_waits_to_be_learned_gets_the_new_name_and_so_does_what_was_learned(tmp_path: Path) -> None:
+    store = PersonStore(tmp_path / "people")
+    store.save(with_learned(make_voiceprint("anna", kind=COSINE), 1))
+    for one in (heard(1), heard(2, "bob", label="anna"), heard(3, "bob")):
+        LearningStore(store).add(one)
+    run = earmark("people", "rename", "anna", "Zoë", "--store", store.folder, "--json")
+    assert run.events == [{"renamed": "anna", "name": "Zoë", "versions": 1, "waiting": 2, "wakes": 0}]
+    found = [(one.person, one.label) for one in LearningStore(store).read()]
+    assert found == [("Zoë", None), ("bob", "Zoë"), ("bob", None)]
+    assert [facts["person"] for facts in store.load("Zoë", "okay_nabu").learned] == ["Zoë"]
+
+
+def test_the_journal_of_the_service_lies_beside_its_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever erases somebody of the service names its store, as `earmark service install` says."""
+    monkeypatch.setattr(people_commands, "SERVICE_STORE", tmp_path / "people")
+
+    def found(store: str, **variables: str) -> Path | None:
+        loaded = load(None, {"EARMARK_SETTINGS": "", **variables}, {"people.store": str(tmp_path / store)})
+        journal = journal_of(argparse.Namespace(loaded=loaded), PersonStore(tmp_path / store))
+        return None if journal is None else journal.folder
+
+    assert found("people") == tmp_path / "wakes"
+    assert found("people", EARMARK_JOURNAL_FOLDER="/srv/wakes") == Path("/srv/wakes")
+    assert found("others") is None
+
+
+def test_who_is_removed_has_nothing_waiting(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    store, key = PersonStore(tmp_path / "people"), key_file(tmp_path)
+    for name in ("anna", "bob", "carl"):
+        save_cosine(store.folder, name)
+    queue = LearningStore(store)
+    for number, name in enumerate(("anna", "bob", "carl", "carl")):
+        queue.add(heard(number, name))
+    run = earmark("people", "remove", "anna", "--store", store.folder)
+    assert run.out == "anna: erased, 1 version, and 1 wake that waited to be learned\n"
+    assert [one.person for one in queue.read()] == ["bob", "carl", "carl"]
+    KeptSession(store.folder, "dora", "okay_nabu", {}, tmp_path / "earmark" / "sessions").save(kept(1))
+    env = environment(XDG_STATE_HOME=str(tmp_path))
+    run = earmark("people", "encrypt", "--store", store.folder, "--key-file", key, env=env)
+    assert f"takes of 1 broken-off enrolment are not sealed, in {tmp_path / 'earmark' / 'sessions'}" in run.err
+    assert "sealed, 2 people and 3 wakes that wait to be learned. Without the key" in run.out
+    for path in queue.folder.glob("*.json"):
+        assert b"bob" not in path.read_bytes()
+    before = snapshot(store.folder)
+    env = environment(EARMARK_PASSPHRASE="another one")
+    assert "wrong key for" in earmark("people", "decrypt", "--store", store.folder, env=env, code=2).err
+    assert "no person 'anna'" in earmark("people", "remove", "anna", "--store", store.folder, code=2).err
+    assert snapshot(store.folder) == before
+    (event,) = earmark("people", "remove", "bob", "--store", store.folder, "--key-file", key, "--json").events
+    assert event == {"removed": "bob", "versions": 1, "waiting": 1}
+    run = earmark("people", "decrypt", "--store", store.folder, "--key-file", key)
+    assert run.out == (
+        f"{store.folder}: open, 1 person and 2 wakes that wait to be learned; the key opens nothing any more\n"
+    )
+    assert [one.person for one in queue.read()] == ["carl", "carl"]
+    earmark("people", "encrypt", "--store", store.folder, "--key-file", key)
+    run = earmark("people", "remove", "carl", "--store", store.folder)
+    assert "without the key nobody can tell whose voice waits: that of everybody was erased, 2" in run.err
+    assert queue.ids() == []
 
 
 def test_rollback_counts_versions_up_and_needs_one_wake_word(tmp_path: Path) -> None:
@@ -98,7 +222,7 @@ def test_tidy_and_doctor_know_what_was_left(tmp_path: Path) -> None:
     save_cosine(tmp_path / "people")
     (tmp_path / "people" / ".new-left").mkdir()
     run = earmark("people", "tidy", "--store", tmp_path / "people")
-    assert run.out == f"{tmp_path / 'people'}: 1 unfinished changes\n"
+    assert run.out == f"{tmp_path / 'people'}: 1 unfinished change\n"
     assert earmark("people", "tidy", "--store", tmp_path / "people").out == "nothing to tidy\n"
     earmark("people", "tidy", "--store", tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
@@ -112,7 +236,7 @@ def test_an_encrypted_store_from_the_command_line(slt_store: Path, tmp_path: Pat
     store = ("--store", slt_store)
     plain = snapshot(slt_store)
     run = earmark("people", "encrypt", *store, "--key-file", key, "--json")
-    assert run.events == [{"encrypted": str(slt_store), "people": 1}]
+    assert run.events == [{"encrypted": str(slt_store), "people": 1, "waiting": 0}]
     assert earmark("people", "list", *store).out == "slt  (okay_nabu)\n"
     run = earmark("people", "show", "slt", *store, code=2)
     assert "the store of the people is encrypted: name its key with --key-file" in run.err
@@ -125,7 +249,8 @@ def test_an_encrypted_store_from_the_command_line(slt_store: Path, tmp_path: Pat
     env = environment(EARMARK_PASSPHRASE="correct horse")
     run = earmark("people", "export", "slt", "--to", tmp_path / "slt.tar", *store, env=env)
     assert "is not encrypted: whoever has it has the voice" in run.err
-    assert earmark("people", "decrypt", *store, env=env).out == f"{slt_store}: open, 1 people\n"
+    run = earmark("people", "decrypt", *store, env=env)
+    assert run.out == f"{slt_store}: open, 1 person; the key opens nothing any more\n"
     assert snapshot(slt_store) == plain
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import errno
 import json
 import shutil
 import signal
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -23,7 +25,10 @@ from conftest import MakeNetwork
 from helpers_store import Run, checked, command, earmark, environment, save_cosine, snapshot
 from test_person import mounted_tmpfs
 
+from earmark.engine import traces
+from earmark.engine.atomic import replace_synced
 from earmark.engine.audio import RATE_HZ, Int16
+from earmark.engine.errors import StoreUnwritable
 from earmark.engine.files import read_audio
 from earmark.engine.journal import Journal
 from earmark.engine.person import PersonStore, Voiceprint
@@ -407,12 +412,51 @@ def test_who_is_erased_is_erased_from_the_journal_too(wakes: Path, people: Path,
     set_apart = environment(EARMARK_JOURNAL_FOLDER=str(wakes), EARMARK_PEOPLE_STORE=str(store))
     other = Path(shutil.copytree(people, tmp_path / "other"))
     (run,) = earmark("people", "remove", "slt", "--json", "--store", other, env=set_apart).events
-    assert run == {"removed": "slt", "versions": 1}  # another household's
+    assert run == {"removed": "slt", "versions": 1, "waiting": 0}  # another household's
     (run,) = earmark("people", "remove", "slt", "--json", env=set_apart).events
-    assert run == {"removed": "slt", "versions": 1, "wakes": len(own)}
+    assert run == {"removed": "slt", "versions": 1, "waiting": 0, "wakes": len(own)}
     left = ask(wakes, "list", "--json").events
     assert len(own) == 3
     assert {entry["number"] for entry in left} == set(range(1, 9)) - own
+
+
+def test_who_is_renamed_is_found_by_the_new_name(wakes: Path, people: Path, tmp_path: Path) -> None:
+    """Both what the daemon called her and what labels do; an old label would be a stranger's to learning."""
+    ask(wakes, "label", "2", "slt")
+    ask(wakes, "label", "1", "noise")
+    before = ask(wakes, "list", "--json").events
+    sounds = {path: path.read_bytes() for path in wakes.rglob("*.wav")}
+    store = Path(shutil.copytree(people, tmp_path / "people"))
+    set_apart = environment(EARMARK_JOURNAL_FOLDER=str(wakes), EARMARK_PEOPLE_STORE=str(store))
+    run = earmark("people", "rename", "slt", "Zoë", env=set_apart)
+    assert run.out == "slt is Zoë now, in 1 version, and 4 wakes of the journal\n"
+    wanted = [{key: "Zoë" if value == "slt" else value for key, value in entry.items()} for entry in before]
+    assert ask(wakes, "list", "--json").events == wanted
+    assert {path: path.read_bytes() for path in wakes.rglob("*.wav")} == sounds
+    heard_now = [entry["number"] for entry in before if entry["person"] == "slt"]
+    assert [entry["number"] for entry in ask(wakes, "list", "--person", "Zoë", "--json").events] == heard_now
+
+
+def test_a_journal_that_cannot_be_written_keeps_the_old_name_everywhere(
+    wakes: Path, people: Path, tmp_path: Path
+) -> None:
+    """The second entry that has the name cannot be written: what is first is as it was."""
+    store = Path(shutil.copytree(people, tmp_path / "people"))
+    own = [entry["number"] for entry in ask(wakes, "list", "--json").events if entry["person"] == "slt"]
+    journal = reading(wakes)
+    blocked = wakes / f"{own[1]:06d}" / "event.json"
+    before = {path: path.read_bytes() for path in wakes.rglob("event.json")}
+
+    def write(path: Path, content: bytes, beside: Path) -> None:
+        if path == blocked:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace_synced(path, content, beside)
+
+    full = mock.patch("earmark.engine.journal.replace_synced", write)
+    with full, pytest.raises(StoreUnwritable, match="No space left on device"):
+        traces.rename(PersonStore(store), journal, "slt", "Zoë")
+    assert PersonStore(store).names() == ["slt"]
+    assert {path: path.read_bytes() for path in wakes.rglob("event.json")} == before
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,14 @@ def show_all(arguments: argparse.Namespace) -> int:
     """What each person learned, what waits, and how many strangers' wakes are kept."""
     store = open_store(arguments)
     heard = [one for one in LearningStore(store).read() if arguments.name in (None, one.label or one.person)]
-    for facts in (*_learned(store, arguments.name), *_waiting(heard)):
+    shown = [*_learned(store, arguments.name), *_waiting(heard)]
+    for facts in shown:
         print(json.dumps(facts, ensure_ascii=False) if arguments.json else _line(facts))
     strangers = sum(not one.is_own for one in heard)
     if not arguments.json:
-        print(f"{strangers} wakes of nobody who is known are kept, to tell strangers by")
+        if not shown:
+            print("nothing was learned, and nothing waits to be")
+        print(f"wakes of strangers that are kept to tell strangers by: {strangers}")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from .console import open_store
 from .errors import InputError
 from .journal import Journal, open_journal
 from .layout import sessions_folder
-from .person import PersonStore
+from .person import COSINE, TRAINED, PersonStore
 from .secret import new_secret_from, secret_from
 from .settings import COMMAND_LINE
 from .settings_line import renamed_line
 
+KINDS = {COSINE: "plain cosine", TRAINED: "cosine and trained head"}
+"""The kinds of score, for people to read."""
 SERVICE_STORE = Path("/var/lib/earmark/people")  # engine/units/earmark.service
 
 
@@ -53,8 +56,36 @@ def show(arguments: argparse.Namespace) -> int:
             "versions": store.versions(arguments.name, keyword),
             "report": dict(person.report),
         }
-        _say(arguments, facts, "\n".join(f"{key:10} {value}" for key, value in facts.items()))
+        _say(arguments, facts, _portrait(facts))
     return 0
+
+
+def _portrait(facts: Mapping[str, Any]) -> str:
+    """What `show` knows, for people to read; what an older version's report does not have is left out."""
+    report, kind = facts["report"], facts["kind"]
+    achieved = report.get("achieved", {}).get(kind, {})
+    takes = [f"{facts['takes']}, and {facts['learned']} learned since"]
+    if "takes_snr_db" in report:
+        takes.append(f"{report['takes_snr_db']:.0f} dB above the noise")
+    lines = {
+        "takes": "; ".join(takes),
+        "score": f"{KINDS[kind]}, from {facts['threshold']:.2f} on",
+        "gate": "as for everybody" if facts["gate"] is None else f"{facts['gate']:.2f} of the wake word's cutoff",
+    }
+    if achieved:
+        frr, far = achieved["frr"], achieved["far"]
+        low, high = (100 * bound for bound in frr["ci95"])
+        lines["own takes"] = f"{frr['rejected']} of {frr['of']} rejected when left out ({low:.0f} to {high:.0f} %)"
+        if not frr["of"]:
+            lines["own takes"] = "a single one says nothing of how many tries are rejected"
+        lines["strangers"] = (
+            f"{far['accepted']} of {far['of']} let in ({100 * far['share']:.1f} %), "
+            f"{100 * report['wanted_far']:g} % were asked for"
+        )
+    lines["recordings"] = str(facts["recordings"] or "none are kept")
+    lines["versions"] = ", ".join(map(str, facts["versions"]))
+    lines["encrypted"] = "yes" if facts["encrypted"] else "no"
+    return "\n".join([f"{facts['name']}: {facts['keyword']}", *(f"  {key:<12}{text}" for key, text in lines.items())])
 
 
 def remove(arguments: argparse.Namespace) -> int:
@@ -71,7 +102,7 @@ def remove(arguments: argparse.Namespace) -> int:
     also += [f"{_counted(erased.waiting, 'wake')} that waited to be learned"] if erased.waiting else []
     _say(
         arguments,
-        facts if erased.wakes else {key: value for key, value in facts.items() if key != "wakes"},
+        facts,
         f"{name}: erased, {_counted(erased.versions, 'version')}" + "".join(f", and {text}" for text in also),
     )
     if erased.everybodys and erased.waiting:

@@ -17,7 +17,8 @@ from earmark.engine.detector import Event
 from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
 from earmark.engine.files import read_audio
 from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.person import COSINE, TRAINED, PersonStore, Voiceprint, folder_name
+from earmark.engine.people_commands import KINDS
+from earmark.engine.person import PersonStore, Voiceprint, folder_name
 from earmark.engine.verifier import Verifier
 
 from . import achieved
@@ -27,8 +28,6 @@ from .evaluate import Setup, read_trials
 from .evaluate import evaluate as run_evaluation
 from .household import Alike, alike
 from .progress import progress
-
-KINDS = {COSINE: "plain cosine", TRAINED: "cosine and trained head"}
 
 
 def enroll(arguments: argparse.Namespace) -> int:
@@ -252,8 +251,10 @@ def _print_enrolment(
     for fault in enrolment.faults if arguments.files else ():  # a conversation has told them already
         print(f"not used: {fault}", file=sys.stderr)
     own = report["leave_one_out"].get(person.kind, {}).get("own", [])
-    print(f"{person.name}: enrolled for {person.keyword} from {len(person.takes)} takes (version {version})")
-    print(f"  for {100 * report['wanted_far']:g} % of strangers; * is used, and was better on the takes left out")
+    takes = "1 take" if len(person.takes) == 1 else f"{len(person.takes)} takes"
+    why = "was better on the takes left out" if len(report["achieved"]) > 1 else "needs no more takes"
+    print(f"{person.name}: enrolled for {person.keyword} from {takes} (version {version})")
+    print(f"  for {100 * report['wanted_far']:g} % of strangers; * is used, and {why}")
     for line in achieved.lines(report["achieved"], person.kind, KINDS):
         print(line)
     if own:

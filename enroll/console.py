@@ -22,7 +22,7 @@ from earmark.engine.person import ANY_PHRASE, PersonStore
 from earmark.engine.sources import Source
 from earmark.engine.verifier import binding_of
 
-from . import calibrate, quality
+from . import calibrate, measure
 from .endpoint import Endpoint
 from .enrolment import Enroller, Enrolment, Options, Others, Recording
 from .hearing import Hearing
@@ -143,8 +143,8 @@ class Guide:
         if not np.any(samples):
             self.screen.say("✗ nothing but zeros: is the microphone muted?", BAD)
             return advance(session, RoomHeard(None))
-        hearing.room = quality.room_power(samples)
-        level_dbfs = quality.dbfs(samples)
+        hearing.room = measure.room_power(samples)
+        level_dbfs = measure.dbfs(samples)
         self.screen.say(f"✓ the room is at {level_dbfs:.0f} dBFS", GOOD)
         return advance(session, RoomHeard(level_dbfs))
 
@@ -261,7 +261,7 @@ class _Audio:
             if typed is not None or (count >= CHECK_SAMPLES and not self._screen.moves):
                 break
         self._screen.still()
-        loudest = max(quality.dbfs(piece) for piece in heard[1:])
+        loudest = max(measure.dbfs(piece) for piece in heard[1:])
         self._screen.say(f"  the loudest was {loudest:.0f} dBFS")
         return typed
 
@@ -270,7 +270,7 @@ class _Audio:
         self._unshown += len(heard[-1])
         if self._unshown >= METER_SAMPLES:
             self._unshown = 0
-            self._screen.meter(label, quality.dbfs(np.concatenate(heard[-10:])[-METER_SAMPLES:]), left)
+            self._screen.meter(label, measure.dbfs(np.concatenate(heard[-10:])[-METER_SAMPLES:]), left)
 
 
 def choose_microphone(screen: Screen, wanted: str | None, open_source: Callable[[str | None], Source]) -> Source:

@@ -6,7 +6,7 @@ import numpy as np
 
 from earmark.engine.audio import RATE_HZ, Int16
 
-from .quality import dbfs
+from .measure import dbfs
 
 FRAME_SAMPLES = RATE_HZ * 30 // 1000
 ABOVE_ROOM_DB = 8.0  # a frame that much louder than the room is speech: a soft one is still ten

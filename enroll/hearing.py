@@ -40,7 +40,7 @@ class Hearing:
         head: for comparing voices.
         cohort: (k, 512) embeddings of strangers.
         keyword: None accepts any phrase.
-        room: (40,) power of the room while nobody spoke, by `quality.room_power`, if it is known.
+        room: (40,) power of the room while nobody spoke, by `measure.room_power`, if it is known.
         limits: that takes must keep to.
     """
 
@@ -92,12 +92,16 @@ class Hearing:
         return TakeHeard(*self._compared(2))
 
     def _alone(self, samples: Int16, file: str) -> Heard | Fault:
-        length = quality.spoken_samples(samples, self.room)
-        if self._keyword is not None and length > MAX_ALONE_SAMPLES:
-            return Fault(file, "too_long", f"{length / RATE_HZ:.1f} s of speech")
         found = quality.find_takes(samples, file, self._keyword, self._context())
         good = [take for take in found if isinstance(take, Take)]
-        return self._embed(good[-1]) if good else next(fault for fault in found if isinstance(fault, Fault))
+        fault = next((fault for fault in found if isinstance(fault, Fault)), None)
+        if fault is None or fault.reason not in ("nothing_said", "clipped"):
+            length = quality.spoken_samples(samples, self.room) if self._keyword is not None else 0
+            if length > MAX_ALONE_SAMPLES:
+                return Fault(file, "too_long", f"{length / RATE_HZ:.1f} s of speech")
+        if good or fault is None:
+            return self._embed(good[-1])
+        return fault
 
     def _embed(self, take: Take) -> Heard | Fault:
         heard = Heard(take, self._speaker.embed(take.crop), snr_db(take.crop))
@@ -127,5 +131,8 @@ class Hearing:
         return self.good, tuple(faults)
 
     def _context(self) -> Context:
-        lengths = tuple(self.heard[number].take.speech_samples for number in self.good)
-        return Context(self._limits, self.room, lengths if len(lengths) >= MIN_LENGTHS else ())
+        takes = [self.heard[number].take for number in self.good]
+        if len(takes) < MIN_LENGTHS:
+            return Context(self._limits, self.room)
+        lengths, active = zip(*((take.speech_samples, take.active_samples) for take in takes))
+        return Context(self._limits, self.room, lengths, active)

@@ -27,7 +27,7 @@ from .hearing import Heard
 from .quality import Take
 from .train import TakeEmbeddings
 
-FORMAT = 1
+FORMAT = 2
 MAX_BYTES = 4 << 20  # 9 takes with 6 copies and 200 crops of others are 0.5 MB
 _NO_AUDIO = np.zeros(0, np.int16)
 
@@ -69,7 +69,7 @@ class KeptSession:
             StoreUnwritable: it cannot be written; what was there is as it was.
         """
         takes = [
-            [take.file, take.keyword_score, take.level_dbfs, take.snr_db, take.speech_samples, crop_snr_db]
+            [*(value for name, value in vars(take).items() if name != "crop"), crop_snr_db]
             for take, _, crop_snr_db in (vars(heard).values() for heard in kept.heard)
         ]
         shares = [list(take.heard) for take in kept.varied]
@@ -148,8 +148,8 @@ class KeptSession:
         if not len(header["takes"]) == len(header["shares"]) == len(clean) == len(copies):
             raise ValueError("its takes differ in number")
         heard = [
-            Heard(Take(file, _NO_AUDIO, score, level_dbfs, snr_db, samples), embedding, crop_snr_db)
-            for (file, score, level_dbfs, snr_db, samples, crop_snr_db), embedding in zip(header["takes"], clean)
+            Heard(Take(file, _NO_AUDIO, *figures), embedding, crop_snr_db)
+            for (file, *figures, crop_snr_db), embedding in zip(header["takes"], clean)
         ]
         shares = [tuple(float(share) for share in each) for each in header["shares"]]
         varied = [TakeEmbeddings(take, rows, heard=each) for take, rows, each in zip(clean, copies, shares)]

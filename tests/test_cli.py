@@ -563,9 +563,12 @@ def test_people_are_listed_shown_and_removed(store: Path) -> None:
         "report",
     ]
     assert (shown["takes"], shown["versions"]) == (5, [1])
-    assert NAME in earmark("people", "show", NAME, "--store", store).out
+    text = earmark("people", "show", NAME, "--store", store).out
+    assert text.startswith(f"{NAME}: okay_nabu\n  takes       5, and 0 learned since; ")
+    assert f"from {shown['threshold']:.2f} on" in text
+    assert "0 of 5 rejected when left out (0 to 52 %)" in text
     (removed,) = earmark("people", "remove", NAME, "--json", "--store", store).events
-    assert removed == {"removed": NAME, "versions": 1}
+    assert removed == {"removed": NAME, "versions": 1, "waiting": 0, "wakes": 0}
     assert snapshot(store) == {".lock": b""}
     run = earmark("people", "list", "--store", store)
     assert (run.out, run.err) == ("", f"nobody is enrolled in {store}\n")

@@ -73,7 +73,7 @@ def test_recordings_come_back_and_go_with_their_version(store: PersonStore) -> N
 
 def test_a_changed_recording_is_refused_and_the_voiceprint_still_loads(store: PersonStore) -> None:
     path = store.folder / "anna" / "okay_nabu" / "0003" / "take-01.wav"
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
     with pytest.raises(PersonDamaged, match=r"the checksum of take-01\.wav does not hold"):
         store.recordings("anna", "okay_nabu")
     assert store.load("anna", "okay_nabu").report["seed"] == 3

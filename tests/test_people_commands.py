@@ -192,7 +192,7 @@ def test_who_is_removed_has_nothing_waiting(tmp_path: Path) -> None:
     assert "no person 'anna'" in earmark("people", "remove", "anna", "--store", store.folder, code=2).err
     assert snapshot(store.folder) == before
     (event,) = earmark("people", "remove", "bob", "--store", store.folder, "--key-file", key, "--json").events
-    assert event == {"removed": "bob", "versions": 1, "waiting": 1}
+    assert event == {"removed": "bob", "versions": 1, "waiting": 1, "wakes": 0}
     run = earmark("people", "decrypt", "--store", store.folder, "--key-file", key)
     assert run.out == (
         f"{store.folder}: open, 1 person and 2 wakes that wait to be learned; the key opens nothing any more\n"

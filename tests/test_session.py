@@ -16,7 +16,7 @@ from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError
 from earmark.engine.head import SpeakerHead
 from earmark.engine.sources import ArraySource
 from earmark.engine.speaker import SpeakerNetwork, locate_speech
-from earmark.enroll import cohort, quality
+from earmark.enroll import cohort, measure
 from earmark.enroll.augment import with_noise
 from earmark.enroll.console import Guide
 from earmark.enroll.endpoint import MAX_SAMPLES, PAUSE_SAMPLES, Endpoint
@@ -217,7 +217,7 @@ def test_a_known_room_tells_noise_that_comes_and_goes(
     level = np.sqrt(np.mean(to_float(take)[start:end] ** 2))
     room = to_int16(noise * 2 * level)  # 6 dB above the speech
     assert reasons(hearing.take(take, "in a quiet room")) == []
-    hearing.room = quality.room_power(room)
+    hearing.room = measure.room_power(room)
     assert reasons(hearing.take(in_room(read(takes("rms", "okay_nabu", "enroll")[1]), rng), "in it")) == ["too_noisy"]
 
 
@@ -276,6 +276,9 @@ def test_what_is_kept_comes_back_as_it_was_and_holds_no_audio(
     assert (len(found.heard), found.room_dbfs) == (2, -70.0)
     np.testing.assert_array_equal(found.varied[1].copies, varied[1].copies)
     assert all(len(one.take.crop) == 0 for one in found.heard)
+    for was, now in zip(heard, found.heard):
+        assert replace(was.take, crop=now.take.crop) == now.take
+        assert now.take.active_samples > 0
     assert kept.path.stat().st_size < 100_000  # 14 embeddings; a crop more would be 38 kB
     assert list(kept.path.parent.iterdir()) == [kept.path]
     assert kept_session(tmp_path, speaker="another").load() is None

@@ -254,7 +254,8 @@ class Daemon:
 
     def _say_source(self, source: Source) -> None:
         _LOG.info("known: %s", ", ".join(self.house.names) or "nobody")
-        print(f"earmark: listening to {source.name}", file=sys.stderr, flush=True)
+        state = "waiting for" if source.fault else "listening to"  # a microphone that may be plugged in later
+        print(f"earmark: {state} {source.name}", file=sys.stderr, flush=True)
 
     def _watch_silence(self, samples: Int16) -> None:
         """Digital silence for a minute is worth a word: a muted microphone looks like a quiet house."""

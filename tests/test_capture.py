@@ -173,6 +173,7 @@ def test_a_service_waits_for_a_microphone_that_comes_late(
     wait: list[str | Path] = ["--device", "mic", "--store", store, "--set", "audio.wait_for_device=true"]
     with Live(*wait, env=server.env) as daemon:
         daemon.says("trying again")
+        daemon.says("waiting for mic")
         server.start()
         daemon.says("microphone 'mic' is back")
         assert_heard(daemon, server, recordings)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import graphlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,7 +34,7 @@ ALLOWED = {
     "tensorflow": ("models/",),
     "keras": ("models/",),
     "torch": ("models/",),
-    "librosa": ("enroll/",),
+    "librosa": (),
     "matplotlib": ("enroll/",),
     "rich": ("enroll/",),
     "sounddevice": ("engine/microphone.py",),
@@ -64,6 +66,9 @@ ALLOWED = {
     "pickle": ("models/speaker_net.py",),
 }
 
+ONLY_FOR_US = {"dev", "build", "train"}  # extras
+IMPORT_OF = {"paho-mqtt": "paho", "pymicro-features": "micro_features_cpp"}  # where it is not the package's name
+
 HEAVY = {"tensorflow", "torch", "librosa", "matplotlib", "rich", "scipy", "soundfile", "sounddevice", "numba"}
 HEAVY |= {"cryptography"}  # for a store that is encrypted, and for no other
 
@@ -90,6 +95,13 @@ def imported(path: Path) -> Iterator[str]:
             above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The strings of a file: a runtime is imported by its name."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def is_inside(name: str, package: str) -> bool:
@@ -121,6 +133,22 @@ def test_engine_has_no_import_cycle() -> None:
         graphlib.TopologicalSorter({key: uses - {"earmark.engine"} for key, uses in graph.items()}).static_order()
     )
     assert order.index("earmark.engine.errors") < order.index("earmark.engine.detector")
+
+
+def test_what_an_installation_brings_is_imported() -> None:
+    """A package that nothing uses costs a small machine its memory card."""
+    config = configparser.ConfigParser()
+    config.read(REPOSITORY / "setup.cfg")
+    extras = config["options.extras_require"]
+    wanted = [config["options"]["install_requires"], *(extras[name] for name in extras if name not in ONLY_FOR_US)]
+    lines = [line for text in wanted for line in text.split("\n") if line and not line.startswith(("#", "earmark["))]
+    packages = {re.split(r"[^A-Za-z0-9._-]", line)[0] for line in lines}
+    assert packages >= {"numpy", "soxr", "matplotlib", "paho-mqtt", "cryptography"}
+    files = [path for path in FILES if place(path).startswith(("cli", "engine", "enroll"))]
+    names = {name for path in files for name in (*imported(path), *texts(path))}
+    roots = {name.split(".")[0] for name in names}
+    names_of = {package: IMPORT_OF.get(package, package.replace("-", "_")) for package in packages}
+    assert {package for package, name in names_of.items() if name not in roots} == set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=place)

@@ -48,6 +48,11 @@ def build(folder: Path) -> tuple[Path, Path]:
         if (REPOSITORY / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, source / name)
+    return build_in(source, folder)
+
+
+def build_in(source: Path, folder: Path) -> tuple[Path, Path]:
+    """sdist and wheel of `source`, which setuptools writes into too, in `folder`."""
     line = [sys.executable, "-c", BUILD, str(folder)]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
     done = subprocess.run(line, cwd=source, capture_output=True, text=True, env=environment, check=False)
@@ -109,17 +114,45 @@ def test_the_same_source_gives_the_same_wheel(built: tuple[Path, Path], tmp_path
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(built[1].read_bytes()).digest()
 
 
-def test_the_install_script_shows_what_it_would_do() -> None:
-    """Nothing of it is done here: the steps, in order, up to the service."""
-    line = [str(REPOSITORY / "scripts" / "install_pi"), "--dry-run", "earmark.whl"]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+def test_the_sdist_gives_the_same_wheel(built: tuple[Path, Path], tmp_path: Path) -> None:
+    subprocess.run(["tar", "-x", "-f", built[0], "-C", tmp_path], check=True)
+    (source,) = tmp_path.iterdir()
+    folder = tmp_path / "again"
+    folder.mkdir()
+    _, again = build_in(source, folder)
+    assert contents(again) == contents(built[1])
+    assert again.read_bytes() == built[1].read_bytes()
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    """Name -> bytes."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def install_pi(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    line = [str(REPOSITORY / "scripts" / "install_pi"), *arguments]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_install_script_shows_what_it_would_do(tmp_path: Path) -> None:
+    """Nothing of it is done here (scripts/check_install does it): the steps, in order, up to the service."""
+    wheel = tmp_path / "earmark.whl"
+    wheel.touch()
+    done = install_pi("--dry-run", wheel.name, folder=tmp_path)
     if done.returncode == 1 and "64-bit" in done.stderr:
         pytest.skip("a 32-bit machine, which the script refuses")
     assert done.returncode == 0, done.stderr
     steps = [step[2:] for step in done.stderr.splitlines()]
-    assert steps[-4].split()[:2] in (["python3", "-m"], ["env", "DEBIAN_FRONTEND=noninteractive"])
-    assert steps[-3:] == [
-        "/opt/earmark/bin/pip install --quiet --upgrade earmark.whl[enroll,service]",
+    assert steps[-5].split()[:2] in (["python3", "-m"], ["env", "DEBIAN_FRONTEND=noninteractive"])
+    assert steps[-4:] == [
+        f"/opt/earmark/bin/pip install --quiet --no-cache-dir --upgrade {wheel}[enroll,service]",
+        f"/opt/earmark/bin/pip install --quiet --no-deps --force-reinstall {wheel}",
         "/opt/earmark/bin/earmark service install",
         "/opt/earmark/bin/earmark service status",
     ]
+
+
+def test_the_install_script_asks_no_index_for_a_name(tmp_path: Path) -> None:
+    done = install_pi("--dry-run", "earmark", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "install_pi: earmark: no such wheel or folder\n")

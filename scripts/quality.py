@@ -274,6 +274,8 @@ class VoiceCount:
     found: int = 0
     blamed: int = 0
     mixed: int = 0
+    by: Counter[str] = field(default_factory=Counter)
+    """Whose the false alarms are."""
 
 
 def voices_of(everybody: list[Person], as_files: bool) -> VoiceCount:
@@ -290,6 +292,7 @@ def voices_of(everybody: list[Person], as_files: bool) -> VoiceCount:
             if own is not None:
                 count.own += 1
                 count.alarms += len(own) > 0
+                count.by[person.name.split("/")[-1]] += len(own) > 0
             odd = _odd(person.hearing(), [*five[:place], stranger, *five[place + 1 :]], as_files)
             if odd is not None:
                 count.mixed += 1
@@ -412,10 +415,15 @@ def voices_part(data: Path, _: Noises) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for as_files in (False, True):
         each = [voices_of(everybody[name], as_files) for name in SETS]
-        total = VoiceCount(*(sum(getattr(one, key) for one in each) for key in vars(each[0])))
+        counted = [key for key in vars(each[0]) if key != "by"]
+        total = VoiceCount(*(sum(getattr(one, key) for one in each) for key in counted))
         for name, one in zip((*SETS, "both"), (*each, total)):
             cells = [_share(one.alarms, one.own), _share(one.found, one.mixed), _share(one.blamed, one.mixed)]
             yield f"| {name} | {'files' if as_files else 'a session'} | {' | '.join(cells)} |"
+    by = sum((one.by for one in each), Counter[str]())
+    most = ", ".join(f"{who} {count}" for who, count in by.most_common(5))
+    yield ""
+    yield f"Most of the {total.alarms} false alarms from files are of few people: {most}."
 
 
 PARTS = {"faults": faults_part, "crowd": crowd_part, "voices": voices_part}

@@ -23,10 +23,8 @@ ABOVE_ROOM_DB = 5.0  # both together; lasting noise alone rises so far in 1 of 5
 ROOM_HOLDS_DB = -8.0  # noise so far below the room's is another: what was measured as the room has passed
 VOICE_FRAME_SAMPLES, VOICE_HOP_SAMPLES = RATE_HZ * 40 // 1000, RATE_HZ * 20 // 1000  # three periods of a low voice
 VOICE_LAGS = RATE_HZ // 400, RATE_HZ // 70  # the pitch of voices, 70 to 400 Hz
-VOICE_LOUD_SHARE, VOICE_PERCENTILE = (
-    0.3,
-    70,
-)  # of the loudest frame's power: vowels, of which one in three must be clear
+VOICE_LOUD_SHARE = 0.3  # of the loudest frame's power: vowels, …
+VOICE_PERCENTILE = 70  # … of which one in three must be clear
 LEVEL_FRAME_SAMPLES = 480
 
 

@@ -55,7 +55,8 @@ class AudioFormat:
 
 def to_float(samples: Int16) -> Float32:
     """int16 (n,) -> float32 (n,) in [-1, 1)."""
-    return samples.astype(np.float32) / FULL_SCALE
+    scaled: Float32 = samples.astype(np.float32) / np.float32(FULL_SCALE)
+    return scaled
 
 
 def to_int16(samples: npt.NDArray[np.floating[Any]]) -> Int16:
@@ -79,7 +80,7 @@ def from_pcm(content: bytes, width: int, channels: int) -> Float32:
         channels: 1 or more.
     """
     if width == 1:
-        samples = (np.frombuffer(content, np.uint8).astype(np.float32) - 128) / 128
+        samples = (np.frombuffer(content, np.uint8).astype(np.float32) - np.float32(128)) / np.float32(128)
     elif width == 2:
         samples = to_float(np.frombuffer(content, "<i2"))
     else:
@@ -88,7 +89,8 @@ def from_pcm(content: bytes, width: int, channels: int) -> Float32:
             padded[:, 1:] = np.frombuffer(content, np.uint8).reshape(-1, 3)
             content = padded.tobytes()
         samples = np.frombuffer(content, "<i4").astype(np.float32) / np.float32(2**31)
-    return samples.reshape(-1, channels)
+    frames: Float32 = samples.reshape(-1, channels)
+    return frames
 
 
 def _require_finite(samples: npt.NDArray[np.floating[Any]], before: int = 0) -> None:

@@ -72,6 +72,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
     if len(recordings) > MAX_RECORDINGS:
         raise InputError(f"{len(recordings)} recordings, at most {MAX_RECORDINGS} can be kept")
     arrays = io.BytesIO()
+    copies: dict[str, Any] = {_COPIES: voiceprint.copies.astype(np.float16)} if voiceprint.copies.size else {}
     np.savez(
         arrays,
         takes=voiceprint.takes.astype(np.float32),
@@ -79,7 +80,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         prototype=voiceprint.prototype.astype(np.float32),
         projection=voiceprint.weights.projection.astype(np.float16),  # training rounds to it: nothing is lost here
         bias=voiceprint.weights.bias.astype(np.float32),
-        **({_COPIES: voiceprint.copies.astype(np.float16)} if voiceprint.copies.size else {}),
+        **copies,
     )
     wavs = {recording_file(number): to_wav(samples) for number, samples in enumerate(recordings, start=1)}
     for number, wav in enumerate(wavs.values(), start=1):

@@ -73,7 +73,9 @@ def gain_to_level(samples: Float32, level_dbfs: float = LEVEL_DBFS) -> np.float3
     Linear mels make the network depend on gain: +6 dB alone moves an embedding to cosine 0.89 with itself.
     """
     rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
-    return np.float32(10 ** (level_dbfs / 20) / rms if rms > 0 else 1)
+    gain: float = 10 ** (level_dbfs / 20) / rms if rms > 0 else 1.0
+    rounded: np.float32 = np.float32(gain)
+    return rounded
 
 
 def to_level(samples: Float32, level_dbfs: float = LEVEL_DBFS) -> Float32:

@@ -119,7 +119,8 @@ class Verifier:
 
         They count as heard in as much noise as the takes were.
         """
-        return self.score(person, embeddings) - np.float32(person.threshold)
+        margins: Float32 = self.score(person, embeddings) - np.float32(person.threshold)
+        return margins
 
     def _networks(self) -> tuple[SpeakerNetwork, SpeakerHead]:
         """Opened when there is somebody to know."""
@@ -142,7 +143,8 @@ def allowance(person: Voiceprint, snr_db: float) -> float:
 
 def fused(cosine: Float32, trained: Float32) -> Float32:
     """The score where the trained head is used: the mean of both cosines, (n,) each."""
-    return (cosine + trained) / 2
+    mean: Float32 = (cosine + trained) / np.float32(2)
+    return mean
 
 
 def binding_of(keyword_sha256: str, speaker: Card, head: Card) -> Binding:

@@ -138,7 +138,8 @@ def centroid(takes: Sequence[TakeEmbeddings]) -> Float32:
 def unit_mean(embeddings: Float32) -> Float32:
     """(n, 512) -> (512,), of unit length."""
     mean: Float32 = np.mean(embeddings, axis=0, dtype=np.float32)
-    return mean / np.float32(np.linalg.norm(mean))
+    mean /= np.float32(np.linalg.norm(mean))
+    return mean
 
 
 def kind_scores(kind: str, head: SpeakerHead, trained: Trained | None, mean: Float32, rows: Float32) -> Float32:

@@ -23,7 +23,8 @@ Comparator = Callable[[Enroller, Voiceprint, Float32], Float32]
 
 def cosine(_enroller: Enroller, person: Voiceprint, embeddings: Float32) -> Float32:
     """The plain cosine to the mean of the takes."""
-    return embeddings @ person.centroid - np.float32(person.report["cosine_threshold"])
+    margins: Float32 = embeddings @ person.centroid - np.float32(person.report["cosine_threshold"])
+    return margins
 
 
 def logistic(enroller: Enroller, person: Voiceprint, embeddings: Float32) -> Float32:
@@ -35,7 +36,9 @@ def logistic(enroller: Enroller, person: Voiceprint, embeddings: Float32) -> Flo
         rest = [np.delete(person.takes, number, axis=0) for number in range(len(person.takes))]
         left_out = [float(_fit(others, to_train)(take[None])[0]) for take, others in zip(person.takes, rest)]
         own = np.array(left_out, np.float32)
-    return scores(embeddings) - np.float32(calibrate.halfway(scores(to_measure), own, person.report["wanted_far"]))
+    threshold = calibrate.halfway(scores(to_measure), own, person.report["wanted_far"])
+    margins: Float32 = scores(embeddings) - np.float32(threshold)
+    return margins
 
 
 def _fit(own: Float32, others: Float32) -> Callable[[Float32], Float32]:

@@ -47,7 +47,7 @@ class Conditions:
         if self.room_rt60_s is not None:
             heard = in_room(heard, self.room_rt60_s, rng.uniform(*DIRECT_TO_REVERBERANT_DB), rng)
         if self.noises:
-            noise = _piece(self.noises[rng.integers(len(self.noises))], len(heard), rng)
+            noise = _piece(self.noises[int(rng.integers(len(self.noises)))], len(heard), rng)
             heard = mixed(heard, noise, self.snr_db, start, end)
         if self.telephone:
             band = butter(4, TELEPHONE_HZ, "bandpass", fs=RATE_HZ, output="sos")

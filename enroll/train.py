@@ -81,7 +81,8 @@ def train(
 def prototype(head: SpeakerHead, embeddings: Float32, weight: Float32) -> Float32:
     """The weighted mean of (n, 512) embeddings, once projected: (128,) of unit length."""
     mean = weight @ head.project(embeddings)
-    return (mean / np.linalg.norm(mean)).astype(np.float32)
+    unit: Float32 = (mean / np.linalg.norm(mean)).astype(np.float32)
+    return unit
 
 
 def rows_of(

@@ -43,7 +43,7 @@ class Voices:
         rest = rows.sum(axis=0) - rows
         rest /= np.linalg.norm(rest, axis=1, keepdims=True)
         cosines = np.sum(rows * rest, axis=1)
-        scores: Float32 = (self._normalised(cosines, rows) + self._normalised(cosines, rest)) / 2
+        scores: Float32 = (self._normalised(cosines, rows) + self._normalised(cosines, rest)) / np.float32(2)
         return scores
 
     def odd(self, embeddings: Float32, least: int = 2) -> dict[int, float]:

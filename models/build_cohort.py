@@ -13,6 +13,7 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,8 @@ def build(data: Path, folder: Path = MODELS_DIR, fold: int | None = None) -> byt
             columns["phrase"].append(row["phrase"])
             columns["speaker"].append(f"{row['set']}/{row['speaker'] or Path(row['path']).stem}")
     content = io.BytesIO()
-    np.savez_compressed(content, **{name: np.array(values) for name, values in columns.items()})
+    arrays: dict[str, Any] = {name: np.array(values) for name, values in columns.items()}
+    np.savez_compressed(content, **arrays)
     return content.getvalue()
 
 

@@ -300,7 +300,7 @@ def degraded(speech: Float32, start: int, end: int, backgrounds: Backgrounds, rn
     largest = max(float(np.abs(heard).max()), 1e-9)
     if rng.random() < QUANTISED_CHANCE:
         steps = np.round(np.sqrt(np.abs(heard) / largest) * QUANTISED_STEPS)
-        heard = np.sign(heard) * (steps / QUANTISED_STEPS) ** 2 * largest
+        heard = np.asarray(np.sign(heard) * (steps / QUANTISED_STEPS) ** 2 * largest, np.float32)
     return to_int16(heard / max(1.0, largest))  # the level is set afterwards; clipping had its own chance
 
 

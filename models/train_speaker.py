@@ -116,7 +116,7 @@ def main() -> int:
     _say(f"train: {arguments.steps} steps")
     weights = train(pool, targets, start, arguments.fold, arguments.steps, work / f"checkpoint{suffix}.pt")
     result = work / f"speaker_weights{suffix}.npz"
-    half = {name: values.astype(np.float16) for name, values in weights.items()}
+    half: dict[str, Any] = {name: values.astype(np.float16) for name, values in weights.items()}
     _write(result, lambda file: np.savez(file, **half))
     speaker_net.read_weights(result)  # raises if it is not what the next recipe takes
     _say(f"{result}: written")

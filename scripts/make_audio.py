@@ -383,7 +383,7 @@ class KeywordNetwork:
             probabilities.append(interpreter.get_tensor(outputs["index"]).item() * outputs["quantization"][0])
         means = np.convolve(probabilities, np.ones(SMOOTHING_WINDOW) / SMOOTHING_WINDOW, "valid")
         times_ms = 20.0 + 10.0 * (phase + self.stride * (np.arange(len(means)) + SMOOTHING_WINDOW))
-        return times_ms, means
+        return np.asarray(times_ms, np.float64), np.asarray(means, np.float64)
 
     def peaks(self, frames: Samples, spans_ms: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         """Per span of time, lowest and highest peak over all ways to cut the frames into strides."""

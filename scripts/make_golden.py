@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -95,8 +96,8 @@ def main() -> None:
     speaker = np.array([embedding(weights, AUDIO_DIR / take) for take in SPEAKER_TAKES])
     np.savez(arguments.out / "speaker.npz", paths=np.array(SPEAKER_TAKES), embeddings=speaker)
 
-    traces = {word: keyword_trace(word, AUDIO_DIR / take) for word, take in KEYWORD_TAKES.items()}
-    paths = {f"{word}_path": np.array(take) for word, take in KEYWORD_TAKES.items()}
+    traces: dict[str, Any] = {word: keyword_trace(word, AUDIO_DIR / take) for word, take in KEYWORD_TAKES.items()}
+    paths: dict[str, Any] = {f"{word}_path": np.array(take) for word, take in KEYWORD_TAKES.items()}
     np.savez(arguments.out / "keyword.npz", **traces, **paths)
 
     for file in sorted(arguments.out.glob("*.npz")):

@@ -74,7 +74,7 @@ def load_all(store: PersonStore) -> list[Voiceprint]:
     return [store.load(name, keyword) for name in store.names() for keyword in store.keywords(name)]
 
 
-def npz(**arrays: npt.NDArray[Any]) -> bytes:
+def npz(**arrays: Any) -> bytes:
     content = io.BytesIO()
     np.savez(content, **arrays)
     return content.getvalue()

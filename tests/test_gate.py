@@ -32,7 +32,7 @@ def room(seconds: float, level_dbfs: float = -65, seed: int = 0) -> Int16:
 
 def tone(audio: Int16, start_s: float, seconds: float, level_dbfs: float = -30) -> Int16:
     """The audio with a tone of 1 kHz in it."""
-    loud = audio.copy()
+    loud: Int16 = audio.copy()
     start, count = int(start_s * RATE_HZ), int(seconds * RATE_HZ)
     phase = 2 * np.pi * np.arange(count) * 1000 / RATE_HZ
     loud[start : start + count] += np.rint(np.sin(phase) * FULL_SCALE * 10 ** (level_dbfs / 20)).astype(np.int16)

@@ -347,7 +347,8 @@ def test_an_oversized_file_is_not_even_read(version: Path, file: str) -> None:
 
 def test_a_zip_bomb_is_not_unpacked(version: Path) -> None:
     bomb = io.BytesIO()
-    np.savez_compressed(bomb, **{**arrays_of(make_voiceprint()), "takes": np.zeros((100_000, 512), np.float32)})
+    arrays: dict[str, Any] = {**arrays_of(make_voiceprint()), "takes": np.zeros((100_000, 512), np.float32)}
+    np.savez_compressed(bomb, **arrays)
     assert len(bomb.getvalue()) < MAX_FILE_BYTES
     forge(version, arrays=bomb.getvalue())
     with allocating_less_than(3 * MAX_FILE_BYTES), pytest.raises(PersonDamaged, match="must not be packed"):

@@ -48,7 +48,8 @@ Written by `python scripts/quality.py DATA`. The takes of asc (18 people, 12 wor
 phrase; whoever is judged has been heard by neither networks nor cohort. A person says a word four times, the fifth
 time a fault is planted; the verdict on that take must name it. In a guided session the room was measured; from files
 it is not known. In brackets: 95 % interval of Clopper and Pearson, over takes. The limits in `enroll/quality.py` and
-`enroll/measure.py` were chosen on the people of fold 0; those of `enroll/voices.py` while looking at both.
+`enroll/measure.py` were chosen on the people of fold 0, where they need a wake word on the takes of `alexa` below;
+those of `enroll/voices.py` while looking at both.
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +72,7 @@ class Take:
     """One utterance of the wake word."""
 
     file: str
-    crop: Int16
+    crop: Int16 = field(compare=False)
     """(n,) int16: what the detector would cut out, with silence around the speech."""
     keyword_score: float | None
     """Mean probability when the network fired; None with any phrase."""

@@ -277,7 +277,7 @@ def test_what_is_kept_comes_back_as_it_was_and_holds_no_audio(
     np.testing.assert_array_equal(found.varied[1].copies, varied[1].copies)
     assert all(len(one.take.crop) == 0 for one in found.heard)
     for was, now in zip(heard, found.heard):
-        assert replace(was.take, crop=now.take.crop) == now.take
+        assert was.take == now.take, "the crop apart"
         assert now.take.active_samples > 0
     assert kept.path.stat().st_size < 100_000  # 14 embeddings; a crop more would be 38 kB
     assert list(kept.path.parent.iterdir()) == [kept.path]

@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 CLIP_BEFORE_SAMPLES = 24_000  # 1.5 s: the longest shipped wake word, spoken slowly, and a little before it
 CLIP_AFTER_SAMPLES = 8_000  # 0.5 s
 # The ring holds more than what must be there: 1.5 s before the word, 0.6 until a weak one is decided (and 0.1 until
-# its next inference), and this
+# its next inference), and this.
 CLIP_PUSH_SAMPLES = 8_000
 
 

@@ -21,7 +21,7 @@ from earmark.engine.people_commands import KINDS
 from earmark.engine.person import PersonStore, Voiceprint, folder_name
 from earmark.engine.verifier import Verifier
 
-from . import achieved
+from . import achieved, calibrate
 from .conditions import Conditions, read_noises
 from .enrolment import Enroller, Enrolment, Options, as_they_are, read_recordings
 from .evaluate import Setup, read_trials
@@ -252,9 +252,14 @@ def _print_enrolment(
         print(f"not used: {fault}", file=sys.stderr)
     own = report["leave_one_out"].get(person.kind, {}).get("own", [])
     takes = "1 take" if len(person.takes) == 1 else f"{len(person.takes)} takes"
-    why = "was better on the takes left out" if len(report["achieved"]) > 1 else "needs no more takes"
+    compared = len(report["achieved"]) > 1
     print(f"{person.name}: enrolled for {person.keyword} from {takes} (version {version})")
-    print(f"  for {100 * report['wanted_far']:g} % of strangers; * is used, and {why}")
+    why = (
+        "* is used, and was better on the takes left out"
+        if compared
+        else f"the head is trained from {calibrate.MIN_TRAINED_TAKES} takes on"
+    )
+    print(f"  for {100 * report['wanted_far']:g} % of strangers; {why}")
     for line in achieved.lines(report["achieved"], person.kind, KINDS):
         print(line)
     if own:

@@ -1,69 +1,96 @@
-"""The speaker network's features: linear power mel, in numpy alone.
+"""Linear power mel of speech, in numpy alone: what speech is located in, and the speaker network's features.
 
-Equal to `librosa.feature.melspectrogram(y, sr=16000, n_fft=400, hop_length=160, n_mels=40)` with its defaults
-(Slaney mels, centred frames padded with zeros) to 1e-6 of the largest value; no log. librosa itself would cost the
-daemon 100 MB.
+Equal to `librosa.feature.melspectrogram` with centred frames padded with zeros, to 1e-6 of the largest value; no log:
+
+* `WORD`: `n_fft=400, hop_length=160, n_mels=40` (Slaney's mels), GE2E's features (Resemblyzer's hyper-parameters);
+* `VOICE`: `n_fft=512, win_length=400, hop_length=160, n_mels=80, fmin=20, htk=True, norm=None`, those of most newer
+  speaker networks, which take them from Kaldi. Theirs lose the mean of each frame and high frequencies are raised
+  before; both vanish with the mean over time, which such a network subtracts from the logarithm.
+
+librosa itself would cost the daemon 100 MB.
 """
 
 from __future__ import annotations
 
 import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .audio import RATE_HZ, Float32
 
-FFT_SAMPLES = 400  # 25 ms
+WINDOW_SAMPLES = 400  # 25 ms
 HOP_SAMPLES = 160  # 10 ms
-MELS = 40
-LEVEL_DBFS = -30.0  # RMS of the speech the network was trained on (Resemblyzer's hyper-parameters)
-PARAMETERS = {
-    "rate_hz": RATE_HZ,
-    "fft_samples": FFT_SAMPLES,
-    "hop_samples": HOP_SAMPLES,
-    "mels": MELS,
-    "level_dbfs": LEVEL_DBFS,
-}
-"""What a speaker network's card must ask for."""
+LEVEL_DBFS = -30.0  # RMS of the speech the network is given (Resemblyzer's hyper-parameters)
+
+
+class Bands(NamedTuple):
+    """Which power mel: as a speaker network's card asks for it."""
+
+    mels: int
+    fft_samples: int
+    scale: str
+    """`slaney` or `htk`."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the card of a network that hears these bands says."""
+        return {"rate_hz": RATE_HZ, "hop_samples": HOP_SAMPLES, "level_dbfs": LEVEL_DBFS, **self._asdict()}
+
+
+WORD = Bands(mels=40, fft_samples=WINDOW_SAMPLES, scale="slaney")
+VOICE = Bands(mels=80, fft_samples=512, scale="htk")  # the lowest of so many are narrower than a 400th of 16 kHz
 
 # M. Slaney, "Auditory Toolbox", 1998: linear below 1000 Hz, 200/3 Hz a mel; above, 27 mels for a factor of 6.4
 _LINEAR_HZ_PER_MEL = 200 / 3
 _BREAK_HZ, _BREAK_MEL = 1000.0, 15.0
 _LOG_STEP = np.log(6.4) / 27
 
-
-def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    logarithmic = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _BREAK_MEL) - _BREAK_MEL))
-    return np.where(mel < _BREAK_MEL, mel * _LINEAR_HZ_PER_MEL, logarithmic)
+# S. Young et al., "The HTK Book": 1127 ln(1 + f / 700 Hz)
+_HTK_MEL, _HTK_HZ, _HTK_LOWEST_HZ = 1127.0, 700.0, 20.0
 
 
-@functools.lru_cache(maxsize=1)
-def filters() -> Float32:
-    """(201, 40) triangles over the FFT bins 0…8000 Hz, each of unit area in Hz (Slaney's normalisation)."""
+def _slaney_corners_hz(mels: int) -> npt.NDArray[np.float64]:
     highest_mel = _BREAK_MEL + np.log(RATE_HZ / 2 / _BREAK_HZ) / _LOG_STEP
-    corners_hz = _mel_to_hz(np.linspace(0, highest_mel, MELS + 2))
+    corners = np.linspace(0, highest_mel, mels + 2)
+    logarithmic = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(corners, _BREAK_MEL) - _BREAK_MEL))
+    return np.where(corners < _BREAK_MEL, corners * _LINEAR_HZ_PER_MEL, logarithmic)
+
+
+def _htk_corners_hz(mels: int) -> npt.NDArray[np.float64]:
+    lowest, highest = (_HTK_MEL * np.log1p(hz / _HTK_HZ) for hz in (_HTK_LOWEST_HZ, RATE_HZ / 2))
+    return np.asarray(_HTK_HZ * np.expm1(np.linspace(lowest, highest, mels + 2) / _HTK_MEL))
+
+
+@functools.lru_cache(maxsize=2)
+def filters(bands: Bands = WORD) -> Float32:
+    """(1 + fft_samples // 2, mels) triangles over the FFT bins 0…8000 Hz.
+
+    Slaney's have unit area in Hz, HTK's unit height.
+    """
+    corners_hz = (_slaney_corners_hz if bands.scale == "slaney" else _htk_corners_hz)(bands.mels)
     lower, centre, upper = corners_hz[:-2], corners_hz[1:-1], corners_hz[2:]
-    bins_hz = np.arange(FFT_SAMPLES // 2 + 1)[:, None] * RATE_HZ / FFT_SAMPLES
-    triangles = np.minimum((bins_hz - lower) / (centre - lower), (upper - bins_hz) / (upper - centre))
-    return (np.maximum(triangles, 0) * 2 / (upper - lower)).astype(np.float32)
+    bins_hz = np.arange(bands.fft_samples // 2 + 1)[:, None] * RATE_HZ / bands.fft_samples
+    triangles = np.maximum(np.minimum((bins_hz - lower) / (centre - lower), (upper - bins_hz) / (upper - centre)), 0)
+    return (triangles * 2 / (upper - lower) if bands.scale == "slaney" else triangles).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=1)
 def _window() -> Float32:
     """(400,) periodic Hann window."""
-    phase = np.arange(FFT_SAMPLES, dtype=np.float64) * 2 * np.pi / FFT_SAMPLES
+    phase = np.arange(WINDOW_SAMPLES, dtype=np.float64) * 2 * np.pi / WINDOW_SAMPLES
     window: Float32 = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
     return window
 
 
-def power_mel(samples: Float32) -> Float32:
-    """float32 (n,) at 16 kHz, n ≥ 1 -> (1 + n // 160, 40) float32, linear power."""
-    padded = np.pad(samples, FFT_SAMPLES // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FFT_SAMPLES)[::HOP_SAMPLES]
-    spectrum = np.fft.rfft(frames * _window(), axis=1)
+def power_mel(samples: Float32, bands: Bands = WORD) -> Float32:
+    """float32 (n,) at 16 kHz, n ≥ 1 -> (1 + n // 160, mels) float32, linear power."""
+    padded = np.pad(samples, WINDOW_SAMPLES // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::HOP_SAMPLES]
+    spectrum = np.fft.rfft(frames * _window(), bands.fft_samples, axis=1)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-    mel: Float32 = power @ filters()
+    mel: Float32 = power @ filters(bands)
     return mel
 
 

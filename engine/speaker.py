@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from . import mel, runtime
 from .audio import RATE_HZ, Float32, Int16, to_float
-from .card import MODELS_DIR, load_card, read_model
+from .card import MODELS_DIR, Card, load_card, read_model
 from .errors import AudioError, ModelError
 
 CROP_SAMPLES = 6 * RATE_HZ // 5  # 1.2 s: the longest shipped wake word, spoken slowly, ends before the network fires
@@ -54,7 +54,12 @@ def snr_db(samples: Int16) -> float:
     power = mel.power_mel(to_float(samples))
     noise = _noise(power)
     start, end = _locate(power, noise, len(samples))
-    return _snr_db(power[start // mel.HOP_SAMPLES : end // mel.HOP_SAMPLES + 1], noise)
+    return _snr_db(_frames(power, start, end), noise)
+
+
+def _frames(power: Float32, start: int, end: int) -> Float32:
+    """(t, k) power mel of a crop -> that between two of its samples."""
+    return power[start // mel.HOP_SAMPLES : end // mel.HOP_SAMPLES + 1]
 
 
 def _snr_db(frames: Float32, noise: Float32) -> float:
@@ -109,6 +114,17 @@ def _moving_mean(rows: Float32, count: int) -> Float32:
     return mean
 
 
+def network_input(crop: Int16, start: int, end: int, bands: mel.Bands) -> Float32:
+    """What a network hears of (n,) int16, spoken between `start` and `end`: power mel (frames, mels).
+
+    At most 1.3 s of it, brought to the network's level, without the noise that the crop has around it.
+    """
+    speech = to_float(crop[start : min(end, start + MAX_SPEECH_SAMPLES)])
+    gain = mel.gain_to_level(speech)
+    noise = _noise(mel.power_mel(to_float(crop), bands)) * gain**2
+    return without_noise(mel.power_mel(speech * gain, bands), noise)
+
+
 class Heard(NamedTuple):
     """What is known of one utterance."""
 
@@ -133,9 +149,7 @@ class SpeakerNetwork:
 
     def __init__(self, folder: Path = MODELS_DIR) -> None:
         self.card = load_card("speaker", folder)
-        wanted = {name: self.card.parameters.get(name) for name in mel.PARAMETERS}
-        if wanted != mel.PARAMETERS:
-            raise ModelError(f"{self.card.file}: its card asks for {wanted}: the engine makes {mel.PARAMETERS}")
+        self.bands = _bands_of(self.card)
         self._interpreter = runtime.open_model(read_model(self.card, folder), self.card.file)
         self._input = int(self._interpreter.get_input_details()[0]["index"])
         output = self._interpreter.get_output_details()[0]
@@ -159,19 +173,16 @@ class SpeakerNetwork:
         power = mel.power_mel(to_float(crop))
         noise = _noise(power)
         start, end = _locate(power, noise, len(crop))
-        speech = to_float(crop[start : min(end, start + MAX_SPEECH_SAMPLES)])
-        gain = mel.gain_to_level(speech)
-        frames, noise = mel.power_mel(speech * gain), noise * gain**2
-        embedding = self._run(without_noise(frames, noise))
+        embedding = self._run(network_input(crop, start, end, self.bands))
         length = float(np.linalg.norm(embedding))
         if not np.isfinite(length) or length == 0.0:
             raise ModelError(
                 f"{self.card.file}: the embedding of {end - start} samples is not finite: `earmark doctor`"
             )
-        return Heard(embedding / np.float32(length), _snr_db(frames, noise))
+        return Heard(embedding / np.float32(length), _snr_db(_frames(power, start, end), noise))
 
     def _run(self, frames: Float32) -> Float32:
-        """(frames, 40) -> (embedding_size,)."""
+        """(frames, mels) -> (embedding_size,)."""
         interpreter = self._interpreter
         try:
             interpreter.resize_tensor_input(self._input, (1, *frames.shape))
@@ -183,3 +194,18 @@ class SpeakerNetwork:
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{self.card.file}: {runtime.version()} fails: {error}: `earmark doctor`") from error
         return embedding
+
+
+def _bands_of(card: Card) -> mel.Bands:
+    """The power mel that a network's card asks for.
+
+    Raises:
+        ModelError: the engine makes no such mel.
+    """
+    made = (mel.VOICE, mel.WORD)
+    for bands in made:
+        if {name: card.parameters.get(name) for name in bands.parameters} == bands.parameters:
+            return bands
+    raise ModelError(
+        f"{card.file}: its card asks for {card.parameters}: the engine makes " + " or ".join(str(b.parameters) for b in made)
+    )

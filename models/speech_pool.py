@@ -14,7 +14,7 @@ import functools
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -27,7 +27,8 @@ from earmark.engine import mel
 from earmark.engine.audio import RATE_HZ, Float32, Int16, to_float, to_int16
 from earmark.engine.errors import AudioError, InputError
 from earmark.engine.files import read_audio
-from earmark.engine.speaker import MAX_SPEECH_SAMPLES, locate_speech
+from earmark.engine.mel import VOICE
+from earmark.engine.speaker import locate_speech, network_input
 from earmark.enroll.augment import in_room, mixed
 
 from .fold import fold_of
@@ -94,7 +95,7 @@ class Pool(NamedTuple):
     """Rows of mel spectra; the rows of one clip follow each other, the clean one first."""
 
     frames: npt.NDArray[np.float16]
-    """(frames, 40): square roots of the power mel, which float16 holds to 0.1 % of the power."""
+    """(frames, 80): square roots of the power mel, which float16 holds to 0.1 % of the power."""
     length: Ints
     """(rows,) frames of each row, at most 131."""
     clip: Ints
@@ -117,10 +118,10 @@ class Pool(NamedTuple):
         return np.array([fold is None or _fold(str(speaker)) != fold for speaker in self.speaker])
 
     def batch(self, rows: Ints) -> tuple[Float32, npt.NDArray[np.int64]]:
-        """(b,) rows -> power mel (b, frames of the longest, 40), filled up with zeros, and their lengths (b,)."""
+        """(b,) rows -> power mel (b, frames of the longest, 80), filled up with zeros, and their lengths (b,)."""
         starts = (np.cumsum(self.length) - self.length)[rows]
         length = self.length[rows]
-        batch = np.zeros((len(rows), int(length.max()), mel.MELS), np.float32)
+        batch = np.zeros((len(rows), int(length.max()), VOICE.mels), np.float32)
         for row, start, count in zip(batch, starts, length):
             row[:count] = self.frames[start : start + count]
         return batch**2, length.astype(np.int64)
@@ -144,16 +145,19 @@ def build(data: Path, limit: int | None = None) -> Pool:
         InputError: there is no noise or no speech to make noise of.
     """
     index = read_index(data)
-    backgrounds = read_backgrounds(data, index)
+    read_backgrounds(data, index)  # raises here, not in another process
     chosen = [row for row in index if row["set"] in SETS]
     frames: list[npt.NDArray[np.float16]] = []
     clip: list[int] = []
     columns: list[tuple[str, str, str]] = []
-    for row in chosen[:: -(-len(chosen) // limit) if limit else 1]:
-        for identity, versions in _clips(data, row, backgrounds):
-            frames += versions
-            clip += [len(columns)] * len(versions)
-            columns.append((f"{row['set']}/{row['phrase']}", _speaker(row), identity))
+    chosen = chosen[:: -(-len(chosen) // limit) if limit else 1]
+    with ProcessPoolExecutor() as processes:
+        made = processes.map(functools.partial(_clips, data), chosen, chunksize=16)
+        for row, clips in zip(chosen, made):
+            for identity, versions in clips:
+                frames += versions
+                clip += [len(columns)] * len(versions)
+                columns.append((f"{row['set']}/{row['phrase']}", _speaker(row), identity))
     phrase, speaker, identities = np.array(columns).T
     length = np.array([len(version) for version in frames], np.intp)
     source = source_of(data, limit)
@@ -206,23 +210,31 @@ def _speaker(row: dict[str, str]) -> str:
     return f"{row['set']}/{row['speaker'] or row['path']}"
 
 
+@functools.lru_cache(maxsize=1)
+def _backgrounds(data: Path) -> Backgrounds:
+    """Once in each process."""
+    return read_backgrounds(data, read_index(data))
+
+
 def _clips(
-    data: Path, row: dict[str, str], backgrounds: Backgrounds
-) -> Iterator[tuple[str, list[npt.NDArray[np.float16]]]]:
+    data: Path, row: dict[str, str]
+) -> list[tuple[str, list[npt.NDArray[np.float16]]]]:
     """Identity and versions of each clip that one recording gives; none where nothing is said."""
     seed = zlib.crc32(row["path"].encode())
     factors = speed_factors(_speaker(row))
+    clips = []
     for number, piece in enumerate(_pieces(row["set"], read_audio(data / row["path"]), seed)):
         for speed, name in enumerate(SPEEDS):
             clip = to_int16(soxr.resample(to_float(piece), RATE_HZ, RATE_HZ * factors[name])) if name else piece
             try:
                 versions = versions_of(
-                    clip, DEGRADED_VERSIONS[name], backgrounds, np.random.default_rng([seed, number, speed])
+                    clip, DEGRADED_VERSIONS[name], _backgrounds(data), np.random.default_rng([seed, number, speed])
                 )
             except AudioError:  # the corpora have clips with nothing said in them
                 continue
             voice = _speaker(row) if row["set"] in LABELLED_SETS else f"{row['path']} {number}"
-            yield f"{voice} {name}", versions
+            clips.append((f"{voice} {name}", versions))
+    return clips
 
 
 def speed_factors(speaker: str) -> dict[str, float]:
@@ -251,24 +263,23 @@ def _rms(samples: Float32) -> float:
 def versions_of(
     clip: Int16, degraded_count: int, backgrounds: Backgrounds, rng: np.random.Generator
 ) -> list[npt.NDArray[np.float16]]:
-    """(n,) int16 -> square roots of mel spectra, (frames, 40) each: the clean one, then the degraded ones.
+    """(n,) int16 -> square roots of mel spectra, (frames, 80) each: the clean one, then the degraded ones.
 
     Raises:
         AudioError: nothing is said in the clip.
     """
     start, end = locate_speech(clip)
-    versions = [_spectrum(clip[start:end])]
+    versions = [_spectrum(clip, start, end)]
     for _ in range(degraded_count):
         heard = degraded(to_float(clip), start, end, backgrounds, rng)
         first, last = _crop(heard, start, end, rng)
-        versions.append(_spectrum(heard[first:last]))
+        versions.append(_spectrum(heard, first, last))
     return versions
 
 
-def _spectrum(speech: Int16) -> npt.NDArray[np.float16]:
-    """(n,) int16 -> (frames, 40): what the engine would give to the network, as square roots."""
-    power = mel.power_mel(mel.to_level(to_float(speech[:MAX_SPEECH_SAMPLES])))
-    return np.sqrt(power).astype(np.float16)
+def _spectrum(crop: Int16, start: int, end: int) -> npt.NDArray[np.float16]:
+    """(n,) int16 -> (frames, 80): what the engine would give to the network of it, as square roots."""
+    return np.sqrt(network_input(crop, start, end, VOICE)).astype(np.float16)
 
 
 def _crop(heard: Int16, start: int, end: int, rng: np.random.Generator) -> tuple[int, int]:

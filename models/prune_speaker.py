@@ -56,7 +56,9 @@ def costs(weights: Weights) -> dict[str, float]:
             result[name] = sum(listeners[number + 1 :]) + transit.shape[1] + 3 * narrow + context
             result[f"{name}.narrow"] = len(weights[f"{name}.scale"]) + 3 * growth + context
             result[f"{name}.context"] = narrow + growth
-        following = [weights[f"block{block + 1}.{layer}.narrow.weight"].shape[1] for layer in layers_of(weights, block + 1)]
+        following = [
+            weights[f"block{block + 1}.{layer}.narrow.weight"].shape[1] for layer in layers_of(weights, block + 1)
+        ]
         result[f"transit{block}"] = len(transit) + (sum(following) or 2 * weights["dense.weight"].shape[1])
     return result
 

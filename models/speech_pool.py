@@ -216,9 +216,7 @@ def _backgrounds(data: Path) -> Backgrounds:
     return read_backgrounds(data, read_index(data))
 
 
-def _clips(
-    data: Path, row: dict[str, str]
-) -> list[tuple[str, list[npt.NDArray[np.float16]]]]:
+def _clips(data: Path, row: dict[str, str]) -> list[tuple[str, list[npt.NDArray[np.float16]]]]:
     """Identity and versions of each clip that one recording gives; none where nothing is said."""
     seed = zlib.crc32(row["path"].encode())
     factors = speed_factors(_speaker(row))

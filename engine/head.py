@@ -27,7 +27,7 @@ class HeadWeights:
     """What training changes."""
 
     projection: Float32
-    """(512, 128)."""
+    """(192, 128)."""
     bias: Float32
     """(1,): cosine at which the cohort term begins to push."""
 
@@ -37,13 +37,13 @@ class TrainBatch:
     """What one training step sees; it is the same in every step."""
 
     takes: Float32
-    """(n, 512) embeddings of the person, n ≤ the head's take rows."""
+    """(n, 192) embeddings of the person, n ≤ the head's take rows."""
     take_weight: Float32
     """(n,) ≥ 0."""
     take_of_row: npt.NDArray[np.int32]
     """(n,) which take a row stems from: an utterance and its augmented copies have one number."""
     cohort: Float32
-    """(k, 512) embeddings of other people, k ≤ the head's cohort rows."""
+    """(k, 192) embeddings of other people, k ≤ the head's cohort rows."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,11 @@ class SpeakerHead:
         return loss
 
     def project(self, embeddings: Float32) -> Float32:
-        """(n, 512) -> (n, 128), rows of unit length."""
+        """(n, 192) -> (n, 128), rows of unit length."""
         return self._infer(embeddings, np.zeros(self.projection_size, np.float32))[1]
 
     def score(self, embeddings: Float32, prototype: Float32) -> Float32:
-        """Cosines, in -1…1, of (n, 512) embeddings, once projected, with a (128,) prototype: (n,)."""
+        """Cosines, in -1…1, of (n, 192) embeddings, once projected, with a (128,) prototype: (n,)."""
         return self._infer(embeddings, prototype)[0]
 
     def get_weights(self) -> HeadWeights:

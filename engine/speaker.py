@@ -137,7 +137,7 @@ class Heard(NamedTuple):
 class SpeakerNetwork:
     """A network that turns the power mel of an utterance into an embedding, one pass an utterance.
 
-    The shipped one is the noise-proof student of GE2E (models/README.md); any other does that takes the same mel
+    The shipped one is a smaller CAM++ (models/README.md); any other does that takes a mel which the engine makes,
     and has a card (docs/architecture.md, "Another speaker network").
 
     Args:
@@ -150,7 +150,8 @@ class SpeakerNetwork:
     def __init__(self, folder: Path = MODELS_DIR) -> None:
         self.card = load_card("speaker", folder)
         self.bands = _bands_of(self.card)
-        self._interpreter = runtime.open_model(read_model(self.card, folder), self.card.file)
+        # It is asked a few times an hour: what counts is the memory it keeps, and undelegated that is a third
+        self._interpreter = runtime.open_model(read_model(self.card, folder), self.card.file, delegate=False)
         self._input = int(self._interpreter.get_input_details()[0]["index"])
         output = self._interpreter.get_output_details()[0]
         self._output = int(output["index"])
@@ -187,7 +188,7 @@ class SpeakerNetwork:
         try:
             interpreter.resize_tensor_input(self._input, (1, *frames.shape))
             interpreter.allocate_tensors()
-            interpreter.reset_all_variables()  # else the LSTM goes on where the last utterance ended
+            interpreter.reset_all_variables()  # a recurrent network would go on where the last utterance ended
             interpreter.set_tensor(self._input, frames[None])
             interpreter.invoke()
             embedding: Float32 = interpreter.get_tensor(self._output)[0]
@@ -204,8 +205,10 @@ def _bands_of(card: Card) -> mel.Bands:
     """
     made = (mel.VOICE, mel.WORD)
     for bands in made:
-        if {name: card.parameters.get(name) for name in bands.parameters} == bands.parameters:
+        asked = {"scale": mel.WORD.scale, **card.parameters}  # cards did not name it while there was but one
+        if {name: asked.get(name) for name in bands.parameters} == bands.parameters:
             return bands
     raise ModelError(
-        f"{card.file}: its card asks for {card.parameters}: the engine makes " + " or ".join(str(b.parameters) for b in made)
+        f"{card.file}: its card asks for {card.parameters}: the engine makes "
+        + " or ".join(str(bands.parameters) for bands in made)
     )

@@ -15,7 +15,7 @@ from earmark.engine.verifier import DECADE, fused
 
 from .train import TakeEmbeddings, Trained, TrainPlan, train
 
-MIN_TRAINED_TAKES = 4  # with two or three it raised the EER by 0.4 points (docs/architecture.md, "Guard")
+MIN_TRAINED_TAKES = 2  # of a single one nothing can be left out
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,6 @@ class Rule:
     """The threshold as a sum; the numbers are from the people of fold 0 (docs/architecture.md, "Thresholds")."""
 
     constant: float
-    others: float
-    """Share of the score which 1 % of the cohort reaches; it falls where the cohort is recorded unlike the person."""
     one_take: float
     """Divided by the number of takes: a mean of few takes is farther from the next one."""
     decade: float
@@ -32,8 +30,8 @@ class Rule:
 
 
 RULES = {
-    COSINE: Rule(constant=0.83, others=0.0, one_take=-0.023, decade=DECADE[COSINE]),
-    TRAINED: Rule(constant=0.665, others=0.25, one_take=-0.2, decade=DECADE[TRAINED]),
+    COSINE: Rule(constant=0.675, one_take=-0.05, decade=DECADE[COSINE]),
+    TRAINED: Rule(constant=0.655, one_take=-0.045, decade=DECADE[TRAINED]),
 }
 
 
@@ -43,13 +41,17 @@ class Trial:
 
     own: Float32
     """(n,)."""
+    varied: Float32
+    """(n,): the mean over each take's variations, left out with it; as `own` where there are none."""
     others: Float32
     """(n, k): fold by fold, the cohort against the same model as the take left out."""
 
     def margin(self) -> float:
-        """How far the own takes lie above the impostors' 99 % quantile, in the impostors' standard deviations."""
+        """How far the own takes and their variations lie above the impostors' 99 % quantile, both with the same
+        weight, in the impostors' standard deviations."""
         deviation = self.others.std(axis=1) + 1e-6
-        return float(np.mean((self.own - np.quantile(self.others, 0.99, axis=1)) / deviation))
+        own = (self.own + self.varied) / 2
+        return float(np.mean((own - np.quantile(self.others, 0.99, axis=1)) / deviation))
 
 
 def leave_one_out(
@@ -63,22 +65,29 @@ def leave_one_out(
 
     Args:
         takes: n of them; with a single one there is nothing to leave out, and no trial.
-        cohort: (k, 512) impostors who score.
-        negatives: (j, 512) impostors who train; other speakers than those of `cohort`.
+        cohort: (k, 192) impostors who score.
+        negatives: (j, 192) impostors who train; other speakers than those of `cohort`.
     """
     own: dict[str, list[float]] = {COSINE: [], TRAINED: []}
+    varied: dict[str, list[float]] = {COSINE: [], TRAINED: []}
     others: dict[str, list[Float32]] = {COSINE: [], TRAINED: []}
     for left_out, take in enumerate(takes if len(takes) > 1 else ()):
         rest = [other for number, other in enumerate(takes) if number != left_out]
-        probe = np.concatenate([take.clean[None], cohort])
+        probe = np.concatenate([take.clean[None], take.copies, cohort])
         scores = {COSINE: probe @ centroid(rest)}
         if len(takes) >= MIN_TRAINED_TAKES:
             trained = train(head, rest, negatives, plan)
             scores[TRAINED] = fused(scores[COSINE], head.score(probe, trained.prototype))
         for kind, values in scores.items():
+            copies = values[1 : 1 + len(take.copies)]
             own[kind].append(float(values[0]))
-            others[kind].append(values[1:])
-    return {kind: Trial(np.array(own[kind], np.float32), np.array(others[kind])) for kind in own if own[kind]}
+            varied[kind].append(float(copies.mean() if len(copies) else values[0]))
+            others[kind].append(values[1 + len(take.copies) :])
+    return {
+        kind: Trial(np.array(own[kind], np.float32), np.array(varied[kind], np.float32), np.array(others[kind]))
+        for kind in own
+        if own[kind]
+    }
 
 
 def better_kind(trials: dict[str, Trial]) -> str:
@@ -88,7 +97,7 @@ def better_kind(trials: dict[str, Trial]) -> str:
     return TRAINED
 
 
-def threshold(kind: str, others: Float32, takes: int, far: float) -> float:
+def threshold(kind: str, takes: int, far: float) -> float:
     """The score from which on it is the person.
 
     The own takes have no say: how well they agree depends on whether they were said in one go or on five days, and
@@ -96,16 +105,12 @@ def threshold(kind: str, others: Float32, takes: int, far: float) -> float:
 
     Args:
         kind: of the score.
-        others: (k,) scores of impostors from the cohort.
         takes: how many the person has.
         far: the wanted share of accepted strangers, 0…1.
     """
     rule = RULES[kind]
-    reached = float(np.quantile(others, 0.99))
     decades = float(np.log10(0.01 / far))
-    return float(
-        np.clip(rule.constant + rule.others * reached + rule.one_take / takes + rule.decade * decades, -1, 1)
-    )
+    return float(np.clip(rule.constant + rule.one_take / takes + rule.decade * decades, -1, 1))
 
 
 def halfway(others: Float32, own: Float32 | None, far: float) -> float:
@@ -131,19 +136,19 @@ def predicted_count(count: int, total: int, tries: int) -> tuple[int, int]:
 
 
 def centroid(takes: Sequence[TakeEmbeddings]) -> Float32:
-    """The mean of the takes as they were said, (512,) of unit length."""
+    """The mean of the takes as they were said, (192,) of unit length."""
     return unit_mean(np.array([take.clean for take in takes]))
 
 
 def unit_mean(embeddings: Float32) -> Float32:
-    """(n, 512) -> (512,), of unit length."""
+    """(n, 192) -> (192,), of unit length."""
     mean: Float32 = np.mean(embeddings, axis=0, dtype=np.float32)
     mean /= np.float32(np.linalg.norm(mean))
     return mean
 
 
 def kind_scores(kind: str, head: SpeakerHead, trained: Trained | None, mean: Float32, rows: Float32) -> Float32:
-    """(n,) scores of (n, 512) embeddings as the detector will compute them; `head` has the trained weights in it."""
+    """(n,) scores of (n, 192) embeddings as the detector will compute them; `head` has the trained weights in it."""
     cosine: Float32 = rows @ mean
     if kind == COSINE or trained is None:
         return cosine

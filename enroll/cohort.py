@@ -65,8 +65,9 @@ def load(folder: Path = MODELS_DIR) -> Cohort:
     card = load_card("cohort", folder)
     try:
         with np.load(io.BytesIO(read_model(card, folder)), allow_pickle=False) as arrays:
-            embeddings = arrays["embeddings"].astype(np.float32)
-            cohort = Cohort(embeddings, arrays["phrase"], arrays["speaker"])
+            rows = arrays["embeddings"].astype(np.float32)  # kept as int8 or float16, at any length
+            lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+            cohort = Cohort(rows / np.maximum(lengths, 1e-9), arrays["phrase"], arrays["speaker"])
     except (ValueError, KeyError) as error:
         raise ModelError(f"{card.file}: not a cohort ({error}): install earmark again") from error
     if not len(cohort.embeddings) == len(cohort.phrase) == len(cohort.speaker):

@@ -91,7 +91,7 @@ class Others:
     own_crops: int
     """How many crops were left out because they sound like the owner."""
     embeddings: Float32
-    """(m, 512), one a crop."""
+    """(m, 192), one a crop."""
 
     @classmethod
     def nobody(cls, size: int) -> Others:
@@ -188,7 +188,7 @@ class Enroller:
 
     def hearing(self, keyword: KeywordNetwork | None, options: Options) -> Hearing:
         """What judges the recordings of one person."""
-        return Hearing(self.speaker, self.head, self.cohort.embeddings, keyword, limits=options.limits)
+        return Hearing(self.speaker, keyword, limits=options.limits)
 
     def remake(
         self,
@@ -241,7 +241,7 @@ class Enroller:
         return heard
 
     def hear_others(self, recording: Recording, centroid: Float32, keyword: KeywordNetwork | None) -> Others | Fault:
-        """What is said by others in one recording; a fault where it is mostly the owner of the (512,) centroid."""
+        """What is said by others in one recording; a fault where it is mostly the owner of the (192,) centroid."""
         found = quality.other_crops(recording.samples, recording.file, keyword)
         if isinstance(found, Fault):
             return found
@@ -335,7 +335,7 @@ class Enroller:
                 home = calibrate.kind_scores(each, self.head, trained, mean, others.embeddings)
             else:  # it lost, and was trained on all takes but one only
                 impostors, home = trials[each].others.mean(axis=0), np.zeros(0, np.float32)
-            limit = calibrate.threshold(each, impostors, len(takes), options.far)
+            limit = calibrate.threshold(each, len(takes), options.far)
             own = trials[each].own if each in trials else np.zeros(0, np.float32)
             achieved[each] = Achieved(limit, own, impostors, home)
         thresholds = {each: one.threshold for each, one in achieved.items()}

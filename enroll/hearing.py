@@ -7,14 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from earmark.engine.audio import RATE_HZ, Float32, Int16
-from earmark.engine.head import SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.speaker import SpeakerNetwork, snr_db
 
-from . import quality
+from . import quality, voices
 from .quality import Context, Fault, Limits, Take
 from .session import TakeHeard
-from .voices import Voices, limit
 
 MIN_LENGTHS = 3  # takes before whose length says what is usual
 FILES_VOICES_FROM = 4  # recordings may be of several days: of fewer than four nobody can say which is the odd one
@@ -27,7 +25,7 @@ class Heard:
 
     take: Take
     embedding: Float32
-    """(512,), unit length."""
+    """(192,), unit length."""
     crop_snr_db: float
     """By `engine.speaker.snr_db`: what later tries are compared with."""
 
@@ -37,8 +35,6 @@ class Hearing:
 
     Args:
         speaker: the speaker network.
-        head: for comparing voices.
-        cohort: (k, 512) embeddings of strangers.
         keyword: None accepts any phrase.
         room: (40,) power of the room while nobody spoke, by `measure.room_power`, if it is known.
         limits: that takes must keep to.
@@ -47,15 +43,12 @@ class Hearing:
     def __init__(
         self,
         speaker: SpeakerNetwork,
-        head: SpeakerHead,
-        cohort: Float32,
         keyword: KeywordNetwork | None,
         room: Float32 | None = None,
         limits: Limits = Limits(),  # noqa: B008  it is frozen
     ) -> None:
         self.room, self._limits = room, limits
         self._speaker, self._keyword = speaker, keyword
-        self._voices = Voices(head, cohort)
         self.heard: dict[int, Heard] = {}
         """Number -> every take without a fault of its own, other voices' included."""
         self.good: tuple[int, ...] = ()
@@ -119,12 +112,12 @@ class Hearing:
         """The takes of the voice of most, and the faults of those that are newly odd."""
         numbers = list(self.heard)
         embeddings = np.array([self.heard[number].embedding for number in numbers])
-        odd = {numbers[row]: score for row, score in self._voices.odd(embeddings, least).items()}
+        odd = {numbers[row]: score for row, score in voices.odd(embeddings, least).items()}
         faults = []
         for number, score in odd.items():
             if number not in self._odd:
-                same = limit(len(numbers))
-                detail = f"its voice scores {score:.1f} with the other takes, a take of the same {same:g} or more"
+                same = voices.limit(len(numbers))
+                detail = f"its voice is like the other takes by {score:.2f}, a take of the same by {same:.2f} or more"
                 faults.append(Fault(self.heard[number].take.file, "other_voice", detail))
         self._odd = odd
         self.good = tuple(number for number in numbers if number not in odd)

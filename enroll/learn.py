@@ -170,13 +170,12 @@ class Learner:
         learned = list(learned)[max(0, len(learned) - max(0, MOST_TAKES - person.enrolled_takes)) :]
         takes = _material(person, learned)
         mean = _weighted_mean(takes)
-        to_train, to_measure = self._cohorts(person, mean, home)
+        to_train, _ = self._cohorts(person, mean, home)
         head = self.enroller.head
         trained = train(head, takes, to_train, self.plan) if person.kind == TRAINED else None
-        impostors = calibrate.kind_scores(person.kind, head, trained, mean, to_measure)
         # The rule's term for few takes stays that of the enrolment, which it was fitted to, but for one or two takes.
         count = person.enrolled_takes if person.kind == TRAINED else max(person.enrolled_takes, min(3, len(takes)))
-        threshold = calibrate.threshold(person.kind, impostors, count, float(person.report["wanted_far"]))
+        threshold = calibrate.threshold(person.kind, count, float(person.report["wanted_far"]))
         if len(home.strangers):
             highest = float(calibrate.kind_scores(person.kind, head, trained, mean, home.strangers).max())
             threshold = max(threshold, min(highest + TOLERANCE, threshold + DECADE[person.kind]))

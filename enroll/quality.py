@@ -50,7 +50,7 @@ SAME_COSINE = 0.998  # of 14,978 pairs of real takes 37 are copies (1.000), one 
 LEVEL_CHANGE_DB = 6.0
 PAUSE_DB = 25.0  # a piece so far below the loudest of its recording is a pause
 MAX_PIECES = 200  # of one recording: four minutes; of a longer one every second, third … piece
-OWN_VOICE_COSINE = 0.84  # to the mean of the takes; docs/architecture.md has how often whose words lie above it
+OWN_VOICE_COSINE = 0.66  # to the mean of the takes; docs/architecture.md has how often whose words lie above it
 
 ADVICE = {
     "unreadable": "record it again as WAV or FLAC",
@@ -246,7 +246,7 @@ def _speech_dbfs(piece: Int16) -> float:
 
 
 def own_crops(embeddings: Float32, centroid: Float32) -> npt.NDArray[np.bool_]:
-    """Which of (m, 512) crops of others are the owner's, by their cosine to the (512,) mean of the takes.
+    """Which of (m, 192) crops of others are the owner's, by their cosine to the (192,) mean of the takes.
 
     The wake word is recognised so; other words by the same person mostly are not.
     """
@@ -258,7 +258,7 @@ def _wakes(samples: Int16, keyword: KeywordNetwork) -> Wakes:
 
 
 def repeated(embeddings: Float32) -> Iterator[tuple[int, int]]:
-    """Of (n, 512) embeddings the pairs (later, earlier) that are one recording used twice."""
+    """Of (n, 192) embeddings the pairs (later, earlier) that are one recording used twice."""
     cosines = embeddings @ embeddings.T
     for later in range(1, len(embeddings)):
         earlier = int(np.argmax(cosines[later, :later]))

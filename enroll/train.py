@@ -33,9 +33,9 @@ class TakeEmbeddings:
     """One take: what was said, and variations of it."""
 
     clean: Float32
-    """(512,)."""
+    """(192,)."""
     copies: Float32
-    """(c, 512); c may differ from take to take, and be 0."""
+    """(c, 192); c may differ from take to take, and be 0."""
     weight: float = 1.0
     """Of all its rows, against 1 of an enrolled one."""
     heard: tuple[float, ...] = ()
@@ -60,7 +60,7 @@ def train(
     plan: TrainPlan,
     progress: Progress | None = None,
 ) -> Trained:
-    """Moves the head from its shipped start towards telling these takes from a (k, 512) cohort.
+    """Moves the head from its shipped start towards telling these takes from a (k, 192) cohort.
 
     The head is left with the person's weights in it.
     """
@@ -79,7 +79,7 @@ def train(
 
 
 def prototype(head: SpeakerHead, embeddings: Float32, weight: Float32) -> Float32:
-    """The weighted mean of (n, 512) embeddings, once projected: (128,) of unit length."""
+    """The weighted mean of (n, 192) embeddings, once projected: (128,) of unit length."""
     mean = weight @ head.project(embeddings)
     unit: Float32 = (mean / np.linalg.norm(mean)).astype(np.float32)
     return unit

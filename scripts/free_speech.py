@@ -52,7 +52,7 @@ class Voices:
         self._known: dict[Path, Float32 | None] = {}
 
     def embed(self, path: Path) -> Float32 | None:
-        """(512,), or None where nothing is said."""
+        """(192,), or None where nothing is said."""
         if path not in self._known:
             try:
                 self._known[path] = self._speaker.embed(read_audio(path))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write the golden vectors of `tests/golden`: what other implementations give for recordings of `tests/audio`.
 
-    mel.npz        the linear power mel of one take, by librosa
+    mel.npz        both linear power mels of one take, by librosa
     speaker.npz    embeddings of six takes, by the speaker network's forward pass in numpy and float64 with the
                    trained weights, from librosa's mel of the trimmed, levelled speech less its noise
     keyword.npz    the probabilities of one take a wake word, in 256ths, by pymicro_wakeword's own class
@@ -30,7 +30,7 @@ from earmark.engine.card import builtin_keywords
 from earmark.engine.files import read_audio
 from earmark.engine.mel import to_level
 from earmark.engine.speaker import MAX_SPEECH_SAMPLES, locate_speech
-from earmark.models.speaker_net import Weights, read_weights, student
+from earmark.models.speaker_net import Weights, embed, read_weights
 
 REPOSITORY = Path(__file__).parent.parent
 AUDIO_DIR = REPOSITORY / "tests" / "audio"
@@ -51,23 +51,31 @@ KEYWORD_TAKES = {
 }
 
 
-def librosa_mel(samples: Float32) -> Float32:
+def word_mel(samples: Float32) -> Float32:
     """float32 (n,) -> (1 + n // 160, 40) linear power."""
     mel: Float32 = librosa.feature.melspectrogram(y=samples, sr=16_000, n_fft=400, hop_length=160, n_mels=40).T
     return mel
 
 
+def voice_mel(samples: Float32) -> Float32:
+    """float32 (n,) -> (1 + n // 160, 80) linear power."""
+    htk = {"n_fft": 512, "win_length": 400, "n_mels": 80, "fmin": 20, "htk": True, "norm": None}
+    mel: Float32 = librosa.feature.melspectrogram(y=samples, sr=16_000, hop_length=160, **htk).T
+    return mel
+
+
 def embedding(weights: Weights, path: Path) -> Float32:
-    """(512,) of unit length."""
+    """(192,) of unit length."""
     samples = read_audio(path)
     start, end = locate_speech(samples)
     speech = to_float(samples[start : min(end, start + MAX_SPEECH_SAMPLES)])
-    around = librosa_mel(to_float(samples)).astype(np.float64)
+    around = voice_mel(to_float(samples)).astype(np.float64)
     averaged = np.array([np.convolve(band, np.full(5, 0.2), "same") for band in around.T])
-    frames = librosa_mel(speech).astype(np.float64)
+    frames = voice_mel(speech).astype(np.float64)
     clear = np.maximum(frames - np.percentile(averaged, 20, axis=1), 0.05 * frames)
     level = np.square(to_level(speech), dtype=np.float64).sum() / np.square(speech, dtype=np.float64).sum()
-    return student(weights, clear * level * frames.sum() / clear.sum()).astype(np.float32)
+    vector = embed(weights, clear * level * frames.sum() / clear.sum())
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
 def keyword_trace(word: str, path: Path) -> npt.NDArray[np.uint8]:
@@ -89,8 +97,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
 
-    mel = librosa_mel(to_float(read_audio(AUDIO_DIR / MEL_TAKE)))
-    np.savez(arguments.out / "mel.npz", path=MEL_TAKE, mel=mel)
+    samples = to_float(read_audio(AUDIO_DIR / MEL_TAKE))
+    np.savez(arguments.out / "mel.npz", path=MEL_TAKE, word=word_mel(samples), voice=voice_mel(samples))
 
     weights = read_weights(REPOSITORY / "models" / "speaker_weights.npz")
     speaker = np.array([embedding(weights, AUDIO_DIR / take) for take in SPEAKER_TAKES])

@@ -34,9 +34,9 @@ def network() -> bytes:
     """Signature `embed`: mel (1, frames, 40) -> embedding (1, 64)."""
     import tensorflow as tf
 
-    matrix = tf.constant(np.random.default_rng(0).standard_normal((2 * mel.MELS, SIZE)).astype(np.float32) / 9)
+    matrix = tf.constant(np.random.default_rng(0).standard_normal((2 * mel.WORD.mels, SIZE)).astype(np.float32) / 9)
 
-    @tf.function(input_signature=[tf.TensorSpec((1, None, mel.MELS), tf.float32, name="mel")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec((1, None, mel.WORD.mels), tf.float32, name="mel")])  # type: ignore[untyped-decorator]
     def embed(mel: Any) -> Any:
         logs = tf.math.log(mel + 1e-4)
         mean = tf.reduce_mean(logs, axis=1, keepdims=True)
@@ -72,7 +72,7 @@ def main() -> None:
     """Write the six files."""
     OUT.mkdir(exist_ok=True)
     content = network()
-    write("speaker", "speaker.tflite", content, export.signatures_of(content), mel.PARAMETERS)
+    write("speaker", "speaker.tflite", content, export.signatures_of(content), mel.WORD.parameters)
 
     speaker = SpeakerNetwork(OUT)
     with (REPOSITORY / "tests" / "audio" / "index.csv").open(newline="") as file:

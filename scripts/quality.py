@@ -111,7 +111,7 @@ def people(data: Path, name: str) -> Iterator[Person]:
         speaker = Remembering(folds.FOLDS_DIR / str(fold))
 
         def hearing(enroller=enroller, speaker=speaker) -> Hearing:  # type: ignore[no-untyped-def]
-            return Hearing(speaker, enroller.head, enroller.cohort.embeddings, None)
+            return Hearing(speaker, None)
 
         for (of_fold, phrase), speakers in sorted(said.items()):
             for person, takes in sorted(speakers.items()):
@@ -323,7 +323,7 @@ def crowd(data: Path, noises: Noises) -> tuple[Count, Count, dict[str, Count]]:
     sentences = [sentence for sentence in sentences if 3 * RATE_HZ <= len(sentence) <= 8 * RATE_HZ]
 
     def said(take: Int16, room: Int16 | None = None) -> str | None:
-        hearing = Hearing(speaker, enroller.head, enroller.cohort.embeddings, network)
+        hearing = Hearing(speaker, network)
         found = again(hearing, room).take(take, "").faults
         return found[0].reason if found else None
 

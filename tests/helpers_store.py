@@ -36,15 +36,15 @@ def make_voiceprint(
     rng = np.random.default_rng(seed)
     none = np.zeros(0, np.float32)
     trained = kind == TRAINED
-    projection = rng.standard_normal((512, 128)).astype(np.float16).astype(np.float32)  # as training leaves it
+    projection = rng.standard_normal((192, 128)).astype(np.float16).astype(np.float32)  # as training leaves it
     return Voiceprint(
         name=name,
         keyword=keyword,
         kind=kind,
         threshold=threshold,
         binding=BINDING,
-        takes=rng.standard_normal((5, 512)).astype(np.float32),
-        centroid=rng.standard_normal(512).astype(np.float32),
+        takes=rng.standard_normal((5, 192)).astype(np.float32),
+        centroid=rng.standard_normal(192).astype(np.float32),
         prototype=rng.standard_normal(128).astype(np.float32) if trained else none,
         weights=HeadWeights(projection, np.array([1 / 3], np.float32)) if trained else HeadWeights(none[None], none),
         report={"seed": seed, "unicode": "Zoë", "leave_one_out": {kind: {"own": [0.1, 0.2]}}},

@@ -142,7 +142,7 @@ def _open(store: PersonStore) -> None:
 
 
 def _wake(number: int, who: str | None = "anna", label: str | None = None) -> Heard:
-    row = np.random.default_rng(number).standard_normal(512).astype(np.float32)
+    row = np.random.default_rng(number).standard_normal(192).astype(np.float32)
     row /= np.float32(np.linalg.norm(row))
     kind = "rejection" if who is None else "detection"
     at_s = NOW_S - 60 + number
@@ -190,7 +190,7 @@ def session(store: PersonStore) -> KeptSession:
 
 def kept(takes: int) -> Kept:
     """What so many good takes leave."""
-    rows = np.random.default_rng(1).standard_normal((takes, 7, 512)).astype(np.float32)
+    rows = np.random.default_rng(1).standard_normal((takes, 7, 192)).astype(np.float32)
     silence = np.zeros(0, np.int16)
     found = [quality.Take(f"take {number}", silence, 0.9, -20.0, 30.0, 9000) for number in range(takes)]
     heard = [hearing.Heard(take, row[0], 20.0) for take, row in zip(found, rows)]

@@ -18,7 +18,7 @@ except ImportError:
 Array = npt.NDArray[Any]
 Batch = dict[str, Array]
 
-TAKE_ROWS, COHORT_ROWS, INFER_ROWS, EMBEDDING_SIZE, PROJECTION_SIZE = 80, 128, 16, 512, 128
+TAKE_ROWS, COHORT_ROWS, INFER_ROWS, EMBEDDING_SIZE, PROJECTION_SIZE = 80, 128, 16, 192, 128
 TAKES, COPIES, COHORT = 5, 7, 96  # used rows: five takes, each with six augmented copies of weight 0.2
 LEARNING_RATE, PULL = 3e-4, 0.01
 
@@ -75,7 +75,7 @@ def make_batch(seed: int = 0) -> Batch:
 
 
 def embeddings_of(people: Array, rows: int, rng: np.random.Generator) -> Array:
-    """(rows, 512): the people in turn."""
+    """(rows, 192): the people in turn."""
     raw = np.maximum(people[np.arange(rows) % len(people)] + rng.normal(size=(rows, EMBEDDING_SIZE)), 0.0)
     halves = raw.reshape(rows, 2, -1)
     return np.asarray((halves / np.linalg.norm(halves, axis=2, keepdims=True)).reshape(rows, -1), np.float32)

@@ -34,7 +34,7 @@ from earmark.enroll.update import COHORT_STEP, Updater
 
 NOW_S = 1_700_000_000.0
 WORD = "okay_nabu"
-NOBODY = Home.nobody(512)
+NOBODY = Home.nobody(192)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def rms(takes: Takes, enroller: Enroller, make_network: MakeNetwork) -> Voicepri
 def near(slt: Voiceprint) -> list[Float32]:
     """So many wakes of slt as nobody has patience to record: between two variations of the takes, all different."""
     rng = np.random.default_rng(1)
-    pool = np.concatenate([slt.takes, slt.copies.reshape(-1, 512)])
+    pool = np.concatenate([slt.takes, slt.copies.reshape(-1, 192)])
     rows = []
     for _ in range(MOST_TAKES + 5):
         pair = pool[rng.choice(len(pool), 2, replace=False)]
@@ -140,7 +140,7 @@ def test_an_addition_that_only_learned_takes_would_accept_is_refused(
     drifted = learner.with_takes(slt, [addition(row, number) for number, row in enumerate(said["rms"])], NOBODY)
     verifier = Verifier([], learner.enroller.speaker, learner.enroller.head)
     row = next(row for row in (*drifted.takes[5:], *said["rms"]) if verifier.margin(drifted, row[None])[0] >= 0)
-    other = row + 0.05 * np.random.default_rng(3).standard_normal(512).astype(np.float32) / 5
+    other = row + 0.05 * np.random.default_rng(3).standard_normal(192).astype(np.float32) / 5
     other /= np.float32(np.linalg.norm(other))
     assert verifier.margin(drifted, other[None])[0] >= 0
     outcome = learner.learn(drifted, [addition(other)], NOBODY, [])
@@ -279,7 +279,7 @@ def test_strangers_who_gather_are_trained_against(
     store, rng = LearningStore(people), np.random.default_rng(2)
     rows = [row for voice in ("rms", "kal16") for row in said[voice]]
     for number in range(COHORT_STEP):
-        row = rows[number % len(rows)] + 0.01 * rng.standard_normal(512).astype(np.float32)
+        row = rows[number % len(rows)] + 0.01 * rng.standard_normal(192).astype(np.float32)
         store.add(heard(row / np.linalg.norm(row), number, None, slt.binding.speaker))
         if number == COHORT_STEP - 2:
             (before,) = updater.run(NOW_S + 60)

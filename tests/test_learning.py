@@ -35,7 +35,7 @@ WORD, SPEAKER = "okay_nabu", "s" * 64
 
 
 def row(seed: int = 0) -> Float32:
-    values = np.random.default_rng(seed).standard_normal(512).astype(np.float32)
+    values = np.random.default_rng(seed).standard_normal(192).astype(np.float32)
     unit: Float32 = values / np.float32(np.linalg.norm(values))
     return unit
 
@@ -320,7 +320,7 @@ def test_readers_and_writers_do_not_notice_that_the_store_is_sealed_and_opened(
 
 
 def test_a_voiceprint_keeps_where_its_takes_are_from(people: PersonStore) -> None:
-    copies = np.random.default_rng(1).standard_normal((5, 6, 512)).astype(np.float16).astype(np.float32)
+    copies = np.random.default_rng(1).standard_normal((5, 6, 192)).astype(np.float16).astype(np.float32)
     person = with_learned(replace(make_voiceprint("anna"), copies=copies, gate=0.37), 3)
     people.save(person)
     found = people.load("anna", WORD)

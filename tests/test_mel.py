@@ -19,21 +19,30 @@ def assert_same_mel(found: Float32, expected: Float32) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * max(float(expected.max()), 1e-6))
 
 
+LIBROSAS = {
+    mel.WORD: {"n_fft": 400, "n_mels": 40},
+    mel.VOICE: {"n_fft": 512, "win_length": 400, "n_mels": 80, "fmin": 20, "htk": True, "norm": None},
+}
+"""What it must be told to make the same."""
+
+
+@pytest.mark.parametrize("bands", LIBROSAS, ids=["word", "voice"])
 @pytest.mark.parametrize("samples", [1, 159, 160, 399, 400, 16_000, 19_200, 25_600])
-def test_equals_librosa(rng: np.random.Generator, samples: int) -> None:
+def test_equals_librosa(rng: np.random.Generator, samples: int, bands: mel.Bands) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of librosa's own imports
         librosa = pytest.importorskip("librosa", reason="librosa is not installed; the golden mel is compared anyway")
         sound = rng.normal(0, 0.1, samples).astype(np.float32)
-        expected = librosa.feature.melspectrogram(y=sound, sr=16_000, n_fft=400, hop_length=160, n_mels=40).T
-    assert_same_mel(mel.power_mel(sound), expected)
+        expected = librosa.feature.melspectrogram(y=sound, sr=16_000, hop_length=160, **LIBROSAS[bands]).T
+    assert_same_mel(mel.power_mel(sound, bands), expected)
 
 
-def test_equals_the_golden_mel(golden_dir: Path, audio_dir: Path, read: Read) -> None:
+@pytest.mark.parametrize(("name", "bands"), [("word", mel.WORD), ("voice", mel.VOICE)])
+def test_equals_the_golden_mel(name: str, bands: mel.Bands, golden_dir: Path, audio_dir: Path, read: Read) -> None:
     """What librosa gave for one take; scripts/make_golden.py wrote it."""
     with np.load(golden_dir / "mel.npz") as golden:
-        samples, expected = read(audio_dir / str(golden["path"])), golden["mel"]
-    assert_same_mel(mel.power_mel(to_float(samples)), expected)
+        samples, expected = read(audio_dir / str(golden["path"])), golden[name]
+    assert_same_mel(mel.power_mel(to_float(samples), bands), expected)
 
 
 def test_the_power_of_a_tone_is_in_the_channel_around_it() -> None:

@@ -18,6 +18,7 @@ from earmark.engine.card import MODELS_DIR, load_card, read_model
 from earmark.engine.errors import AudioError
 from earmark.engine.speaker import MAX_SPEECH_SAMPLES, SpeakerNetwork, locate_speech, without_noise
 from earmark.enroll.augment import with_noise
+from earmark.enroll.cohort import load as load_cohort
 
 CARDS = ("speaker", "head", "cohort")
 NETWORKS = ("speaker", "head")
@@ -26,7 +27,7 @@ Tensors = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def golden(golden_dir: Path) -> dict[str, Float32]:
-    """File in tests/audio -> (512,), by scripts/make_golden.py in float64."""
+    """File in tests/audio -> (192,), by scripts/make_golden.py in float64."""
     with np.load(golden_dir / "speaker.npz") as arrays:
         return dict(zip(arrays["paths"].tolist(), arrays["embeddings"]))
 
@@ -42,7 +43,7 @@ def test_embeddings_equal_the_golden_ones(
 ) -> None:
     for path, expected in golden.items():
         found = speaker.embed(read(audio_dir / path))
-        assert found @ expected >= 0.9999, path
+        assert found @ expected >= 0.99, path  # int8 against float64
         assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
 
 
@@ -50,7 +51,7 @@ def test_golden_embeddings_tell_voices_apart(golden: dict[str, Float32]) -> None
     """Else the test above would pass for a network that gives everybody the same."""
     stacked = np.array(list(golden.values()))
     cosines = stacked @ stacked.T
-    assert cosines[~np.eye(len(stacked), dtype=bool)].max() < 0.9
+    assert cosines[~np.eye(len(stacked), dtype=bool)].max() < 0.7
 
 
 def test_an_utterance_does_not_touch_the_next_one(audio_dir: Path, read: Read) -> None:
@@ -68,7 +69,7 @@ def test_an_embedding_has_unit_length_and_does_not_hear_the_gain(
 ) -> None:
     samples = read(audio_dir / "slt_alexa_test_1.flac")
     embedding = speaker.embed(samples)
-    assert (embedding.shape, embedding.dtype.name) == ((512,), "float32")
+    assert (embedding.shape, embedding.dtype.name) == ((192,), "float32")
     assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-3)
     assert speaker.embed(samples // 4) @ embedding > 0.999
 
@@ -82,7 +83,8 @@ def test_steady_noise_moves_an_embedding_less_than_without_the_subtraction(
         heard = to_int16(with_noise(to_float(samples), 5.0, 1.0, rng))
         start, end = locate_speech(heard)
         speech = to_float(heard[start : min(end, start + MAX_SPEECH_SAMPLES)])
-        as_it_is = speaker._run(mel.power_mel(mel.to_level(speech)))
+        as_it_is = speaker._run(mel.power_mel(mel.to_level(speech), speaker.bands))
+        as_it_is /= np.linalg.norm(as_it_is)
         clean = speaker.embed(samples)
         gained.append(float(speaker.embed(heard) @ clean - as_it_is @ clean))
     assert np.mean(gained) > 0.01
@@ -90,8 +92,8 @@ def test_steady_noise_moves_an_embedding_less_than_without_the_subtraction(
 
 
 def test_the_subtraction_keeps_the_loudness_and_what_is_clean(rng: np.random.Generator) -> None:
-    frames = rng.uniform(1, 2, (50, mel.MELS)).astype(np.float32)
-    noise = np.full(mel.MELS, 0.5, np.float32)
+    frames = rng.uniform(1, 2, (50, mel.WORD.mels)).astype(np.float32)
+    noise = np.full(mel.WORD.mels, 0.5, np.float32)
     clear = without_noise(frames, noise)
     assert clear.sum() == pytest.approx(frames.sum(), rel=1e-4)
     np.testing.assert_allclose(clear / clear[0, 0], (frames - 0.5) / (frames[0, 0] - 0.5), rtol=1e-4)
@@ -150,12 +152,11 @@ def test_cohort_has_the_cards_shapes(cohort: dict[str, npt.NDArray[Any]]) -> Non
 
 
 def test_cohort_rows_are_embeddings(cohort: dict[str, npt.NDArray[Any]]) -> None:
-    """Finite, of unit length within the precision of float16, never negative: the network ends in a ReLU."""
+    """Each as wide as int8 is; what is read of them has unit length."""
     embeddings = cohort["embeddings"]
-    assert embeddings.dtype.name == "float16"
-    assert np.isfinite(embeddings).all()
-    assert (embeddings >= 0).all()
-    np.testing.assert_allclose(np.linalg.norm(embeddings.astype(np.float64), axis=1), 1, atol=1e-3)
+    assert embeddings.dtype.name == "int8"
+    assert (np.abs(embeddings.astype(int)).max(axis=1) == 127).all()
+    np.testing.assert_allclose(np.linalg.norm(load_cohort().embeddings, axis=1), 1, atol=1e-6)
 
 
 def test_cohort_has_nobody_twice_for_a_phrase(cohort: dict[str, npt.NDArray[Any]]) -> None:

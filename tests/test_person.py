@@ -114,7 +114,7 @@ def test_a_voiceprint_comes_back_to_the_last_bit(store: PersonStore, kind: str) 
     store.save(wanted)
     found = store.load("anna", "okay_nabu")
     assert_same(found, replace(wanted, weights=found.weights) if kind == COSINE else wanted)
-    assert found.weights.projection.size == (0 if kind == COSINE else 512 * 128)
+    assert found.weights.projection.size == (0 if kind == COSINE else 192 * 128)
 
 
 def test_the_projection_is_kept_to_float16_as_promised(store: PersonStore) -> None:
@@ -322,7 +322,7 @@ def test_flipped_bytes_with_a_right_checksum_are_refused_or_harmless(small: Path
         forge(small, arrays=content[:position] + bytes([content[position] ^ mask]) + content[position + 1 :])
         with contextlib.suppress(PersonDamaged):
             found = load(small)
-            assert (found.takes.shape[1], found.centroid.shape) == (512, (512,))
+            assert (found.takes.shape[1], found.centroid.shape) == (192, (192,))
             assert np.isfinite(found.takes).all()
 
 
@@ -347,7 +347,7 @@ def test_an_oversized_file_is_not_even_read(version: Path, file: str) -> None:
 
 def test_a_zip_bomb_is_not_unpacked(version: Path) -> None:
     bomb = io.BytesIO()
-    arrays: dict[str, Any] = {**arrays_of(make_voiceprint()), "takes": np.zeros((100_000, 512), np.float32)}
+    arrays: dict[str, Any] = {**arrays_of(make_voiceprint()), "takes": np.zeros((100_000, 192), np.float32)}
     np.savez_compressed(bomb, **arrays)
     assert len(bomb.getvalue()) < MAX_FILE_BYTES
     forge(version, arrays=bomb.getvalue())
@@ -358,7 +358,7 @@ def test_a_zip_bomb_is_not_unpacked(version: Path) -> None:
 @pytest.mark.parametrize("rows", [10**7, 10**12, 10**30])
 def test_an_array_that_lies_about_its_size_is_refused(small: Path, rows: int) -> None:
     arrays = (small / "arrays.npz").read_bytes()
-    shape, lie = b"(5, 512), }".ljust(45), f"({rows}, 512), }}".ljust(45).encode()
+    shape, lie = b"(5, 192), }".ljust(45), f"({rows}, 192), }}".ljust(45).encode()
     lying = repack(arrays, "takes.npy", lambda npy: npy.replace(shape, lie))
     assert lie in lying
     forge(small, arrays=lying)
@@ -393,25 +393,25 @@ def test_a_pickle_is_never_opened(version: Path, tmp_path: Path) -> None:
 
 
 BAD_ARRAYS: dict[str, dict[str, Any]] = {
-    "double": {"takes": np.ones((5, 512), np.float64)},
-    "double that overflows": {"centroid": np.full(512, 1e300)},
-    "half": {"takes": np.ones((5, 512), np.float16)},
-    "int": {"takes": np.ones((5, 512), np.int32)},
-    "text": {"takes": np.full((5, 512), "1.0")},
-    "complex": {"centroid": np.ones(512, np.complex64)},
+    "double": {"takes": np.ones((5, 192), np.float64)},
+    "double that overflows": {"centroid": np.full(192, 1e300)},
+    "half": {"takes": np.ones((5, 192), np.float16)},
+    "int": {"takes": np.ones((5, 192), np.int32)},
+    "text": {"takes": np.full((5, 192), "1.0")},
+    "complex": {"centroid": np.ones(192, np.complex64)},
     "big-endian": {"bias": np.ones(1, ">f4")},
-    "single projection": {"projection": np.ones((512, 128), np.float32)},
-    "no takes": {"takes": np.ones((0, 512), np.float32)},
-    "flat takes": {"takes": np.ones(512, np.float32)},
+    "single projection": {"projection": np.ones((192, 128), np.float32)},
+    "no takes": {"takes": np.ones((0, 192), np.float32)},
+    "flat takes": {"takes": np.ones(192, np.float32)},
     "narrow takes": {"takes": np.ones((5, 256), np.float32)},
     "narrow centroid": {"centroid": np.ones(256, np.float32)},
     "scalar": {"centroid": np.float32(1)},
     "narrow prototype": {"prototype": np.ones(64, np.float32)},
     "no prototype": {"prototype": np.ones(0, np.float32)},
-    "turned projection": {"projection": np.ones((128, 512), np.float16)},
+    "turned projection": {"projection": np.ones((128, 192), np.float16)},
     "two biases": {"bias": np.ones(2, np.float32)},
-    "NaN": {"takes": np.full((5, 512), np.nan, np.float32)},
-    "infinite": {"projection": np.full((512, 128), np.inf, np.float16)},
+    "NaN": {"takes": np.full((5, 192), np.nan, np.float32)},
+    "infinite": {"projection": np.full((192, 128), np.inf, np.float16)},
     "one more": {"extra": np.ones(1, np.float32)},
     "none": {"takes": None},
 }

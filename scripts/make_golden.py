@@ -3,7 +3,7 @@
 
     mel.npz        both linear power mels of one take, by librosa
     speaker.npz    embeddings of six takes, by the speaker network's forward pass in numpy and float64 with the
-                   trained weights, from librosa's mel of the trimmed, levelled speech less its noise
+                   trained weights, from librosa's mel of the trimmed, levelled speech
     keyword.npz    the probabilities of one take a wake word, in 256ths, by pymicro_wakeword's own class
 
 Nothing here runs earmark's networks, so that a test against these files can fail. A change of a golden file is a
@@ -69,12 +69,7 @@ def embedding(weights: Weights, path: Path) -> Float32:
     samples = read_audio(path)
     start, end = locate_speech(samples)
     speech = to_float(samples[start : min(end, start + MAX_SPEECH_SAMPLES)])
-    around = voice_mel(to_float(samples)).astype(np.float64)
-    averaged = np.array([np.convolve(band, np.full(5, 0.2), "same") for band in around.T])
-    frames = voice_mel(speech).astype(np.float64)
-    clear = np.maximum(frames - np.percentile(averaged, 20, axis=1), 0.05 * frames)
-    level = np.square(to_level(speech), dtype=np.float64).sum() / np.square(speech, dtype=np.float64).sum()
-    vector = embed(weights, clear * level * frames.sum() / clear.sum())
+    vector = embed(weights, voice_mel(to_level(speech)).astype(np.float64))
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 

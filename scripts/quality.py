@@ -107,10 +107,9 @@ def people(data: Path, name: str) -> Iterator[Person]:
         fold = fold_of(name, row["speaker"])
         said[fold, row["phrase"]][row["speaker"]].append(read_audio(data / row["path"]))
     for fold in FOLDS:
-        enroller = folds.enroller(fold)
         speaker = Remembering(folds.FOLDS_DIR / str(fold))
 
-        def hearing(enroller=enroller, speaker=speaker) -> Hearing:  # type: ignore[no-untyped-def]
+        def hearing(speaker=speaker) -> Hearing:  # type: ignore[no-untyped-def]
             return Hearing(speaker, None)
 
         for (of_fold, phrase), speakers in sorted(said.items()):
@@ -316,7 +315,7 @@ def _odd(hearing: Hearing, takes: list[Int16], as_files: bool) -> set[int] | Non
 
 def crowd(data: Path, noises: Noises) -> tuple[Count, Count, dict[str, Count]]:
     """Single takes by strangers for the `alexa` network: those that it hears, other wake words, planted faults."""
-    heard, others, enroller = Count(), Count(), folds.enroller(0)
+    heard, others = Count(), Count()
     faulty: dict[str, Count] = defaultdict(Count)
     network, speaker = KeywordNetwork(load_manifest("alexa")), Remembering(folds.FOLDS_DIR / "0")
     sentences = [read_audio(path) for path in sorted((data / "speech").rglob("*.flac"))]

@@ -152,7 +152,7 @@ def test_a_whole_session_ends_and_varies_how_takes_are_said() -> None:
 
 
 @pytest.fixture
-def hearing(speaker: SpeakerNetwork, head: SpeakerHead, make_network: MakeNetwork) -> Hearing:
+def hearing(speaker: SpeakerNetwork, make_network: MakeNetwork) -> Hearing:
     return Hearing(speaker, make_network("okay_nabu"))
 
 

@@ -18,8 +18,9 @@ from earmark.engine import mel
 from earmark.engine.audio import Int16, to_float
 from earmark.engine.errors import AudioError, InputError
 from earmark.engine.speaker import MAX_SPEECH_SAMPLES, locate_speech
-from earmark.models import speaker_net, speech_pool, train_speaker
+from earmark.models import prune_speaker, speaker_net, speech_pool, train_speaker
 from earmark.models.fold import FOLDS, fold_of
+from earmark.models.speaker_net import Weights
 from earmark.models.speech_pool import DEGRADED_VERSIONS, SETS, TEST_NOISES, Backgrounds, Pool
 
 LONGEST_FRAMES = 1 + MAX_SPEECH_SAMPLES // mel.HOP_SAMPLES
@@ -84,7 +85,7 @@ def test_every_clip_has_its_versions_the_clean_one_first(pool: Pool, data: Path,
     ]
     samples = read(data / "asc/awb/alexa_0.flac")
     start, end = locate_speech(samples)
-    clean = mel.power_mel(mel.to_level(to_float(samples[start:end])))[:LONGEST_FRAMES]
+    clean = mel.power_mel(mel.to_level(to_float(samples[start:end])), mel.VOICE)[:LONGEST_FRAMES]
     frames, length = pool.batch(pool.clean_rows()[:1])
     assert length.tolist() == [len(clean)]
     np.testing.assert_allclose(frames[0], clean, rtol=2e-3, atol=1e-6)
@@ -94,7 +95,7 @@ def test_a_row_is_a_spectrum_that_the_network_takes(pool: Pool) -> None:
     assert pool.frames.dtype == np.float16
     for row in rows_of(pool):
         assert 10 < len(row) <= LONGEST_FRAMES
-        assert row.shape[1] == mel.MELS
+        assert row.shape[1] == mel.VOICE.mels
         assert np.isfinite(row).all()
         assert (row >= 0).all()
         assert row.any()
@@ -124,6 +125,18 @@ def test_a_clip_gives_the_same_rows_whatever_else_is_in_the_pool(pool: Pool, dat
         if not phrase.startswith("asc/"):
             np.testing.assert_array_equal(whole[phrase, identity], lengths)
     np.testing.assert_array_equal(next(rows_of(few)), next(rows_of(pool)))
+
+
+def test_the_subtraction_keeps_the_loudness_and_what_is_clean(rng: np.random.Generator) -> None:
+    frames = rng.uniform(1, 2, (50, mel.VOICE.mels)).astype(np.float32)
+    noise = np.full(mel.VOICE.mels, 0.5, np.float32)
+    clear = speech_pool.without_noise(frames, noise)
+    assert clear.sum() == pytest.approx(frames.sum(), rel=1e-4)
+    np.testing.assert_allclose(clear / clear[0, 0], (frames - 0.5) / (frames[0, 0] - 0.5), rtol=1e-4)
+    np.testing.assert_allclose(speech_pool.without_noise(frames, 0 * noise), frames, rtol=1e-4)
+    drowned = speech_pool.without_noise(frames, 100 * noise)
+    np.testing.assert_allclose(drowned, frames, rtol=1e-4, err_msg="nothing but the floor is left, as loud as before")
+    assert not speech_pool.without_noise(0 * frames, noise).any()
 
 
 def test_a_clip_without_speech_is_refused(backgrounds: Backgrounds, rng: np.random.Generator) -> None:
@@ -199,50 +212,139 @@ def test_a_pool_is_read_back_and_not_taken_for_another(pool: Pool, data: Path, t
         speech_pool.load(path, pool.source)
 
 
-def test_variations_keep_the_shape_and_about_the_level(pool: Pool, rng: np.random.Generator) -> None:
-    frames, length = pool.batch(np.arange(40))
-    varied = train_speaker.varied(frames, rng)
-    assert (varied.shape, varied.dtype.name) == (frames.shape, "float32")
-    change = np.log(varied.sum(axis=(1, 2)) / frames.sum(axis=(1, 2)))
-    assert 0.05 < change.std() < 0.2
-    assert np.abs(change).max() < 0.5
-    assert all(not row[count:].any() for row, count in zip(varied, length))
-
-
 def test_every_set_names_its_licence() -> None:
     assert all(any(word in text for word in ("CC BY", "MIT", "Apache-2.0")) for text in SETS.values())
 
 
-@pytest.fixture
-def weights(rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
-    """As random as a network's are before training, but with an attention that attends."""
-    shapes = {**speaker_net.SHAPES, **speaker_net.STUDENT_SHAPES}
-    return {name: rng.normal(0, 0.08, shape).astype(np.float32) for name, shape in shapes.items()}
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    """A network of the shipped layers' shapes, as random as before training, in which everything is heard."""
+    rng = np.random.default_rng(0)
+    shapes = {"front.in": (3, 3, 1, 4), "front.out": (3, 3, 4, 4), "delay": (5, 40, 12)}
+    for stage in (1, 2):
+        for number in (0, 1):
+            shapes |= {f"front.{stage}.{number}.{part}": (3, 3, 4, 4) for part in ("first", "second")}
+        shapes[f"front.{stage}.0.past"] = (1, 1, 4, 4)
+    channels = 12
+    activated = []
+    for block, layers in enumerate((2, 3, 2), 1):
+        for layer in range(1, layers + 1):
+            name = f"block{block}.{layer}"
+            activated.append((name, channels))
+            shapes |= {f"{name}.narrow": (channels, 8), f"{name}.local": (3, 8, 4)}
+            shapes |= {f"{name}.context1": (8, 4), f"{name}.context2": (4, 4)}
+            channels += 4
+        activated.append((f"transit{block}", channels))
+        shapes[f"transit{block}"] = (channels, channels // 2)
+        channels //= 2
+    activated.append(("out", channels))
+    shapes["dense"] = (2 * channels, speaker_net.EMBEDDING_SIZE)
+    found: Weights = {}
+    for name, shape in shapes.items():
+        found[f"{name}.weight"] = rng.normal(0, np.prod(shape[:-1]) ** -0.5, shape).astype(np.float32)
+        found[f"{name}.bias"] = rng.normal(0, 0.1, shape[-1]).astype(np.float32)
+    for name, count in activated:
+        found[f"{name}.scale"] = rng.uniform(0.5, 1.5, count).astype(np.float32)
+        found[f"{name}.shift"] = rng.normal(0, 0.1, count).astype(np.float32)
+    return found
 
 
-def test_torchs_student_and_teacher_are_numpys(pool: Pool, weights: dict[str, npt.NDArray[np.float32]]) -> None:
+@pytest.fixture(scope="module")
+def heard(pool: Pool, weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> train_speaker.Heard:
+    pytest.importorskip("torch")
+    return train_speaker.Heard.prepared(pool, weights, tmp_path_factory.mktemp("work"))
+
+
+def test_torchs_network_is_numpys(pool: Pool, weights: Weights) -> None:
     torch: Any = pytest.importorskip("torch")
     frames, length = pool.batch(pool.clean_rows()[:3])
-    frames = frames * 100  # else random weights hear next to nothing
-    net = train_speaker.network(weights)
-    tensors = torch.from_numpy(frames), torch.from_numpy(length)
+    net = train_speaker._network(weights)
     with torch.no_grad():
-        student = train_speaker.embed(net, *tensors).numpy()
-        teacher = train_speaker.embed_as_teacher(net, *tensors).numpy()
-    for row, count, of_student, of_teacher in zip(frames, length, student, teacher):
-        np.testing.assert_allclose(of_student, speaker_net.student(weights, row[:count]), atol=1e-4)
-        np.testing.assert_allclose(of_teacher, speaker_net.teacher(weights, row[:count]), atol=1e-4)
-    assert (student[0] @ student[1]) < 0.9999
+        found = net(torch.from_numpy(frames), torch.from_numpy(length)).numpy()
+    assert len(set(length.tolist())) > 1
+    for row, count, embedding in zip(frames, length, found):
+        np.testing.assert_allclose(embedding, speaker_net.embed(weights, row[:count]), atol=1e-3)
+    cosine = found[0] @ found[1] / np.linalg.norm(found[0]) / np.linalg.norm(found[1])
+    assert cosine < 0.9999
+
+
+def test_what_is_kept_of_the_front_is_what_the_network_hears(
+    pool: Pool, weights: Weights, heard: train_speaker.Heard
+) -> None:
+    torch: Any = pytest.importorskip("torch")
+    rows = pool.clean_rows()[:4]
+    net = train_speaker._network(weights)
+    with torch.no_grad():
+        found = torch.nn.functional.normalize(net.back(*map(torch.from_numpy, heard.batch(rows))), dim=1).numpy()
+    np.testing.assert_allclose(found, heard.targets[:4], atol=5e-3)  # float16 between the two
+    np.testing.assert_allclose(np.linalg.norm(heard.targets, axis=1), 1, atol=1e-5)
+
+
+def test_kept_files_of_another_pool_are_refused(pool: Pool, weights: Weights, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    train_speaker.Heard.prepared(pool, weights, tmp_path)
+    np.save(tmp_path / "teach.npy", np.zeros((3, speaker_net.EMBEDDING_SIZE), np.float32))
+    with pytest.raises(InputError, match="delete it"):
+        train_speaker.Heard.prepared(pool, weights, tmp_path)
+
+
+def test_a_channels_worth_is_what_the_embedding_changes_without_it(
+    pool: Pool, weights: Weights, heard: train_speaker.Heard
+) -> None:
+    """A channel whose listeners do not hear it is worth nothing, and goes first."""
+    pytest.importorskip("torch")
+    deaf = {name: values.copy() for name, values in weights.items()}
+    deaf["block2.1.local.weight"][:, 5] = deaf["block2.1.context1.weight"][5] = 0
+    worth = train_speaker.worth(pool, heard, deaf, None)
+    assert {name: len(values) for name, values in worth.fisher.items()} == prune_speaker.channels(deaf)
+    narrow = worth.fisher["block2.1.narrow"]
+    assert narrow[5] == 0
+    assert (np.delete(narrow, 5) > 0).any()
+    size = sum(values.size for values in deaf.values())
+    smaller = prune_speaker.pruned(deaf, worth, int(0.8 * size))
+    assert 0.6 * size < sum(values.size for values in smaller.values()) <= 0.8 * size
+    assert smaller["block2.1.narrow.weight"].shape[1] < 8
+    frames, length = pool.batch(pool.clean_rows()[:6])
+    cosines = []
+    for row, count in zip(frames, length):
+        whole, less = (speaker_net.embed(each, row[:count]) for each in (deaf, smaller))
+        cosines.append(whole @ less / np.linalg.norm(whole) / np.linalg.norm(less))
+    assert np.mean(cosines) > 0.8
+
+
+def test_a_channel_that_never_changes_can_go_without_a_trace(pool: Pool, weights: Weights) -> None:
+    """Its mean goes into the biases of those who hear it."""
+    still = {name: values.copy() for name, values in weights.items()}
+    still["block1.1.narrow.weight"][:, 2] = 0
+    still["block1.1.narrow.bias"][2] = 0.7
+    still["transit3.weight"][:, 1], still["transit3.bias"][1] = 0, 0.4
+    keep = {name: np.ones(count, bool) for name, count in prune_speaker.channels(still).items()}
+    keep["block1.1.narrow"][2] = keep["transit3"][1] = False
+    means: dict[str, Any] = {}
+    for block in (1, 2, 3):
+        for layer in speaker_net.layers_of(still, block):
+            name = f"block{block}.{layer}"
+            means[f"{name}.in"] = np.zeros(len(still[f"{name}.scale"]))
+            means[f"{name}.narrow"] = np.zeros(8)
+            means[f"{name}.context"] = np.zeros(4)
+        means[f"transit{block}.in"] = np.zeros(len(still[f"transit{block}.scale"]))
+    means["block1.1.narrow"][2] = 0.7
+    outputs = len(still["out.scale"])
+    means["dense.in"] = np.zeros(2 * outputs)
+    means["dense.in"][1] = max(0.0, 0.4 * still["out.scale"][1] + still["out.shift"][1])
+    smaller = prune_speaker.without(still, keep, means)
+    frames, length = pool.batch(pool.clean_rows()[:1])
+    # At a row's ends the local layer looks at nothing, where the bias now says what the channel would have
+    whole, less = (speaker_net.embed(each, frames[0, : length[0]]) for each in (still, smaller))
+    assert whole @ less / np.linalg.norm(whole) / np.linalg.norm(less) > 0.999
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
-    pool: Pool, weights: dict[str, npt.NDArray[np.float32]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, weights: Weights, heard: train_speaker.Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch")
     monkeypatch.setattr(train_speaker, "CHECKPOINT_STEPS", 1)
-    start = train_speaker.student_start({name: weights[name] for name in speaker_net.SHAPES})
-    targets = train_speaker.teach(pool, start)
-    whole = train_speaker.train(pool, targets, start, 0, 3, tmp_path / "whole.pt")
+    whole = train_speaker.train(pool, heard, weights, 0, 3, tmp_path / "whole.pt")
 
     draw, drawn = train_speaker.Episodes.draw, []
 
@@ -255,23 +357,27 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     checkpoint = tmp_path / "checkpoint.pt"
     monkeypatch.setattr(train_speaker.Episodes, "draw", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train_speaker.train(pool, targets, start, 0, 3, checkpoint)
-    resumed = train_speaker.train(pool, targets, start, 0, 3, checkpoint)
+        train_speaker.train(pool, heard, weights, 0, 3, checkpoint)
+    resumed = train_speaker.train(pool, heard, weights, 0, 3, checkpoint)
     assert len(drawn) == 4, "two steps, the interrupted one, and the last"
     for name, values in whole.items():
         np.testing.assert_allclose(resumed[name], values, atol=1e-6, err_msg=name)
-    assert any(not np.array_equal(whole[name], start[name]) for name in start)
+    changed = {name for name in weights if not np.array_equal(whole[name], weights[name])}
+    assert changed
+    assert not any(name.startswith(("front", "delay")) for name in changed)
     with pytest.raises(InputError, match="delete it"):
-        train_speaker.train(pool, targets, start, 1, 3, checkpoint)
+        train_speaker.train(pool, heard, weights, 1, 3, checkpoint)
 
 
-def test_the_student_starts_as_the_teacher(weights: dict[str, npt.NDArray[np.float32]], pool: Pool) -> None:
-    """Its first half says what the teacher's does; its second takes the mean of the states in the same way."""
-    start = train_speaker.student_start({name: weights[name] for name in speaker_net.SHAPES})
-    frames, _ = pool.batch(pool.clean_rows()[:1])
-    student, teacher = speaker_net.student(start, frames[0]), speaker_net.teacher(start, frames[0])
-    np.testing.assert_allclose(student[:256], teacher[:256], atol=1e-6)
-    assert {name: values.shape for name, values in start.items()} == {
-        **speaker_net.SHAPES,
-        **speaker_net.STUDENT_SHAPES,
-    }
+def test_weights_that_do_not_fit_are_refused(weights: Weights, tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    np.savez(path, **weights)  # type: ignore[arg-type]
+    assert speaker_net.read_weights(path).keys() == weights.keys()
+    for broken in (
+        {name: values for name, values in weights.items() if name != "dense.bias"},
+        {**weights, "dense.bias": np.full(speaker_net.EMBEDDING_SIZE, np.nan, np.float32)},
+        {**weights, "transit2.weight": weights["transit2.weight"][1:]},
+    ):
+        np.savez(path, **broken)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"weights\.npz"):
+            speaker_net.read_weights(path)

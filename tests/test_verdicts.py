@@ -7,9 +7,8 @@ import pytest
 from conftest import MakeNetwork, Read, Takes
 
 from earmark.engine.audio import RATE_HZ, Int16, to_float, to_int16
-from earmark.engine.head import SpeakerHead
 from earmark.engine.speaker import SpeakerNetwork, locate_speech
-from earmark.enroll import cohort, measure, quality
+from earmark.enroll import measure, quality
 from earmark.enroll.augment import with_noise
 from earmark.enroll.hearing import Hearing
 from earmark.enroll.measure import Sound
@@ -195,7 +194,7 @@ def test_of_a_word_the_network_does_not_know_again_the_missing_half_is_named(
 
 
 def test_a_sentence_is_too_long_whether_the_word_is_in_it_or_not(
-    takes: Takes, read: Read, make_network: MakeNetwork, speaker: SpeakerNetwork, head: SpeakerHead, word: Int16
+    takes: Takes, read: Read, make_network: MakeNetwork, speaker: SpeakerNetwork, word: Int16
 ) -> None:
     hearing = Hearing(speaker, make_network("okay_nabu"))
     sentence = read(takes("rms", "please turn the lights off in the kitchen", "other")[0])

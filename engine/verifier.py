@@ -16,9 +16,9 @@ from .person import ANY_PHRASE, COSINE, TRAINED, Binding, PersonStore, Voiceprin
 from .policy import Policy
 from .speaker import CROP_SAMPLES, SpeakerNetwork
 
-DECADE = {COSINE: 0.075, TRAINED: 0.08}  # added to a threshold for each tenth of the FAR (docs/architecture.md)
+DECADE = {COSINE: 0.07, TRAINED: 0.08}  # added to a threshold for each tenth of the FAR (docs/architecture.md)
 
-HEAD_SHARE = 0.25  # of the score, where the trained head is used (docs/architecture.md, "The head")
+HEAD_SHARE = 1 / 3  # of the score, where the trained head is used (docs/architecture.md, "The head")
 
 CLEAN_DB = 20.0  # from this SNR on a try counts as clean: of clean recordings nine in ten have more
 # Noise lowers everybody's score, strangers' too: with this, 1 % of strangers in quiet are 1 % in noise.
@@ -44,8 +44,8 @@ class Verdict:
 class Verifier:
     """Scores a crop against everybody who is enrolled for the wake word.
 
-    A person's score is the raw cosine to the mean of the takes, or, where enrolment kept the trained head, that with
-    a quarter of the head's cosine; a try that is noisier than the takes has an allowance. It is that person if the
+    A person's score is the raw cosine to the mean of the takes, or, where enrolment kept the trained head, two parts
+    of it and one of the head's cosine; a try that is noisier than the takes has an allowance. It is that person if the
     score reaches the person's own threshold; of several, the one farthest above it.
     """
 

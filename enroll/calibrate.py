@@ -30,8 +30,8 @@ class Rule:
 
 
 RULES = {
-    COSINE: Rule(constant=0.675, one_take=-0.05, decade=DECADE[COSINE]),
-    TRAINED: Rule(constant=0.655, one_take=-0.045, decade=DECADE[TRAINED]),
+    COSINE: Rule(constant=0.69, one_take=-0.045, decade=DECADE[COSINE]),
+    TRAINED: Rule(constant=0.665, one_take=-0.035, decade=DECADE[TRAINED]),
 }
 
 

@@ -45,8 +45,8 @@ class Verifier:
     """Scores a crop against everybody who is enrolled for the wake word.
 
     A person's score is the raw cosine to the mean of the takes, or, where enrolment kept the trained head, two parts
-    of it and one of the head's cosine; a try that is noisier than the takes has an allowance. It is that person if the
-    score reaches the person's own threshold; of several, the one farthest above it.
+    of it and one of the head's cosine; a try that is noisier than the takes has an allowance. It is that person if
+    the score reaches the person's own threshold; of several, the one farthest above it.
     """
 
     def __init__(

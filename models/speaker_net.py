@@ -231,7 +231,7 @@ def _convolved(weights: Weights, name: str, x: Array, frequency_stride: int) -> 
     kernel = weights[f"{name}.weight"]
     times, frequencies = kernel.shape[:2]
     padded = np.pad(x, ((times // 2,) * 2, (frequencies // 2,) * 2, (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (times, frequencies), axis=(0, 1))
+    windows: Array = np.lib.stride_tricks.sliding_window_view(padded, (times, frequencies), axis=(0, 1))  # type: ignore[call-overload]
     return np.asarray(np.einsum("tfiab,abio->tfo", windows[:, ::frequency_stride], kernel) + weights[f"{name}.bias"])
 
 

@@ -114,7 +114,7 @@ def main() -> int:
     if not start.exists():
         _say(f"start: the teacher with at most {arguments.weights} weights")
         smaller = prune_speaker.pruned(teacher, worth(pool, heard, teacher, arguments.fold), arguments.weights)
-        _write(start, lambda file: np.savez(file, **smaller))  # type: ignore[arg-type]
+        _write(start, lambda file: np.savez(file, **smaller))
     _say(f"train: {arguments.steps} steps")
     checkpoint = work / f"checkpoint{suffix}.pt"
     weights = train(pool, heard, speaker_net.read_weights(start), arguments.fold, arguments.steps, checkpoint)
@@ -218,7 +218,8 @@ def worth(pool: Pool, heard: Heard, teacher: Weights, fold: int | None) -> prune
             directions = torch.randn(embeddings.shape, generator=generator)
             (embeddings * directions).sum().backward(retain_graph=left > 0)
             network.count()
-    return network.worth()
+    measured: prune_speaker.Worth = network.worth()
+    return measured
 
 
 class Episodes:
@@ -326,7 +327,8 @@ def train(pool: Pool, heard: Heard, start: Weights, fold: int | None, steps: int
             losses.clear()
             state = {name: part.state_dict() for name, part in parts.items()}
             _write(checkpoint, lambda file: torch.save({"training": training, "step": step + 1, **state}, file))  # noqa: B023
-    return average.weights()
+    weights: Weights = average.weights()
+    return weights
 
 
 def learning_rate(step: int, steps: int) -> float:

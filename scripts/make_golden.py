@@ -59,7 +59,7 @@ def word_mel(samples: Float32) -> Float32:
 
 def voice_mel(samples: Float32) -> Float32:
     """float32 (n,) -> (1 + n // 160, 80) linear power."""
-    htk = {"n_fft": 512, "win_length": 400, "n_mels": 80, "fmin": 20, "htk": True, "norm": None}
+    htk: dict[str, Any] = {"n_fft": 512, "win_length": 400, "n_mels": 80, "fmin": 20, "htk": True, "norm": None}
     mel: Float32 = librosa.feature.melspectrogram(y=samples, sr=16_000, hop_length=160, **htk).T
     return mel
 
@@ -70,7 +70,8 @@ def embedding(weights: Weights, path: Path) -> Float32:
     start, end = locate_speech(samples)
     speech = to_float(samples[start : min(end, start + MAX_SPEECH_SAMPLES)])
     vector = embed(weights, voice_mel(to_level(speech)).astype(np.float64))
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
+    unit: Float32 = (vector / np.linalg.norm(vector)).astype(np.float32)
+    return unit
 
 
 def keyword_trace(word: str, path: Path) -> npt.NDArray[np.uint8]:

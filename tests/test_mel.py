@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def assert_same_mel(found: Float32, expected: Float32) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * max(float(expected.max()), 1e-6))
 
 
-LIBROSAS = {
+LIBROSAS: dict[mel.Bands, dict[str, Any]] = {
     mel.WORD: {"n_fft": 400, "n_mels": 40},
     mel.VOICE: {"n_fft": 512, "win_length": 400, "n_mels": 80, "fmin": 20, "htk": True, "norm": None},
 }

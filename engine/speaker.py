@@ -135,7 +135,7 @@ class SpeakerNetwork:
     def __init__(self, folder: Path = MODELS_DIR) -> None:
         self.card = load_card("speaker", folder)
         self.bands = _bands_of(self.card)
-        # It is asked a few times an hour: what counts is the memory it keeps, and undelegated that is a third
+        # It is asked a few times an hour: what counts is the memory it keeps (docs/architecture.md, "Embedding")
         self._interpreter = runtime.open_model(read_model(self.card, folder), self.card.file, delegate=False)
         self._input = int(self._interpreter.get_input_details()[0]["index"])
         output = self._interpreter.get_output_details()[0]

@@ -18,7 +18,7 @@ from earmark.engine.person import Voiceprint
 from earmark.engine.verifier import Verifier
 
 BELOW = 0.2  # the threshold: of scores
-APART = 0.5  # cosine; of 1,119 rejected tries of owners 11 pass both, of 50,469 of other people 74 %
+APART = 0.5  # cosine; of the owners' 135 rejected wakes 5 pass both, of other people's 8,612 6,407
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Whether takes are all of one voice: a take's score is its cosine to the mean of the other takes.
 
-Normalised by what the nearest strangers score against both sides (symmetric normalisation), or through the head's
-projection, it found fewer of the other voices (docs/quality.md, "Another voice among five takes").
+How often another voice is found, and one's own blamed: docs/quality.md, "Another voice among five takes".
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ import numpy as np
 from earmark.engine.audio import Float32
 
 ODD_BELOW = {2: 0.50, 3: 0.52, 4: 0.53, 5: 0.54}
-"""Number of takes -> the score below which one is another voice's: of 1 to 2 in 100 sets of one voice the lowest is,
-on the people of fold 0 (docs/quality.md)."""
+"""Number of takes -> the score below which one is another voice's; found on the people of fold 0 of asc and dsp."""
 
 
 def limit(takes: int) -> float:

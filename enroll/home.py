@@ -3,7 +3,7 @@
 Who was rejected may still have been the owner, hoarse or beside the television, and an owner among the strangers
 would be trained against and counted as one let in. So it is not the threshold that decides: a wake is an impostor
 only if it lies far below the threshold of everybody enrolled, and far from every single take and variation of one.
-scripts/home.py counts the owners' rejected tries and the strangers who pass both (docs/learning.md).
+scripts/home.py counts the owners' rejected tries and the strangers who pass both (docs/research/learning.md).
 """
 
 from __future__ import annotations

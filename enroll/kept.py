@@ -2,7 +2,7 @@
 
 One file for each person, wake word and store, mode 0600 in a folder of mode 0700 outside the store: a checksum, then
 plain arrays, never a pickle. It is biometric data, and erased as soon as the person is enrolled. It is replaced in
-one step: killed at any moment, the session is the one before the last take or the one with it (docs/kill9.md).
+one step: killed at any moment, it is that before the last take or that with it (docs/research/kill9.md).
 """
 
 from __future__ import annotations

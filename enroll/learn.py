@@ -29,7 +29,7 @@ from .train import TakeEmbeddings, TrainPlan, rows_of, train
 MOST_TAKES = 40
 WIDE_DECADES = 1.0  # a margin is wide where the wake would also have been accepted at a tenth of the wanted FAR
 # Of scores, in the guard: so much lower may the enrolled takes score after all that was learned. It is a ninth of a
-# decade of the trained head, and hardly more than a single take of another voice may cost (docs/learning.md).
+# decade of the trained head, and hardly more than a single take of another voice costs (docs/research/learning.md).
 TOLERANCE = 0.01
 TRIES = 3  # so many may be refused in one update
 FAR_ENOUGH = 0.2  # so far below the threshold nobody's takes matter: enroll/home.py says who lies there

@@ -2,7 +2,7 @@
 
 Near and clean, the network is sure of everybody; what tells people apart is how much of that is left in a room and in
 noise. The variations of the takes (augment.py) show it: those that the speaker network gets, with rooms of 0.15 to
-0.5 s and noise at 5 to 20 dB. scripts/gates.py measures what a gate of one's own brings (docs/gates.md).
+0.5 s and noise at 5 to 20 dB. scripts/gates.py measures what a gate of one's own brings (docs/research/gates.md).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from earmark.engine.wakes import find_wakes
 from .quality import PAD_SAMPLES
 
 HEARD_SHARE = 0.9  # of the variations should pass the gate
-# Below 0.3 the network takes nearly a fifth of other words for the wake word (docs/gates.md, 0.2), and the voice
+# Below 0.3 the network takes nearly a fifth of other words for its own (docs/research/gates.md, 0.2), and the voice
 # stands alone; above 0.8 a gate brings nothing over the cutoff.
 LOOSEST, STRICTEST = 0.3, 0.8
 

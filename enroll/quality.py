@@ -20,7 +20,7 @@ from .measure import Sound, dbfs, level_change_db, voicing, without_clicks
 PAD_SAMPLES = RATE_HZ // 2  # silence around a recording: a tightly cut one must be heard as it would be in a room
 MAX_PHRASE_SAMPLES = 4 * RATE_HZ  # of any-phrase takes: longer is a sentence, not a wake word
 
-# Of takes. Chosen on the people of fold 0 of asc and dsp; docs/quality.md, by scripts/quality.py, has both folds.
+# Of takes. Chosen on the people of fold 0 of asc and dsp; docs/research/quality.md (scripts/quality.py) has both.
 CLIPPED_SHARE = 0.03  # of the speech; of dsp 1 clip in 100 has 2.6 %
 QUIET_DBFS = -42.0  # RMS of the speech; of asc 1 clip in 100 is below −26 dBFS, of dsp below −34
 MIN_SNR_DB = 9.0  # of asc and dsp 1 clip in 100 is below 12 and 19 dB, with lasting noise at 0 dB 1 in 20 above 8

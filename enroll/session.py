@@ -21,9 +21,9 @@ from typing import Any, Union
 
 from .quality import Fault
 
-WANTED_TAKES = 5  # what the accuracy is measured with (docs/accuracy.md)
+WANTED_TAKES = 5  # what the accuracy is measured with (docs/research/accuracy.md)
 PATIENCE = 6  # bad takes in a row after which asking for another one helps nobody
-MAX_OTHERS = 3  # of the home: more were not measured (docs/others.md)
+MAX_OTHERS = 3  # of the home: more were not measured (docs/research/others.md)
 ROOM_TRIES = 3
 
 HOW = ("as_usual", "two_metres", "softly", "aside", "as_usual")

@@ -1,6 +1,6 @@
 """Whether takes are all of one voice: a take's score is its cosine to the mean of the other takes.
 
-How often another voice is found, and one's own blamed: docs/quality.md, "Another voice among five takes".
+How often another voice is found, and one's own blamed: docs/research/quality.md, "Another voice among five takes".
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """earmark and its peers on the same audio in the same run: `python scripts/bench_peers.py [--peers DIR]`.
 
-Prints docs/benchmarks.md. pymicro-wakeword runs in this environment, for earmark brings it along; openWakeWord 0.5.1
-gets an environment in DIR, which is made where it is missing. Each figure is the processor's time of a process of its
-own; the detectors take turns, and a ratio is the median of the ratios of the turns. Ten minutes.
+Prints docs/research/benchmarks.md. pymicro-wakeword runs in this environment, for earmark brings it along;
+openWakeWord 0.5.1 gets an environment in DIR, which is made where it is missing. Each figure is the processor's time
+of a process of its own; the detectors take turns, and a ratio is the median of the ratios of the turns. Ten minutes.
 """
 
 from __future__ import annotations

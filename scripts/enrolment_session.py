@@ -1,4 +1,4 @@
-"""A guided enrolment as a new user lives it: `python scripts/enrolment_session.py` writes docs/enrolment_*.
+"""A guided enrolment as a new user lives it: `python scripts/enrolment_session.py`, docs/enrolment_*.
 
 A pseudo-terminal, a private sound server with a virtual microphone, the synthetic voices of tests/audio. The session
 is broken off after two takes and continued; then once more with colours. Needs PulseAudio, as tests/test_guided.py.
@@ -123,7 +123,7 @@ def main() -> int:
             (DOCS / "enrolment_screen.svg").write_text(in_colours(server, ["berta", *arguments[1:]], said), "utf-8")
     text = f"$ earmark enroll anna\n{first}\n$ earmark enroll anna --device mic --plot scores.png\n{second}"
     text = text.replace(name, "~").replace("^C", "^C\n")
-    (DOCS / "enrolment_session.txt").write_text(text, "utf-8")
+    (DOCS / "research" / "enrolment_session.txt").write_text(text, "utf-8")
     return 0
 
 

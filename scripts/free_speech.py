@@ -1,4 +1,4 @@
-"""What free speech besides the takes would bring: `python scripts/free_speech.py DATA` writes docs/free_speech.md.
+"""Free speech besides the takes: `python scripts/free_speech.py DATA` writes docs/research/free_speech.md.
 
 DATA is a folder with index.csv and the trial lists. Plain cosine, as `engine/verifier.py` has it; the mean of the
 takes is moved towards the mean of other words that the same person said. Five minutes on one core.
@@ -23,7 +23,7 @@ from earmark.enroll import metrics
 from earmark.enroll.calibrate import unit_mean
 from earmark.models.fold import FOLDS
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parent.parent / "docs" / "research"
 SETS = ("asc", "dsp", "wuw")
 CLIPS = 15  # about ten seconds of speech
 WEIGHTS = (0.0, 0.25, 0.5, 1.0)

@@ -1,4 +1,4 @@
-"""Files made to harm, in every format of ours: `python scripts/fuzz.py --cases 10000 > docs/fuzz.md`.
+"""Files made to harm, in every format of ours: `python scripts/fuzz.py --cases 10000 > docs/research/fuzz.md`.
 
 Half of the cases of a format are honest files with changed bytes, half are put together wrongly by hypothesis where
 there is a recipe for that (tests/fuzzing.py).

@@ -1,4 +1,4 @@
-"""Weeks in a home, with learning on: `python scripts/home.py DATA`, the tables of docs/learning.md.
+"""Weeks in a home, with learning on: `python scripts/home.py DATA`, the tables of docs/research/learning.md.
 
 DATA is a folder with the trial lists and noise. Nobody is measured by networks or a cohort that have heard him (see
 `scripts/folds.py`). Everything is done by the parts that `earmark learn now` uses, on embeddings. An hour on one

@@ -1,4 +1,4 @@
-"""What a household costs: `python scripts/household.py > docs/household.md`.
+"""What a household costs: `python scripts/household.py > docs/research/household.md`.
 
 People of random numbers, all of them with a trained head, in five versions each; each figure is the lowest of several
 runs in one process on one core of this machine: compare rows, not machines.

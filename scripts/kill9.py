@@ -1,4 +1,4 @@
-"""kill -9 at every system call of every change of the store: `python scripts/kill9.py > docs/kill9.md`.
+"""kill -9 at every system call of every change of the store: `python scripts/kill9.py > docs/research/kill9.md`.
 
 Needs strace, and the right to trace (tests/kills.py says how it is done). Takes a quarter of an hour.
 """

@@ -1,4 +1,4 @@
-"""Milliseconds from a keyword score's crossing to the event: `python scripts/latency.py > docs/latency.md`.
+"""Milliseconds from a keyword score's crossing to the event: `python scripts/latency.py > docs/research/latency.md`.
 
 Recorded words are pushed through the daemon's own path in the 20 ms blocks of a microphone, cut at every offset. An
 event's latency is the audio that its block brought beyond the crossing, plus the computing measured for that block.

@@ -1,4 +1,4 @@
-"""What other people of the household bring: `python scripts/others.py DATA` writes docs/others.md.
+"""What other people of the household bring: `python scripts/others.py DATA` writes docs/research/others.md.
 
 DATA is a folder with the trial lists. Everything goes through the real enrolment, with networks and cohort of
 `scripts/folds.py`. The home of a person is three others of the same corpus and fold, drawn by chance; they are never
@@ -28,7 +28,7 @@ from earmark.enroll.enrolment import Enroller, Recording
 from earmark.enroll.evaluate import Setup, TrialList
 from earmark.models.fold import FOLDS
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parent.parent / "docs" / "research"
 SETS = ("asc", "dsp")  # those with five takes: what trains
 HOME = 3
 CLIPS = 5  # of each of them

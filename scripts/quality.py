@@ -1,6 +1,6 @@
 """How well bad takes are named, on real speech with planted faults: `python scripts/quality.py DATA [--only PART…]`.
 
-Writes docs/quality.md, or the named parts of it: faults, crowd, voices. DATA is a folder with index.csv and noise.
+Writes docs/research/quality.md, or the named parts of it: faults, crowd, voices. DATA has index.csv and noise.
 Each person is judged by networks and a cohort that have never heard him (`scripts/folds.py`), take by take, as a
 guided session does. Three minutes for faults, one for the crowd, four for voices on one core.
 """
@@ -32,7 +32,7 @@ from earmark.enroll.calibrate import share_interval
 from earmark.enroll.hearing import Hearing
 from earmark.models.fold import FOLDS, fold_of
 
-PAGE = Path(__file__).parent.parent / "docs" / "quality.md"
+PAGE = Path(__file__).parent.parent / "docs" / "research" / "quality.md"
 SETS = ("asc", "dsp")  # those with five takes of a phrase and more
 TAKES = 5
 DRAWS = 3  # of five takes for each person and phrase, where voices are compared

@@ -1,4 +1,4 @@
-"""How soon the daemon hears again after a sound server's death: `python scripts/recovery.py > docs/recovery.md`.
+"""How soon the daemon hears again after a server's death: `python scripts/recovery.py > docs/research/recovery.md`.
 
 Needs PulseAudio, as tests/test_capture.py does. The time counts from the moment at which the microphone is there
 again to the moment at which its audio reaches the detector.

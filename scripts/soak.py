@@ -1,4 +1,4 @@
-"""A day of audio through the daemon at full speed: `python scripts/soak.py > docs/soak.md`.
+"""A day of audio through the daemon at full speed: `python scripts/soak.py > docs/research/soak.md`.
 
 Speech, noise and silence, with wake words of a known and of an unknown voice planted at known places. The daemon runs
 as its users run it, as a process of its own, with an event file, a journal and its socket. At the end every planted

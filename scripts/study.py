@@ -1,4 +1,4 @@
-"""Error rates on real people, as Markdown and pictures: `scripts/study DATA` writes docs/accuracy.md, docs/det_*.png.
+"""Error rates on real people: `scripts/study DATA` writes accuracy.md and det_*.png in docs/research.
 
 DATA is a folder with the trial lists, the recordings of index.csv, and noise. Everything goes through the real
 enrolment, with networks and cohort of `scripts/folds.py`. Twenty minutes on two cores.
@@ -28,7 +28,7 @@ from earmark.enroll.plots import det
 from earmark.models.fold import FOLDS
 from earmark.models.speech_pool import TEST_NOISES
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parent.parent / "docs" / "research"
 TAKES = (1, 2, 3)  # besides all
 CHANNEL_SETS = ("asc", "dsp")  # those with enough trials for conditions and takes
 ROOM_RT60_S = 0.4

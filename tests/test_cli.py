@@ -332,7 +332,7 @@ def test_people_read_the_same_without_json(shared: Path, takes: Takes) -> None:
 
 def test_silence_and_other_words_give_nothing(shared: Path, takes: Takes, tmp_path: Path) -> None:
     silence = write(tmp_path / "silence.wav", np.zeros(48_000, np.int16))
-    # Words made to resemble the wake word are another matter: in the own voice some wake it, as docs/gates.md counts
+    # Words made to resemble the wake word are another matter: in the own voice some wake it (docs/research/gates.md)
     own = [takes("slt", text, "other")[0] for text in ("set a timer for twenty minutes", "a rainbow")]
     others = [*own, *takes("kal16", "okay nothing", "other"), *takes("slt", "alexa", "test")]
     run = earmark("replay", "--json", "--store", shared, silence, *others)

@@ -63,8 +63,10 @@ class Trials:
         sorted_scores, own = self.scores[order], self.own[order]
         starts = np.flatnonzero(np.r_[True, sorted_scores[1:] != sorted_scores[:-1]])
         below = [np.r_[0.0, np.cumsum(weight[order] * mask)][np.r_[starts, len(own)]] for mask in (own, ~own)]
-        frr, passed_over = (counts / counts[-1] for counts in below)
-        return Det(np.r_[sorted_scores[starts], np.inf], frr, 1 - passed_over)
+        rejected, passed_over = below
+        # counted, and not 1 minus a share: with 1 of 100 let in that is 0.01 and one ulp, more than a wanted 0.01
+        far = (passed_over[-1] - passed_over) / passed_over[-1]
+        return Det(np.r_[sorted_scores[starts], np.inf], rejected / rejected[-1], far)
 
     def rates(self, weight: Floats | None = None) -> dict[str, float]:
         """EER, FRR at fixed FAR, minDCF, and both errors at the enrolled thresholds, as fractions of 1."""

@@ -14,10 +14,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from fuzzing import MADE, Ground, Outcome, Read, flips
+from heading import NONE, heading
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 MEMORY = Path("/dev/shm")
+TEXT = """\
+Called with `--cases {cases} --seed {seed}`. Each file is read as earmark reads it, imports and tidying included.
+
+* *Changed bytes* are flips, cuts, repetitions, insertions and numbers at the edge.
+* *Signed anew* means that the checksums were made right again afterwards, as somebody would who means harm.
+* *Accepted* are files in which the change means nothing: white space, or another number where any number may stand.
+* A *crash* is anything but an error of earmark's own tree, or a change outside the store.
+"""
 
 
 def main() -> int:
@@ -26,20 +35,8 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=10_000, help="in all (10000)")
     parser.add_argument("--seed", type=int, default=0, help="of the changed bytes (0)")
     arguments = parser.parse_args()
-    print("# Files made to harm\n")
-    print(
-        f"`python scripts/fuzz.py --cases {arguments.cases} --seed {arguments.seed}`: each is read as earmark reads"
-    )
-    print(
-        "it, imports and tidying included. Changed bytes are flips, cuts, repetitions, insertions and numbers at the"
-    )
-    print(
-        'edge; "signed anew" means that the checksums were made right again afterwards, as somebody would who means'
-    )
-    print(
-        "harm; accepted are files in which the change means nothing (white space, another number where any number may"
-    )
-    print("stand). A crash is anything but an error of earmark's own tree, or a change outside the store.\n")
+    print(heading("Files made to harm", __file__, NONE))
+    print(TEXT.format(cases=arguments.cases, seed=arguments.seed))
     print("| format | how | cases | accepted | refused, as | crashes |\n|---|---|---|---|---|---|")
     crashes: list[str] = []
     total = 0

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from heading import heading
 
 from earmark.engine import rewrite, runtime, vault
 from earmark.engine.card import load_card, load_manifest
@@ -36,12 +37,12 @@ TAKE = Path(__file__).parent.parent / "tests" / "audio" / "slt_okay_nabu_test_1.
 
 def main() -> int:
     """Measures and prints."""
-    print("# A household\n")
-    print(f"`python scripts/household.py`: {runtime.version()}, Python {platform.python_version()}; milliseconds of")
-    print(f"processor time, the lowest of {RUNS} runs (the machine is shared); everybody has a trained head and")
-    print(f"{KEPT_VERSIONS} versions. *Look* is what the daemon does every `people.watch_s`, *start* the loading of")
-    print("wake word, networks and people that a start or a reload costs, *wake* the whole question whose voice a")
-    print("wake word was.\n")
+    print(heading("A household", __file__))
+    print(f"{runtime.version()}, Python {platform.python_version()}. Milliseconds of processor time, the lowest")
+    print(f"of {RUNS} runs, for the machine is shared. Everybody has a trained head and {KEPT_VERSIONS} versions.\n")
+    print("* *Look* is what the daemon does every `people.watch_s`.")
+    print("* *Start* is the loading of wake word, networks and people that a start or a reload costs.")
+    print("* *Wake* is the whole question whose voice a wake word was.\n")
     print("| people | load all | load all, encrypted | look | start | wake | bytes on disk |")
     print("|---|---|---|---|---|---|---|")
     for count in PEOPLE:

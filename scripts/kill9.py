@@ -11,25 +11,25 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from heading import NONE, heading
 from kills import CALLS, OPERATIONS, tally, unavailable
 
 MEMORY = Path("/dev/shm")  # a kill is not a power cut: what is written and not yet synced is there all the same
 
 HEAD = """\
-# kill -9 at every call
+A process that changes the store is killed by strace at a system call, which is then not carried out. There is one
+process for each call that it makes of these kinds: {calls}.
 
-`python scripts/kill9.py`: a process that changes the store is killed by strace at a system call, which is then not
-carried out; one process for each call that it makes of these kinds: {calls}.
+Afterwards everything that a reader finds is compared with what was before and with what was to come. That is:
+voiceprints and recordings, what waits to be learned, the journal, and the session of a broken-off enrolment. It is
+compared again after the next change has tidied. No unfinished file may be left then, and nothing that was erased.
 
-Afterwards every voiceprint and recording that a reader finds, what waits to be learned, the journal, and the session
-of an enrolment that was broken off are compared with those before and with those that were to come, and again after
-the next change has tidied; no unfinished file may be left then, and nothing that was erased.
+A change *in parts* is whole person by person and wake by wake. Each must be the old one or the new one, and the same
+command once more must lead to what was to come. That is not asked of `retrain`, which would make another version.
 
-A change *in parts* is whole person by person and wake by wake: each must be the old one or the new one, and the same
-command once more must lead to what was to come (not asked of `retrain`, which would make another version). Rows in
-backticks are commands from their arguments on, with the networks, the training and the journal. Such a run takes
-seconds: it is killed at every rename, with which a change begins to count, and at a sample of the other calls, evenly
-spread; the last column has how many calls there are.
+Rows in backticks are commands from their arguments on, with the networks, the training and the journal. Such a run
+takes seconds. So it is killed at every rename, with which a change begins to count, and at a sample of the other
+calls, evenly spread. The last column has how many calls there are.
 """
 
 
@@ -39,6 +39,7 @@ def main() -> int:
     if why_not:
         print(why_not, file=sys.stderr)
         return 1
+    print(heading("kill -9 at every call", __file__, NONE))
     print(HEAD.format(calls=", ".join(CALLS)))
     print("| change | killed at | all old | all new | in parts | another, or unreadable | of so many calls |")
     print("|---|---|---|---|---|---|---|")

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from heading import heading
 
 from earmark.engine import runtime
 from earmark.engine.audio import RATE_HZ
@@ -63,9 +64,11 @@ def main() -> int:
                         waited.append(1000 * (listener.samples - event.sample) / RATE_HZ)
                         computed.append(1000 * taken_s)
         rows.append((count, np.array(waited), np.array(computed)))
-    print("# Latency from keyword to event\n")
-    print("`python scripts/latency.py`: audio that the 20 ms block brought beyond the sample at which the")
-    print("keyword score crossed its cutoff, plus the computing measured for that block.")
+    print(heading("Latency from keyword to event", __file__))
+    print(
+        "Audio that the 20 ms block brought beyond the sample at which the keyword score crossed its cutoff, plus the"
+    )
+    print("computing measured for that block.")
     print(f"{runtime.version()}, Python {platform.python_version()}, one core. Figures are of this machine.\n")
     heads = [f"{part}, {name}" for part in ("both", "computing") for name in ("median", "90 %", "99 %", "most")]
     print(f"| people enrolled | events | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 2)}")

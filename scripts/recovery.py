@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from heading import NONE, heading
 from live import Live
 from sound_server import SoundServer
 
@@ -25,10 +26,14 @@ OUTAGES_S = (0.5, 3.0)
 
 def main() -> int:
     """Measures and prints."""
-    print("# Hearing again\n")
-    print("`python scripts/recovery.py`: seconds from the moment at which the microphone of a killed sound server is")
-    print("there again to its first audio, for the daemon and for `parec`, started at that very moment: PulseAudio's")
-    print("null sink takes most of it, for its monitor is silent at first. Figures are of this machine.\n")
+    print(heading("Hearing again", __file__, NONE))
+    print(
+        "Seconds from the moment at which the microphone of a killed sound server is there again to its first audio."
+    )
+    print(
+        "`parec` is started at that very moment, to compare with. PulseAudio's null sink takes most of the time, for"
+    )
+    print("its monitor is silent at first. Figures are of this machine.\n")
     print("| server away | runs | daemon: median | longest | parec: median | longest |\n|---|---|---|---|---|---|")
     for outage_s in OUTAGES_S:
         taken: list[float] = []

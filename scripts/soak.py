@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from heading import heading
 
 from earmark.engine import runtime, service
 from earmark.engine.audio import RATE_HZ, Int16
@@ -195,8 +196,8 @@ def _report(
         and growth_kb < MAX_GROWTH_KB
         and lines == len(events)
     )
-    print("# A day of audio\n")
-    print(f"`python scripts/soak.py --hours {hours:g}`: {runtime.version()}, Python {platform.python_version()};")
+    print(heading("A day of audio", __file__))
+    print(f"`--hours {hours:g}`: {runtime.version()}, Python {platform.python_version()};")
     print(f"{fed / RATE_HZ / 3600:.1f} h of audio in {took_s / 60:.0f} min, {speed:.0f} times real time.")
     print("Speech, noise and silence in turn; event file, journal (50 entries kept) and socket are on.\n")
     print("| what | measured | wanted |\n|---|---|---|")

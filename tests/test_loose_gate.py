@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from conftest import MakeNetwork, Read, Takes, cut, cut_points
-from helpers_store import make_voiceprint
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted import CUTOFF, STRIDE, Scripted, Told, Verify, known, stranger
 
 from earmark.engine.audio import RATE_HZ, Int16
 from earmark.engine.card import KeywordManifest, load_manifest
@@ -23,61 +22,14 @@ from earmark.engine.frontend import HOP_SAMPLES, RING_SAMPLES, frame_end
 from earmark.engine.head import SpeakerHead
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import Voiceprint
-from earmark.engine.policy import MODES, Mode, Policy
+from earmark.engine.policy import MODES, Mode
 from earmark.engine.speaker import CROP_SAMPLES, SpeakerNetwork
 from earmark.engine.verifier import Verdict, Verifier
 from earmark.enroll import cohort, own_gate
 from earmark.enroll.enrolment import Enroller, Recording
 
-STRIDE = 3
 STEP = 480
-CUTOFF = 0.5  # of the scripted networks; the loose gate is 0.2
 NOISE: Int16 = np.random.default_rng(5).integers(-3000, 3000, 6 * RATE_HZ).astype(np.int16)
-
-Verify = Callable[[Int16], Verdict]
-
-
-class Scripted(KeywordNetwork):
-    """Says what it was told to, whatever it hears, then zero. Its window is one: these are the means."""
-
-    def __init__(
-        self, manifest: KeywordManifest, name: str, probabilities: Sequence[float], stride: int = STRIDE
-    ) -> None:
-        self.manifest = replace(manifest, name=name, probability_cutoff=CUTOFF, sliding_window_size=1)
-        self.stride = stride
-        self._script = np.zeros(1000, np.float32)
-        self._script[: len(probabilities)] = probabilities
-        self.reset()
-
-    def reset(self) -> None:
-        self._frames = 0
-
-    def push(self, frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        start = self._frames // self.stride
-        self._frames += len(frames)
-        return self._script[start : self._frames // self.stride]
-
-
-class Told(Verifier):
-    """Knows people for some wake words, and is told what each crop is."""
-
-    def __init__(self, keywords: Sequence[str], verify: Verify) -> None:
-        super().__init__([])
-        self.people = [make_voiceprint(keyword=keyword) for keyword in keywords]
-        self._told = verify
-        self.crops: list[Int16] = []
-
-    def verify(self, crop: Int16, keyword: str, policy: Policy = Policy()) -> Verdict:  # noqa: ARG002, B008
-        self.crops.append(crop)
-        return self._told(crop) if self.enrolled(keyword) else Verdict(None, None)
-
-
-def known(_crop: Int16) -> Verdict:
-    return Verdict("anna", 0.9)
-
-
-def stranger(_crop: Int16) -> Verdict:
-    return Verdict(None, 0.1)
 
 
 def wordless(_crop: Int16) -> Verdict:

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from test_allowance import in_noise
 
+from earmark.engine.audio import Float32, Int16
 from earmark.engine.card import load_manifest
 from earmark.engine.detector import Detector
+from earmark.engine.errors import AudioError, EnrolmentRefused
 from earmark.engine.files import read_audio
 from earmark.engine.head import SpeakerHead, TrainLoss
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import COSINE, TRAINED, PersonStore, Voiceprint
 from earmark.engine.sources import ArraySource
-from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.speaker import SpeakerNetwork, snr_db
 from earmark.engine.verifier import Verifier
 from earmark.engine.wakes import find_wakes
-from earmark.enroll import calibrate, cohort
-from earmark.enroll.enrolment import Enroller, Options, Recording
+from earmark.enroll import calibrate, cohort, enrolment
+from earmark.enroll.cohort import Cohort
+from earmark.enroll.enrolment import Enroller, Options, Others, Recording, as_they_are
+from earmark.enroll.hearing import Heard
 from earmark.enroll.household import Alike, alike
+from earmark.enroll.quality import Take
 from earmark.enroll.train import TakeEmbeddings, TrainPlan, train
 
 VOICES = ("slt", "rms", "awb", "kal16", "rp_f3")
@@ -201,3 +208,224 @@ def test_two_people_who_sound_alike_are_named_and_others_are_not(
     assert found == Alike(person.name, len(person.takes), len(person.takes), len(person.takes), len(person.takes))
     elsewhere = replace(twin, binding=replace(twin.binding, speaker="another network"))
     assert list(alike(elsewhere, [person], verifier)) == []
+
+
+# --- impostors
+
+
+def unit_rows(count: int, rng: np.random.Generator) -> Float32:
+    rows = rng.standard_normal((count, 192)).astype(np.float32)
+    unit: Float32 = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+def made_up(phrases: dict[str, int], rng: np.random.Generator) -> Cohort:
+    """So many rows of each phrase; two in a row are of one speaker, who says nothing else."""
+    names = np.array([phrase for phrase, count in phrases.items() for _ in range(count)])
+    speakers = np.array([f"set/{number // 2:04d}" for number in range(len(names))])
+    return Cohort(unit_rows(len(names), rng), names, speakers)
+
+
+def numbers_of(rows: Float32, within: Cohort) -> list[int]:
+    """Which rows of a cohort they are."""
+    place = {row.tobytes(): number for number, row in enumerate(within.embeddings)}
+    return [place[row.tobytes()] for row in rows]
+
+
+def test_nobody_is_measured_who_was_trained_against(
+    speaker: SpeakerNetwork, head: SpeakerHead, rng: np.random.Generator
+) -> None:
+    shipped = cohort.load()
+    small = made_up({"okay_nabu": 120, "alexa": 30}, rng)
+    for people, phrase in ((shipped, "okay_nabu"), (shipped, "anything"), (small, "okay_nabu"), (small, "alexa")):
+        mean = unit_rows(1, rng)[0]
+        to_train, to_measure = Enroller(speaker, head, people).cohorts(phrase, mean)
+        trained, measured = (
+            {str(people.speaker[number]) for number in numbers_of(rows, people)} for rows in (to_train, to_measure)
+        )
+        assert trained
+        assert measured
+        assert not trained & measured, phrase
+
+
+def test_those_who_resemble_the_person_most_are_trained_against_and_all_of_the_others_measured(
+    speaker: SpeakerNetwork, head: SpeakerHead, rng: np.random.Generator
+) -> None:
+    people = made_up({"okay_nabu": 600}, rng)
+    mean = unit_rows(1, rng)[0]
+    to_train, to_measure = Enroller(speaker, head, people).cohorts("okay_nabu", mean)
+    one, other = people.halves()
+    assert (len(to_train), len(to_measure)) == (head.cohort_rows, 300)
+    half = one if set(numbers_of(to_train, people)) <= set(numbers_of(one.embeddings, people)) else other
+    likest = sorted(half.embeddings @ mean, reverse=True)[: head.cohort_rows]
+    np.testing.assert_allclose(to_train @ mean, likest, atol=1e-6)
+
+
+@pytest.mark.parametrize(("own", "is_enough"), [(99, False), (100, True)])
+def test_who_says_the_very_phrase_is_enough_from_a_hundred_on(
+    own: int, is_enough: bool, speaker: SpeakerNetwork, head: SpeakerHead, rng: np.random.Generator
+) -> None:
+    people = made_up({"okay_nabu": own, "alexa": 200}, rng)
+    both = np.concatenate(Enroller(speaker, head, people).cohorts("okay_nabu", unit_rows(1, rng)[0]))
+    assert ({*people.phrase[numbers_of(both, people)].tolist()} == {"okay_nabu"}) == is_enough
+
+
+@pytest.fixture
+def left_out(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[Float32, Float32]]]:
+    """Sets what leaving one out says of the takes; whom it would have measured and trained against is returned."""
+    calls: list[tuple[Float32, Float32]] = []
+
+    def says(*own: float) -> list[tuple[Float32, Float32]]:
+        def leave_one_out(
+            _head: Any, _takes: Any, measure: Float32, learn: Float32, _plan: TrainPlan
+        ) -> dict[str, calibrate.Trial]:
+            calls.append((measure, learn))
+            scores = np.array(own, np.float32)
+            return {COSINE: calibrate.Trial(scores, scores, np.zeros((len(own), 3), np.float32))} if own else {}
+
+        monkeypatch.setattr(calibrate, "leave_one_out", leave_one_out)
+        return calls
+
+    return says
+
+
+def bare(count: int, rng: np.random.Generator) -> list[TakeEmbeddings]:
+    """Takes without variations."""
+    return [TakeEmbeddings(row, np.zeros((0, 192), np.float32)) for row in unit_rows(count, rng)]
+
+
+def test_an_enrolment_measures_and_trains_against_different_people(
+    enroller: Enroller, left_out: Callable[..., list[tuple[Float32, Float32]]], rng: np.random.Generator
+) -> None:
+    calls = left_out()
+    takes = bare(3, rng)
+    made = enroller.enrol_takes("anna", takes, None, Options())
+    to_train, to_measure = enroller.cohorts("any-phrase", calibrate.centroid(takes))
+    ((measured, trained),) = calls
+    np.testing.assert_array_equal(measured, to_measure)
+    np.testing.assert_array_equal(trained, to_train)
+    assert made.voiceprint.report["impostors"] == len(to_measure)
+
+
+def test_of_many_others_those_train_who_resemble_the_person_most(
+    enroller: Enroller, left_out: Callable[..., list[tuple[Float32, Float32]]], rng: np.random.Generator
+) -> None:
+    """64 of 70; half of the head's 128 rows are left to the shipped cohort."""
+    calls = left_out()
+    takes, at_home = bare(3, rng), unit_rows(70, rng)
+    mean = calibrate.centroid(takes)
+    enroller.enrol_takes("anna", takes, None, Options(), others=Others(7, 0, at_home))
+    ((measured, trained),) = calls
+    to_train, to_measure = enroller.cohorts("any-phrase", mean)
+    np.testing.assert_allclose(trained[:64] @ mean, sorted(at_home @ mean, reverse=True)[:64], atol=1e-6)
+    np.testing.assert_array_equal(trained[64:], to_train[:64])
+    np.testing.assert_array_equal(measured, to_measure)
+
+
+# --- takes that disagree
+
+
+@pytest.mark.parametrize(
+    ("own", "is_refused"),
+    [
+        ((0.9, 0.9, 0.1, 0.1), False),
+        ((0.9, 0.1, 0.1, 0.1), True),
+        ((0.9, 0.9, 0.1, 0.1, 0.1), True),
+        ((0.1, 0.1, 0.1), False),  # of three the score of one left out says too little
+    ],
+)
+def test_an_enrolment_that_would_reject_most_of_its_takes_is_refused(
+    own: tuple[float, ...],
+    is_refused: bool,
+    enroller: Enroller,
+    left_out: Callable[..., list[tuple[Float32, Float32]]],
+    rng: np.random.Generator,
+) -> None:
+    left_out(*own)
+    takes = bare(len(own), rng)
+    if is_refused:
+        with pytest.raises(
+            EnrolmentRefused, match=f"3 of {len(own)} takes, each left out in turn, would be rejected"
+        ):
+            enroller.enrol_takes("anna", takes, None, Options())
+    kept = enroller.enrol_takes("anna", takes, None, Options(refuse_disagreeing=is_refused is False))
+    rejected = kept.voiceprint.report["expected_frr"]
+    assert (rejected["rejected"], rejected["of"]) == (own.count(0.1), len(own))
+
+
+def test_a_take_that_scores_the_threshold_is_accepted(
+    enroller: Enroller, left_out: Callable[..., list[tuple[Float32, Float32]]], rng: np.random.Generator
+) -> None:
+    limit = float(np.float32(calibrate.threshold(COSINE, 2, 0.01)))
+    above = float(np.nextafter(np.float32(limit), np.float32(1)))
+    left_out(above, above - 1e-3)
+    report = enroller.enrol_takes("anna", bare(2, rng), None, Options()).voiceprint.report
+    assert report["expected_frr"]["rejected"] == report["achieved"][COSINE]["frr"]["rejected"] == 1
+
+
+# --- variations
+
+
+@pytest.fixture
+def one_take(takes: Takes, speaker: SpeakerNetwork) -> Heard:
+    crop = np.pad(read_audio(takes("slt", "okay_nabu", "enroll")[0]), 800)
+    return Heard(Take("one.wav", crop, None), speaker.embed(crop), 40.0)
+
+
+def test_every_variation_of_every_take_is_another_one(enroller: Enroller, one_take: Heard) -> None:
+    """The same crop as the first and as the second take: six variations each, all twelve different."""
+    first, second = (enroller.vary(one_take, number, 5, None, Options()).copies for number in (0, 1))
+    assert first.shape == second.shape == (6, 192)
+    alike = np.concatenate([first, second]) @ np.concatenate([first, second]).T
+    assert np.all(alike[~np.eye(12, dtype=bool)] < 0.9999)
+
+
+def test_variations_repeat_with_the_seed_and_change_with_it(enroller: Enroller, one_take: Heard) -> None:
+    once, again, other = (enroller.vary(one_take, 1, 5, None, Options(seed=seed)).copies for seed in (3, 3, 4))
+    np.testing.assert_array_equal(once, again)
+    assert np.all(np.sum(once * other, axis=1) < 0.9999)
+
+
+@pytest.mark.parametrize(("of", "copies"), [(1, 6), (11, 6), (12, 5), (20, 3), (40, 1), (41, 0), (80, 0)])
+def test_of_many_takes_fewer_variations_are_made(
+    of: int, copies: int, enroller: Enroller, one_take: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head has 80 rows: for the takes themselves, and for six variations of each where there is room."""
+    monkeypatch.setattr(enrolment, "augmented", lambda crop, _rng: crop)
+    assert len(enroller.vary(one_take, 0, of, None, Options()).copies) == copies
+
+
+def test_a_variation_in_which_nothing_is_left_is_the_take_itself(
+    enroller: Enroller, one_take: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(_crop: Int16, _rng: np.random.Generator) -> Int16:
+        raise AudioError("nothing said")
+
+    monkeypatch.setattr(enrolment, "augmented", nothing)
+    varied = enroller.vary(one_take, 0, 5, None, Options())
+    np.testing.assert_array_equal(varied.copies, np.tile(one_take.embedding, (6, 1)))
+    assert varied.heard == ()
+
+
+# --- what the report says
+
+
+def test_the_report_has_the_median_snr_of_the_takes(
+    enroller: Enroller, takes: Takes, rng: np.random.Generator
+) -> None:
+    """Noisy takes give their figure, clean ones a larger one; later tries are compared with it."""
+    files = takes("slt", "okay_nabu", "enroll")[:3]
+    clean = [np.pad(read_audio(path), 8000) for path in files]
+    noisy = [in_noise(samples, wanted_db, rng) for samples, wanted_db in zip(clean, (12.0, 16.0, 40.0))]
+    quick = replace(as_they_are(), plan=TrainPlan(steps=1, copies=0))
+    found = []
+    for recordings in (noisy, clean):
+        named = [Recording(f"{number}.wav", samples) for number, samples in enumerate(recordings)]
+        found.append(enroller.enrol("slt", named, None, quick).voiceprint.report["takes_snr_db"])
+    each = sorted(snr_db(samples) for samples in noisy)
+    assert each[0] + 2 < each[1] < np.mean(each) - 2 < each[2] - 4
+    assert found[0] == pytest.approx(each[1], abs=0.5)
+    assert found[0] == pytest.approx(16, abs=4)
+    assert found[1] > 30
+    untold = enroller.enrol_takes("slt", bare(3, rng), None, Options(refuse_disagreeing=False))
+    assert "takes_snr_db" not in untold.voiceprint.report, "nobody knows"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import folds
 import numpy as np
+from heading import FOLD_NETWORKS, heading
 from others import Remembering
 
 from earmark.engine.audio import Float32
@@ -28,16 +29,17 @@ SETS = ("asc", "dsp", "wuw")
 CLIPS = 15  # about ten seconds of speech
 WEIGHTS = (0.0, 0.25, 0.5, 1.0)
 TAKES = (5, 3, 1)
-HEADER = f"""# Free speech besides the takes
+HEADER = f"""\
+Plain cosine to a mean that was moved towards other words by the same person: `unit(mean of the takes + weight ·
+unit(mean of {CLIPS} other clips))`. Rates in %. In brackets are 95 % intervals over speakers; of the rows with
+a weight, of the change against 0 on the same trials. The networks never met the people measured
+([accuracy.md](accuracy.md)).
 
-Written by `python scripts/free_speech.py DATA`. Plain cosine to a mean that was moved towards other words by the
-same person: `unit(mean of the takes + weight · unit(mean of {CLIPS} other clips))`; rates in %. In brackets: 95 %
-intervals over speakers; of the rows with a weight, of the change against 0 on the same trials. Networks that never
-met the people measured (accuracy.md). asc and dsp: the other words are of the same session as the tries. wuw: they
-are of the sessions of the takes, by telephone, the tries of other days.
+On asc and dsp the other words are of the same session as the tries. On wuw they are of the sessions of the
+takes, by telephone, and the tries are of other days.
 
-It is **not built in**: what it brings on tries of the same session it does not bring on those of another day, and
-thresholds and trained head were fitted without it.
+It is **not built in**: what it brings on tries of the same session it does not bring on those of another day.
+Besides, thresholds and trained head were fitted without it.
 """
 
 
@@ -105,7 +107,8 @@ def _rows(
 def main() -> int:
     """Measures and writes the page."""
     data = Path(sys.argv[1])
-    lines = [HEADER, "| set | takes | weight | EER | FRR at 1 % FAR |", "|---|---|---|---|---|"]
+    top = heading("Free speech besides the takes", __file__, FOLD_NETWORKS, corpora=True)
+    lines = [top, HEADER, "| set | takes | weight | EER | FRR at 1 % FAR |", "|---|---|---|---|---|"]
     for name in SETS:
         voices = {fold: Voices(data, name, fold) for fold in FOLDS}
         for count in TAKES if name != "wuw" else TAKES[1:]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "setup.cfg").is_file())
-SHIPPED, FOLDS, NONE = "shipped", "folds", "no network"
+SHIPPED, FOLD_NETWORKS, NONE = "shipped", "folds", "no network"
 HASH_DIGITS = 12  # of a sha256, in hex: as error messages show it
 CORPORA = (
     "**asc** 18 people, 12 Arabic words; **dsp** 24 students, 6 English words; **gsc** 1,087 people, three English\n"
@@ -26,7 +26,7 @@ def heading(title: str, script: str, networks: str = SHIPPED, head: bool = False
     Args:
         title: of the page.
         script: `__file__` of what measures, or how it is called from the root of the repository.
-        networks: SHIPPED, FOLDS (those of `models/folds`), or NONE where nobody's voice is asked for.
+        networks: SHIPPED, FOLD_NETWORKS (those of `models/folds`), or NONE where nobody's voice is asked for.
         head: the trained head matters, too.
         corpora: the page speaks of corpora by their short names.
     """

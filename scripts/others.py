@@ -17,6 +17,7 @@ from pathlib import Path
 import folds
 import numpy as np
 import numpy.typing as npt
+from heading import FOLD_NETWORKS, heading
 
 from earmark.engine.audio import Float32, Int16
 from earmark.engine.errors import AudioError
@@ -32,17 +33,20 @@ DOCS = Path(__file__).parent.parent / "docs" / "research"
 SETS = ("asc", "dsp")  # those with five takes: what trains
 HOME = 3
 CLIPS = 5  # of each of them
-HEADER = """# Other people at the same microphone
+HEADER = """\
+Rates in %, at the threshold that enrolment chose for 1 % of strangers. The first brackets are 95 % intervals
+over speakers. The second brackets are the same of the change against `nobody`, on the same trials.
 
-Written by `python scripts/others.py DATA`. Rates in %, at the threshold that enrolment chose for 1 % of strangers.
-First brackets: 95 % interval over speakers. Second brackets: the same of the change against `nobody`, on the same
-trials. Real enrolment from five takes, every second phrase of the lists, networks and cohort that never met the
-people measured (accuracy.md). `others`: whom enrolment was given besides, with `--others`: one or three people of the
-same corpus, drawn by chance, five clips each, of the phrase itself or of other words. The three are never counted as
-strangers; `home` is how many of their own tries of the phrase, which nobody was given, get in.
+Everybody is enrolled through the real enrolment from five takes, for every second phrase of the lists. Networks
+and cohort never met the people measured ([accuracy.md](accuracy.md)).
 
-Each speaker of these corpora was recorded alone and in one session: "the same microphone" is here the same corpus,
-which is less than what a household has.
+* `others`: whom enrolment was given besides, with `--others`. They are one or three people of the same corpus,
+  drawn by chance, five clips each, of the phrase itself or of other words. The three are never counted as
+  strangers.
+* `home in`: how many of their own tries of the phrase, which nobody was given, get in.
+
+Each speaker of these corpora was recorded alone and in one session. So "the same microphone" is here the same
+corpus, which is less than what a household has.
 """
 
 
@@ -171,7 +175,8 @@ def main() -> int:
         "|---|---|---|---|---|---|---|---|---|",
         *lines,
     ]
-    (DOCS / "others.md").write_text("\n".join([HEADER, *table]) + "\n", "utf-8")
+    top = heading("Other people at the same microphone", __file__, FOLD_NETWORKS, head=True, corpora=True)
+    (DOCS / "others.md").write_text("\n".join([top, HEADER, *table]) + "\n", "utf-8")
     return 0
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import folds
 import numpy as np
+from heading import FOLD_NETWORKS, heading
 from others import Remembering
 
 from earmark.engine.audio import RATE_HZ, Int16, to_float, to_int16
@@ -42,14 +43,15 @@ LASTING_DB = 15.0  # a noise lasts if its loud tenth of 30 ms is no farther abov
 WORD_DB, WORD_SHARE = -25.0, 0.1  # a cut takes something of a word if a tenth of its loud 10 ms is beyond it
 FLAT_RUN, FLAT_SHARE = 3, 0.01  # three equal samples at the recording's peak are flat; of a clipped one 1 % and more
 LOUD_END_DB = -12.0  # of the loudest 20 ms: a recording so loud in its first or last 20 ms begins or ends amid sound
-HEADER = """# The verdicts on takes
+HEADER = """\
+The takes of asc and dsp, any phrase. Whoever is judged has been heard by neither networks nor cohort. A person
+says a word four times; the fifth time a fault is planted, and the verdict on that take must name it. In a
+guided session the room was measured; from files it is not known. In brackets is the 95 % interval of Clopper
+and Pearson, over takes.
 
-Written by `python scripts/quality.py DATA`. The takes of asc (18 people, 12 words) and dsp (24 people, 6 words), any
-phrase; whoever is judged has been heard by neither networks nor cohort. A person says a word four times, the fifth
-time a fault is planted; the verdict on that take must name it. In a guided session the room was measured; from files
-it is not known. In brackets: 95 % interval of Clopper and Pearson, over takes. The limits in `enroll/quality.py` and
-`enroll/measure.py` were chosen on the people of fold 0, where they need a wake word on the takes of `alexa` below;
-those of `enroll/voices.py` while looking at both.
+The limits in `enroll/quality.py` and `enroll/measure.py` were chosen on the people of fold 0, or on the takes
+of `alexa` below where they need a wake word. Those of `enroll/voices.py` were chosen while looking at both
+folds.
 """
 
 
@@ -358,9 +360,9 @@ def faults_part(data: Path, noises: Noises) -> Iterator[str]:
             yield _row(title, name, counts[name])
     yield ""
     yield (
-        "A cut can fall into the pause before or after a word, or leave all but a faint end of it: rows `a tenth of "
-        "it or more is gone` are without takes of which less of the loud time (10 ms within 25 dB of the peak) is. "
-        "Music never is what it was two seconds ago: where nobody speaks, half of it is called `too_noisy`."
+        "A cut can fall into the pause before or after a word, or leave all but a faint end of it. So the rows `a "
+        "tenth of it or more is gone` leave out takes of which less is gone, of the loud time: 10 ms within 25 dB of "
+        "the peak. Music never is what it was two seconds ago: where nobody speaks, half of it is called `too_noisy`."
     )
     yield ""
     yield "## Good takes"
@@ -372,8 +374,9 @@ def faults_part(data: Path, noises: Noises) -> Iterator[str]:
             yield _row(title, name, counts[name], words)
     yield ""
     yield (
-        "Without a fault of their own, by their samples alone: no copy of another of the five, less than 1 % of the "
-        "samples above half the peak in flat tops, neither the first nor the last 20 ms within 12 dB of the loudest."
+        "Without a fault of their own is said by their samples alone. No copy of another of the five, and less than "
+        "1 % of the samples above half the peak in flat tops. Neither the first nor the last 20 ms lie within 12 dB "
+        "of the loudest."
     )
 
 
@@ -388,8 +391,9 @@ def crowd_part(data: Path, noises: Noises) -> Iterator[str]:
     yield "## One wake word, by a crowd"
     yield ""
     yield (
-        "Single takes of `alexa`, no takes before, that the network hears; the same with planted faults; and others' "
-        "wake words, of which many are clipped, noisy or quiet besides: that they are another word comes first."
+        "Single takes of `alexa` that the network hears, with no takes before. Then the same with planted faults, "
+        "and others' wake words. Of these many are clipped, noisy or quiet besides; that they are another word comes "
+        "first."
     )
     yield ""
     yield "| take | named rightly, % | said otherwise |"
@@ -406,7 +410,7 @@ def voices_part(data: Path, _: Noises) -> Iterator[str]:
     yield "## Another voice among five takes"
     yield ""
     yield (
-        "In any place, saying the same word; takes with another fault are left out of both rows. `blamed`: a take of "
+        "In any place, saying the same word. Takes with another fault are left out of both rows. `blamed`: a take of "
         "the person was called another voice's besides or instead. In a session voices are compared after each take, "
         "from files when all are there."
     )
@@ -446,7 +450,8 @@ def main() -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="measure these parts again")
     arguments = parser.parse_args()
-    noises, lines = Noises(arguments.data), [HEADER]
+    top = heading("The verdicts on takes", __file__, FOLD_NETWORKS, corpora=True)
+    noises, lines = Noises(arguments.data), [top, HEADER]
     for part, measured in PARTS.items():
         if part in arguments.only:
             print(f"measuring {part} …", file=sys.stderr, flush=True)

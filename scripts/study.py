@@ -15,6 +15,7 @@ from typing import Any
 
 import folds
 import numpy as np
+from heading import FOLD_NETWORKS, heading
 
 from earmark.engine.audio import Int16
 from earmark.engine.card import load_manifest
@@ -33,20 +34,23 @@ TAKES = (1, 2, 3)  # besides all
 CHANNEL_SETS = ("asc", "dsp")  # those with enough trials for conditions and takes
 ROOM_RT60_S = 0.4
 HOUSEHOLD = 10
-HEADER = """# Accuracy
+HEADER = """\
+Rates in %, with 95 % intervals over speakers in brackets (whole speakers drawn anew, 400 times). Every person
+is enrolled through the real enrolment, for 1 % of strangers, seed 0. A score is compared after the person's own
+threshold is taken off, as the detector does.
 
-Written by `scripts/study DATA`. Rates in %, with 95 % intervals over speakers in brackets (whole speakers drawn
-anew, 400 times). Every person is enrolled through the real enrolment, for 1 % of strangers, seed 0. `head` is what
-enrolment would use (the plain cosine where it kept the cosine), `cosine` the plain cosine of the same embeddings,
-`logistic` a logistic regression on them against the cohort. A score is compared after the person's own threshold is
-taken off, as the detector does.
+* `head` is what enrolment would use; that is the plain cosine where it kept the cosine.
+* `cosine` is the plain cosine of the same embeddings.
+* `logistic` is a logistic regression on them against the cohort.
 
-**Nobody is measured by anything that has heard him.** There are two folds over speakers; a speaker network, a head
-and a cohort were trained without each (`models/folds/`), and measure the people of that fold against each other. What
-ships was trained on everybody. What was chosen while looking at these same figures: the training's weights, its
-length, the head's start and the numbers of the threshold (docs/architecture.md); a few choices each, so count
-some tenths of a point of optimism. The numbers of the threshold and what is allowed for noise were fitted to the
-tries of fold 0, so the FAR and FRR below are half those of a fit and half those of a prediction.
+**Nobody is measured by anything that has heard him.** There are two folds over speakers. A speaker network, a
+head and a cohort were trained without each (`models/folds/`), and measure the people of that fold against each
+other. What ships was trained on everybody.
+
+**What was chosen while looking at these same figures**: the training's weights, its length, the head's start,
+and the numbers of the threshold ([thresholds.md](thresholds.md)). It was a few choices each, so count some
+tenths of a point of optimism. The numbers of the threshold and the allowance for noise were fitted to the tries
+of fold 0. So the FAR and FRR below are half those of a fit and half those of a prediction.
 """
 Job = tuple[str, int, int | None, bool]
 Answer = dict[str, Any]
@@ -123,7 +127,8 @@ def main() -> int:
         f"network hears: {accepted} were taken for one of the ten ({100 * accepted / heard:.1f} %). The recordings "
         "were in the training of the speaker network, without a label.",
     ]
-    (DOCS / "accuracy.md").write_text("\n".join([HEADER, *lines]) + "\n", "utf-8")
+    top = heading("Accuracy", "scripts/study", FOLD_NETWORKS, head=True, corpora=True)
+    (DOCS / "accuracy.md").write_text("\n".join([top, HEADER, *lines]) + "\n", "utf-8")
     for name in folds.SETS:
         det(_pooled(answers, (name, None, False), "clean"), str(DOCS / f"det_{name}.png"))
     return 0

@@ -84,6 +84,8 @@ class KeywordDecision:
     def set_cutoffs(self, cutoff: float, loose_cutoff: float | None) -> None:
         """Changes the gates from the next probability on; the stream goes on."""
         self._cutoff, self._loose_cutoff = cutoff, loose_cutoff
+        if loose_cutoff is None:  # nobody is left for whom a peak could wait; the next gate may come an hour later
+            self._peak = None
 
     def reset(self) -> None:
         """Forgets the stream; the next one begins with its frame 0."""

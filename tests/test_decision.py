@@ -163,6 +163,91 @@ def test_reset_forgets_an_excursion() -> None:
         decision.reset()
 
 
+# --- other cutoffs in mid-stream
+
+
+def changed(
+    before: Sequence[float],
+    cutoffs: tuple[float, float | None],
+    after: Sequence[float],
+    window: int = 1,
+    loose_cutoff: float | None = None,
+    refractory_samples: int = 0,
+) -> list[tuple[int, bool]]:
+    """The candidates, as number of their probability and whether weak; the first cutoff is 0.5."""
+    decision = KeywordDecision("word", 0.5, window, STRIDE, refractory_samples, loose_cutoff)
+    found = decision.push(np.array(before, np.float32))
+    decision.set_cutoffs(*cutoffs)
+    found += decision.push(np.array(after, np.float32))
+    return [((c.sample - FIRST_END) // STEP, c.weak) for c in found]
+
+
+@pytest.mark.parametrize(
+    ("shows", "loose_cutoff", "before", "cutoffs", "after", "candidates"),
+    [
+        ("the same ones change nothing", None, [0.6, 0], (0.5, None), [0.6, 0], [(0, False), (2, False)]),
+        ("a higher cutoff", None, [0.6, 0], (0.7, None), [0.6, 0, 0.8], [(0, False), (4, False)]),
+        ("a lower cutoff", None, [0.4, 0], (0.3, None), [0.4, 0], [(2, False)]),
+        ("a word goes on over a lowered cutoff", None, [0.4, 0.4], (0.3, None), [0.4, 0.4, 0], [(2, False)]),
+        ("one that has fired does not fire again", None, [0.6], (0.3, None), [0.4, 0.6, 0], [(0, False)]),
+        (
+            "nor over a raised one, until it falls",
+            None,
+            [0.6],
+            (0.7, None),
+            [0.8, 0.6, 0.8],
+            [(0, False), (3, False)],
+        ),
+        ("a loose gate that comes", None, [0.4, 0], (0.5, 0.3), [0.4, 0], [(2, True)]),
+        ("a loose gate that goes", 0.3, [0.4, 0, 0.4], (0.5, None), [0, 0.4, 0], [(0, True)]),
+        ("a higher loose gate", 0.3, [0.4, 0], (0.5, 0.45), [0.4, 0, 0.48, 0], [(0, True), (4, True)]),
+        ("a lower loose gate", 0.3, [0.2, 0], (0.5, 0.1), [0.2, 0], [(2, True)]),
+        ("over both at once", 0.3, [0.4, 0], (0.8, 0.5), [0.4, 0.6, 0, 0.9], [(0, True), (3, True), (5, False)]),
+    ],
+)
+def test_other_cutoffs_count_from_the_next_probability_on(
+    shows: str,
+    loose_cutoff: float | None,
+    before: list[float],
+    cutoffs: tuple[float, float | None],
+    after: list[float],
+    candidates: list[tuple[int, bool]],
+) -> None:
+    assert changed(before, cutoffs, after, loose_cutoff=loose_cutoff) == candidates, shows
+
+
+def test_other_cutoffs_leave_the_window_as_it_is() -> None:
+    """The mean of 0.2, 0.4 and 0.6 needs what was pushed before."""
+    assert changed([0.2, 0.4], (0.35, None), [0.6], window=3) == [(2, False)]
+    assert changed([0.2, 0.4], (0.45, None), [0.6], window=3) == []
+
+
+def test_other_cutoffs_leave_the_refractory_time_as_it_is() -> None:
+    assert changed([0.6, 0], (0.3, None), [0.4, 0, 0.4], refractory_samples=4 * STEP) == [(0, False), (4, False)]
+
+
+def test_a_peak_that_waits_goes_with_its_loose_gate() -> None:
+    """Else it would be a candidate when the next gate comes, which may be an hour later."""
+    decision = KeywordDecision("word", 0.5, 1, STRIDE, 0, 0.3)
+    decision.push(np.array([0.4], np.float32))
+    decision.set_cutoffs(0.5, None)
+    assert decision.push(np.zeros(1000, np.float32)) == []
+    decision.set_cutoffs(0.5, 0.3)
+    assert decision.push(np.zeros(2, np.float32)) == []
+    (candidate,) = decision.push(np.array([0.4, 0], np.float32))
+    assert candidate.sample == sample_of(1003)
+
+
+@pytest.mark.parametrize(("skipped", "sample"), [(0, 800), (300, 48_800)])
+def test_the_first_frame_of_a_late_decision_is_counted(skipped: int, sample: int) -> None:
+    """And what the stream leaves out before its first probability."""
+    for first_frame in (0, 1000):
+        decision = KeywordDecision("word", 0.5, 1, STRIDE, first_frame=first_frame)
+        decision.skip(skipped)
+        (candidate,) = decision.push(np.ones(1, np.float32))
+        assert candidate.sample == 160 * first_frame + sample
+
+
 LEVELS = st.sampled_from([0.0, 0.25, 0.3, 0.375, 0.5, 0.75, 1.0])
 TRACES = st.lists(st.tuples(LEVELS, st.sampled_from([1, 1, 1, 2, 5, 25])), max_size=60).map(
     lambda runs: [level for level, length in runs for _ in range(length)]

@@ -8,7 +8,6 @@ of a process of its own; the detectors take turns, and a ratio is the median of 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import platform
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from heading import heading
 
 from earmark.engine import runtime
 from earmark.engine.audio import FULL_SCALE, RATE_HZ, Int16
@@ -44,9 +44,7 @@ peak_kb = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text
 print(json.dumps({"cpu_s": time.process_time(), "peak_kb": peak_kb}))
 sys.exit(code)
 """
-HEADER = """# Benchmarks
-
-Written by `python scripts/bench_peers.py` on {date}:
+HEADER = """\
 {versions}, {processor}, one core.
 A machine's figures are its own: compare ratios. Times are the processor's, medians of {runs} turns in which the
 detectors follow each other.
@@ -61,8 +59,8 @@ def main() -> int:
     arguments = parser.parse_args()
     python = _openwakeword(arguments.peers)
     versions = f"{runtime.version()}, Python {platform.python_version()}, numpy {np.__version__}"
-    today = datetime.datetime.now(datetime.timezone.utc).date()
-    print(HEADER.format(date=today, versions=versions, processor=_processor(), runs=arguments.runs))
+    print(heading("Benchmarks", __file__, head=True))
+    print(HEADER.format(versions=versions, processor=_processor(), runs=arguments.runs))
     with tempfile.TemporaryDirectory() as folder:
         for line in _peers(Path(folder), python, arguments.runs):
             print(line, flush=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from heading import heading
 
 from earmark.engine.audio import RATE_HZ, Float32, Int16
 from earmark.engine.card import load_manifest
@@ -190,6 +191,7 @@ def main() -> int:
         own_gates.append(f"{word}: {gates}")
         for group, hourly in _real(bench, word, arguments.data, step):
             wakes += [bench.others(group, hourly), bench.any_voice(group, hourly)]
+    print(heading("The loose cutoff", __file__, head=True))
     for title, rows in (("missed: own voice", misses), ("woken by", wakes)):
         print(f"| {title} | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}", *rows, sep="\n", end="\n\n")
     print(f"Own gates, as shares of the cutoff: {'; '.join(own_gates)}.\n")

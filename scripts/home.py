@@ -16,6 +16,7 @@ from pathlib import Path
 
 import folds
 import numpy as np
+from heading import FOLD_NETWORKS, heading
 
 from earmark.engine.audio import Float32
 from earmark.engine.errors import AudioError
@@ -382,6 +383,7 @@ def main() -> int:
     parser.add_argument("--impostor", action="store_true", help="only the second table")
     arguments = parser.parse_args()
     ear = Ear(arguments.data, arguments.cache)
+    print(heading("Learning on", __file__, FOLD_NETWORKS, head=True, corpora=True))
     head = "| set | homes | | own tries | FRR | FAR | FRR at 1 % FAR | {} |\n|---|---|---|---|---|---|---|---|"
     everybody = {
         name: list(homes(ear, arguments.data, name, arguments.quick))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from heading import NONE, heading
 
 from earmark.engine.audio import RATE_HZ, Float32
 from earmark.engine.errors import AudioError
@@ -36,6 +37,7 @@ def main() -> int:
     from openwakeword.utils import AudioFeatures
 
     features = AudioFeatures()
+    print(heading("A peer on the same trials", __file__, NONE, corpora=True))
     print("| set | own, strangers' trials | EER | FRR at 1 % FAR |\n|---|---|---|---|")
     for name in SETS:
         windows = _read(Path(sys.argv[1]), name, features)

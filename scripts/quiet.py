@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from heading import NONE, heading
 
 from earmark.engine import runtime
 from earmark.engine.audio import FULL_SCALE, RATE_HZ, Int16
@@ -53,7 +54,8 @@ def main() -> int:
     gates = ("cutoff", "loose")
     words = builtin_keywords()
     detectors = {(word, gate, on): _detector(word, gate, on) for word in words for gate in gates for on in (0, 1)}
-    print(f"`python scripts/quiet.py DATA`: {runtime.version()}, {len(clips)} clips at {LEVELS_DBFS} dBFS each\n")
+    print(heading("The activity gate", __file__, NONE))
+    print(f"{runtime.version()}, {len(clips)} clips at {LEVELS_DBFS} dBFS each:\n")
     print(
         "| room | clips | heard without the gate: cutoff, loose | lost by it | gained by it | of the lead left out |"
     )

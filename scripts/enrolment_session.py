@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import numpy as np
+from heading import fields
 from rich.console import Console
 from rich.text import Text
 from sound_server import SoundServer
@@ -123,7 +124,8 @@ def main() -> int:
             (DOCS / "enrolment_screen.svg").write_text(in_colours(server, ["berta", *arguments[1:]], said), "utf-8")
     text = f"$ earmark enroll anna\n{first}\n$ earmark enroll anna --device mic --plot scores.png\n{second}"
     text = text.replace(name, "~").replace("^C", "^C\n")
-    (DOCS / "research" / "enrolment_session.txt").write_text(text, "utf-8")
+    top = "".join(f"# {field}\n" for field in fields(__file__))
+    (DOCS / "research" / "enrolment_session.txt").write_text(top + text, "utf-8")
     return 0
 
 

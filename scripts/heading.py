@@ -30,13 +30,14 @@ def heading(title: str, script: str, networks: str = SHIPPED, head: bool = False
         head: the trained head matters, too.
         corpora: the page speaks of corpora by their short names.
     """
-    lines = [f"# {title}", "", *(f"* {line}" for line in _fields(script, networks, head))]
+    lines = [f"# {title}", "", *(f"* {line}" for line in fields(script, networks, head))]
     if corpora:
         lines.append(f"* corpora: {CORPORA}")
     return "\n".join([*lines, ""])
 
 
-def _fields(script: str, networks: str, head: bool = False) -> Iterator[str]:
+def fields(script: str, networks: str = SHIPPED, head: bool = False) -> Iterator[str]:
+    """The lines of a heading, as `key: value`, without what a page or a log puts before each."""
     yield f"network: {_which('speaker', networks)}"
     if head:
         yield f"head: {_which('head', networks)}"
@@ -61,5 +62,5 @@ def _digits(card: Path) -> str:
 
 
 if __name__ == "__main__":
-    for field in _fields(sys.argv[1], SHIPPED):
+    for field in fields(sys.argv[1]):
         print(f"# {field}")

@@ -17,7 +17,7 @@ LOOSE_SHARE = 0.6  # of the published cutoff: the gate for voices that are known
 # So long a peak waits for a higher mean or the fall. The ring of 4 s must still hold the 1.2 s before it when it is
 # judged, and one push may run 1 s ahead: that leaves 0.8 s, less one inference. In real and synthetic wake words
 # the mean fell to the loose gate within 0.54 s of its peak, and rose above an earlier peak at most 0.36 s after it
-# (measured once; no script here repeats it).
+# (not repeatable: no script here does it).
 PEAK_WAIT_SAMPLES = 3 * RATE_HZ // 5
 
 

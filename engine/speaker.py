@@ -104,7 +104,7 @@ def network_input(crop: Int16, start: int, end: int, bands: mel.Bands) -> Float3
     """What a network hears of (n,) int16, spoken between `start` and `end`: power mel (frames, mels).
 
     At most 1.3 s of it, brought to the network's level. The noise stays: subtracted, as it was in what the shipped
-    network was trained on, it left less of the voice (docs/architecture.md, "Noise").
+    network was trained on, it left less of the voice (docs/research/speaker_network.md).
     """
     speech = to_float(crop[start : min(end, start + MAX_SPEECH_SAMPLES)])
     return mel.power_mel(mel.to_level(speech), bands)
@@ -123,7 +123,7 @@ class SpeakerNetwork:
     """A network that turns the power mel of an utterance into an embedding, one pass an utterance.
 
     The shipped one is a smaller CAM++ (models/README.md); any other does that takes a mel which the engine makes,
-    and has a card (docs/architecture.md, "Another speaker network").
+    and has a card (docs/extending.md, "A speaker network").
 
     Args:
         folder: of `speaker.json` and the file that it names.
@@ -135,7 +135,7 @@ class SpeakerNetwork:
     def __init__(self, folder: Path = MODELS_DIR) -> None:
         self.card = load_card("speaker", folder)
         self.bands = _bands_of(self.card)
-        # It is asked a few times an hour: what counts is the memory it keeps (docs/architecture.md, "Embedding")
+        # It is asked a few times an hour: what counts is the memory it keeps (docs/research/speaker_network.md)
         self._interpreter = runtime.open_model(read_model(self.card, folder), self.card.file, delegate=False)
         self._input = int(self._interpreter.get_input_details()[0]["index"])
         output = self._interpreter.get_output_details()[0]

@@ -16,13 +16,13 @@ from .person import ANY_PHRASE, COSINE, TRAINED, Binding, PersonStore, Voiceprin
 from .policy import Policy
 from .speaker import CROP_SAMPLES, SpeakerNetwork
 
-DECADE = {COSINE: 0.07, TRAINED: 0.08}  # added to a threshold for each tenth of the FAR (docs/architecture.md)
+DECADE = {COSINE: 0.07, TRAINED: 0.08}  # added to a threshold for each tenth of the FAR (docs/how_it_works.md)
 
-HEAD_SHARE = 1 / 3  # of the score, where the trained head is used (docs/architecture.md, "The head")
+HEAD_SHARE = 1 / 3  # of the score, where the trained head is used (docs/research/head.md)
 
 CLEAN_DB = 20.0  # from this SNR on a try counts as clean: of clean recordings nine in ten have more
 # Noise lowers everybody's score, strangers' too: with this, 1 % of strangers in quiet are 1 % in noise.
-ALLOWANCE_PER_DB = 0.003  # docs/architecture.md, "Tries in noise"
+ALLOWANCE_PER_DB = 0.003  # docs/research/thresholds.md, "Tries in noise"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ MIN_TRAINED_TAKES = 2  # of a single one nothing can be left out
 
 @dataclass(frozen=True)
 class Rule:
-    """The threshold as a sum; the numbers are from the people of fold 0 (docs/architecture.md, "Thresholds")."""
+    """The threshold as a sum; the numbers are from the people of fold 0 (docs/research/thresholds.md)."""
 
     constant: float
     one_take: float
@@ -101,7 +101,8 @@ def threshold(kind: str, takes: int, far: float) -> float:
     """The score from which on it is the person.
 
     The own takes have no say: how well they agree depends on whether they were said in one go or on five days, and
-    a threshold that follows them let five times as many strangers in where they were not (docs/architecture.md).
+    a threshold that follows them let five times as many strangers in where they were not
+    (docs/research/thresholds.md).
 
     Args:
         kind: of the score.

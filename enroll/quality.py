@@ -43,14 +43,15 @@ UNHEARD_ABOVE_FLOOR_DB = 20.0  # at an end: "alexa" without its beginning has it
 UNLIKE_SCORE = 0.15  # of 323 other words 2 score more, of 76 "alexa" clipped by 12 dB or at −65 dBFS none less
 DROWNED_SNR_DB = 0.0  # noise louder than the word may hide it from the network
 OTHERS_QUIET_DBFS = -60.0  # of other people, who may be far: 41 dB above the rounding noise of 16 bits (−101 dBFS)
-SAME_COSINE = 0.998  # a copy has 1.000; of 5,370 pairs of real takes on fold 0 the most alike had 0.95, measured once
+# A copy has 1.000. Of 5,370 pairs of real takes on fold 0 the most alike had 0.95 (not repeatable: no script).
+SAME_COSINE = 0.998
 
 # Of others. In 1.2 s of speech the loud tenth of 30 ms frames lies 7 dB or more above the quiet tenth (480 pieces of
 # sentences, 180 clips of words), in rain, a tap, dishes, a train or an engine 1 to 3 dB.
 LEVEL_CHANGE_DB = 6.0
 PAUSE_DB = 25.0  # a piece so far below the loudest of its recording is a pause
 MAX_PIECES = 200  # of one recording: four minutes; of a longer one every second, third … piece
-OWN_VOICE_COSINE = 0.68  # to the mean of the takes; docs/architecture.md has how often whose words lie above it
+OWN_VOICE_COSINE = 0.68  # to the mean of the takes; docs/research/thresholds.md has whose words lie above it
 
 ADVICE = {
     "unreadable": "record it again as WAV or FLAC",

@@ -16,7 +16,7 @@ Progress = Callable[[int, TrainLoss], None]
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """How to train; the values were found on speakers kept apart (docs/architecture.md, "The head")."""
+    """How to train; the values were found on speakers kept apart (docs/research/head.md)."""
 
     steps: int = 40
     learning_rate: float = 3e-4

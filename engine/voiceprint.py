@@ -34,7 +34,7 @@ class Voiceprint:
     keyword: str
     """Name of the wake word, or `any-phrase`."""
     kind: str
-    """`trained`: the score is the mean of raw cosine and trained head; `cosine`: the raw cosine alone."""
+    """`trained`: the score is two parts of the raw cosine and one of the head's; `cosine`: the raw cosine alone."""
     threshold: float
     """Score, in -1…1, from which on it is this person."""
     binding: Binding

@@ -258,7 +258,8 @@ class LearningStore:
             StoreUnwritable: the list could not be written.
             LearningError: as `undone`.
         """
-        listed = sorted(self.undone() | set(ids))[-MOST_UNDONE:]
+        ids = list(ids)
+        listed = sorted(self.undone().union(ids))[-MOST_UNDONE:]
         with self._changing("could not be written"):
             content = json.dumps(listed, indent=1).encode() + b"\n"
             replace_synced(self.folder / UNDONE_FILE, content, beside=self.folder)

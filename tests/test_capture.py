@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import live
 import pytest
@@ -216,3 +217,42 @@ def test_alsa_names_are_found_as_portaudio_lists_them(name: str | None, found: s
         (tmp_path / f"card{number}").mkdir()
         (tmp_path / f"card{number}" / "id").write_text(f"{card}\n")
     assert microphone._portaudio_name(name, tmp_path) == found
+
+
+class Stopping:
+    """Instead of an event: writes down how long it is waited for, and is set after some times."""
+
+    def __init__(self, times: int) -> None:
+        self.waited_s: list[float] = []
+        self._times = times
+
+    def is_set(self) -> bool:
+        return len(self.waited_s) == self._times
+
+    def wait(self, seconds: float) -> None:
+        self.waited_s.append(seconds)
+
+    def set(self) -> None:
+        """It ends by itself."""
+
+
+class AtOnce:
+    """Instead of a thread: all of it in the one that starts it."""
+
+    def __init__(self, target: Callable[[], None], **_more: object) -> None:
+        self.start = target
+
+    def join(self, _seconds: float) -> None:
+        """It has ended."""
+
+
+def test_a_device_that_is_away_is_looked_for_twice_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_self: object) -> None:
+        raise DeviceError("away")
+
+    stopping = Stopping(5)
+    monkeypatch.setattr(microphone.MicrophoneSource, "_open", away)
+    monkeypatch.setattr(microphone, "threading", SimpleNamespace(Event=lambda: stopping, Thread=AtOnce))
+    with microphone.MicrophoneSource("nowhere", wait=True) as source:
+        assert source.fault == "away"
+    assert stopping.waited_s == [0.2, 0.4, 0.5, 0.5, 0.5]

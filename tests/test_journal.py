@@ -17,6 +17,7 @@ import sys
 import time
 import wave
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,39 @@ def test_what_is_too_old_goes(clock: Clock, journal: Journal) -> None:
     clock.wait(4 * DAY_S)
     assert journal.add(EVENT, CLIP) == 3, "also when the next one comes"
     assert journal.numbers() == [3]
+
+
+def test_days_are_of_24_hours_and_the_limit_itself_is_not_too_old(clock: Clock, tmp_path: Path) -> None:
+    """In seconds: one and a half days are 129,600."""
+    journal = clock.open(tmp_path, days=1.5)
+    journal.add(EVENT, CLIP)
+    clock.wait(129_600)
+    journal.tidy()
+    assert journal.numbers() == [1]
+    clock.wait(1)
+    journal.tidy()
+    assert journal.numbers() == []
+
+
+def test_as_many_as_may_be_are_kept_by_whoever_tidies_or_adds(clock: Clock, tmp_path: Path) -> None:
+    journal = clock.open(tmp_path, most=2)
+    for expected in ([1], [1, 2], [2, 3], [3, 4]):
+        journal.add(EVENT, CLIP)
+        assert journal.numbers() == expected
+        journal.tidy()
+        assert journal.numbers() == expected
+
+
+def test_unless_told_five_hundred_wakes_are_kept_for_a_week(tmp_path: Path) -> None:
+    section = replace(Settings().journal, folder=str(tmp_path))
+    assert (section.most, section.days) == (500, 7)
+    journal = open_journal(section)
+    for number in (1, 2):
+        journal.add(EVENT, CLIP)
+        stored_s = time.time() - 7 * 86_400 + (600 if number == 2 else -600)
+        os.utime(place(journal, number) / AUDIO_FILE, (stored_s, stored_s))
+    journal.tidy()
+    assert journal.numbers() == [2]
 
 
 def test_a_label_does_not_make_an_entry_younger(clock: Clock, journal: Journal) -> None:

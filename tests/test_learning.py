@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from helpers_store import assert_same, environment, make_voiceprint, snapshot, weak_keys
 
-from earmark.engine import learned, rewrite, vault
+from earmark.engine import learned, learning, rewrite, vault
 from earmark.engine.audio import Float32
 from earmark.engine.errors import InputError, LearningError, PersonLocked
 from earmark.engine.learning import (
@@ -151,6 +151,51 @@ def test_the_oldest_go_where_there_are_too_many(
         store.add(heard(number, person))
     assert store.tidy(NOW_S) == 3
     assert [one.sample for one in store.read()] == [16_000 * number for number in range(3, most + 3)]
+
+
+def test_how_much_waits_and_how_long_in_numbers(store: LearningStore, people: PersonStore) -> None:
+    """Own wakes two weeks, strangers sixty days; of each so many that the newest are kept."""
+    people.save(make_voiceprint("anna", kind=COSINE))
+    assert (MOST_OWN, MOST_IMPOSTORS) == (200, 500)
+    store.add(heard(0))
+    store.add(heard(1, None))
+    for days, left in ((14, 2), (15, 1), (60, 1), (61, 0)):
+        store.tidy(NOW_S + days * 86_400)
+        assert len(store.read()) == left
+
+
+def test_own_wakes_do_not_crowd_strangers_out(
+    store: LearningStore, people: PersonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.save(make_voiceprint("anna", kind=COSINE))
+    monkeypatch.setattr(learning, "MOST_OWN", 2)
+    monkeypatch.setattr(learning, "MOST_IMPOSTORS", 3)
+    for number in range(6):
+        store.add(heard(2 * number))
+        store.add(heard(2 * number + 1, None))
+    assert store.tidy(NOW_S) == 7
+    assert [one.sample // 16_000 for one in store.read()] == [7, 8, 9, 10, 11]
+
+
+def test_of_two_wakes_a_millisecond_apart_both_are_kept(store: LearningStore) -> None:
+    one, other = heard(), heard(at_s=NOW_S + 0.001)
+    store.add(one)
+    store.add(other)
+    assert [found.id for found in store.read()] == [one.id, other.id]
+    assert one.id == "1700000000000-dfca616d"
+
+
+def test_what_is_undone_does_not_wait_any_more_however_it_is_listed(store: LearningStore) -> None:
+    for number in range(3):
+        store.add(heard(number))
+    store.undo(heard(number).id for number in (0, 2))
+    assert store.read() == [heard(1)]
+    assert store.undone() == {heard(0).id, heard(2).id}
+
+
+def test_what_was_undone_is_forgotten_beyond_a_thousand_the_oldest_first(store: LearningStore) -> None:
+    store.undo(f"{number:04d}" for number in range(1002))
+    assert store.undone() == {f"{number:04d}" for number in range(2, 1002)}
 
 
 def test_an_accepted_wake_takes_back_what_was_rejected_just_before(store: LearningStore) -> None:

@@ -13,8 +13,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import paho.mqtt.client as paho
 import pytest
 import soxr
 from broker import LIMIT_S, Broker, Ear, free_port
@@ -26,7 +27,9 @@ from live import Live
 from sound_server import until
 
 from earmark.engine.audio import RATE_HZ, to_float, to_int16
-from earmark.engine.sinks.mqtt import discovery
+from earmark.engine.settings import Mqtt
+from earmark.engine.sinks.base import Control
+from earmark.engine.sinks.mqtt import MqttSink, discovery
 from earmark.engine.status import ask
 
 DISCOVERY = "homeassistant/device/earmark/config"
@@ -555,3 +558,18 @@ def test_what_cannot_be_is_said_and_the_detector_goes_on(
         assert text in str(fault(path))
         daemon.feed(spoken["slt"])
         assert daemon.event()["person"] == "slt"
+
+
+def test_a_broker_that_is_away_is_tried_after_one_second_and_then_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The library doubles the delay from the one to the other; nothing is connected here."""
+    limits_s: list[tuple[int, int]] = []
+    monkeypatch.setattr(paho.Client, "reconnect_delay_set", lambda _client, *limits: limits_s.append(limits))
+    for name in ("connect_async", "loop_start", "loop_stop", "disconnect"):
+        monkeypatch.setattr(paho.Client, name, lambda *_arguments: None)
+    sink = MqttSink(Mqtt(host="nowhere.invalid"), cast(Control, None))
+    sink.open()
+    assert limits_s == [(1, 30)]
+    assert sink.fault == "not connected: nowhere.invalid:1883 has not answered yet"
+    sink.close()

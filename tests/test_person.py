@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import stat
 import subprocess
 import sys
@@ -132,6 +133,33 @@ def test_versions_count_up_and_five_are_kept(store: PersonStore) -> None:
         assert store.load("anna", "okay_nabu").report["seed"] == number
     assert store.versions("anna", "okay_nabu") == [4, 5, 6, 7, 8]
     assert sorted(path.name for path in folder.parent.iterdir()) == ["0004", "0005", "0006", "0007", "0008"]
+
+
+def test_versions_are_numbers_and_not_texts(store: PersonStore) -> None:
+    """The ten thousandth is newer than 9999, though as a text it comes before it."""
+    first = store.save(make_voiceprint(kind=COSINE, seed=1))
+    first.rename(first.with_name("9999"))
+    assert store.save(make_voiceprint(kind=COSINE, seed=2)).name == "10000"
+    assert store.versions("anna", "okay_nabu") == [9999, 10_000]
+    assert store.load("anna", "okay_nabu").report["seed"] == 2
+    assert store.rollback("anna", "okay_nabu") == (9999, 10_001)
+    assert store.load("anna", "okay_nabu").report["seed"] == 1
+    for seed in range(3, 6):
+        store.save(make_voiceprint(kind=COSINE, seed=seed))
+    assert store.versions("anna", "okay_nabu") == [10_000, 10_001, 10_002, 10_003, 10_004]
+    assert not first.with_name("9999").exists()
+
+
+def test_more_versions_than_are_kept_do_not_count(store: PersonStore) -> None:
+    """As where a crash kept the old ones from being deleted: the next change does it."""
+    newest = store.save(make_voiceprint(kind=COSINE))
+    for number in range(2, 8):
+        shutil.copytree(newest, newest.with_name(f"{number:04d}"))
+    assert store.versions("anna", "okay_nabu") == [3, 4, 5, 6, 7]
+    with pytest.raises(PersonUnknown, match="version 2"):
+        store.load("anna", "okay_nabu", 2)
+    store.save(make_voiceprint(kind=COSINE))
+    assert sorted(path.name for path in newest.parent.iterdir()) == ["0004", "0005", "0006", "0007", "0008"]
 
 
 def test_removing_the_newest_version_goes_back_to_the_one_before(store: PersonStore) -> None:

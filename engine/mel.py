@@ -97,7 +97,9 @@ def power_mel(samples: Float32, bands: Bands = WORD) -> Float32:
 def gain_to_level(samples: Float32, level_dbfs: float = LEVEL_DBFS) -> np.float32:
     """What brings float32 (n,) to an RMS of `level_dbfs`; 1 for silence.
 
-    Linear mels make the network depend on gain: +6 dB alone moves an embedding to cosine 0.89 with itself.
+    The shipped network hardly hears a gain: speech 6 dB above the level has a cosine of 0.9998 to itself at the
+    level. At 40 dB below it much falls under the floor of the network's logarithm, and the cosine is 0.94 (medians of
+    tests/test_speaker.py).
     """
     rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
     gain: float = 10 ** (level_dbfs / 20) / rms if rms > 0 else 1.0

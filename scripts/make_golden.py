@@ -2,8 +2,8 @@
 """Write the golden vectors of `tests/golden`: what other implementations give for recordings of `tests/audio`.
 
     mel.npz        both linear power mels of one take, by librosa
-    speaker.npz    embeddings of six takes, by the speaker network's forward pass in numpy and float64 with the
-                   trained weights, from librosa's mel of the trimmed, levelled speech
+    speaker.npz    embeddings of six takes, as they are and 36 dB quieter, by the speaker network's forward pass in
+                   numpy and float64 with the trained weights, from librosa's mel of the trimmed, levelled speech
     keyword.npz    the probabilities of one take a wake word, in 256ths, by pymicro_wakeword's own class
 
 Nothing here runs earmark's networks, so that a test against these files can fail. A change of a golden file is a
@@ -25,10 +25,9 @@ import numpy as np
 import numpy.typing as npt
 from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures
 
-from earmark.engine.audio import Float32, to_float
+from earmark.engine.audio import Float32, Int16, to_float
 from earmark.engine.card import builtin_keywords
 from earmark.engine.files import read_audio
-from earmark.engine.mel import to_level
 from earmark.engine.speaker import MAX_SPEECH_SAMPLES, locate_speech
 from earmark.models.speaker_net import Weights, embed, read_weights
 
@@ -43,6 +42,8 @@ SPEAKER_TAKES = (
     "rp_f3_hey_jarvis_test_1.flac",
     "slt_okay_nabu_test_1.flac",
 )
+QUIETER = 64  # times: a network that was given them as they are would hear the floor of its logarithm
+LEVEL_DBFS = -30.0  # RMS of the speech that the speaker network is given
 KEYWORD_TAKES = {
     "alexa": "rms_alexa_test_1.flac",
     "hey_jarvis": "slt_hey_jarvis_test_1.flac",
@@ -64,12 +65,12 @@ def voice_mel(samples: Float32) -> Float32:
     return mel
 
 
-def embedding(weights: Weights, path: Path) -> Float32:
-    """(192,) of unit length."""
-    samples = read_audio(path)
+def embedding(weights: Weights, samples: Int16) -> Float32:
+    """(n,) -> (192,) of unit length."""
     start, end = locate_speech(samples)
-    speech = to_float(samples[start : min(end, start + MAX_SPEECH_SAMPLES)])
-    vector = embed(weights, voice_mel(to_level(speech)).astype(np.float64))
+    speech = to_float(samples[start : min(end, start + MAX_SPEECH_SAMPLES)]).astype(np.float64)
+    levelled = speech * 10 ** (LEVEL_DBFS / 20) / np.sqrt(np.mean(speech**2))
+    vector = embed(weights, voice_mel(levelled.astype(np.float32)).astype(np.float64))
     unit: Float32 = (vector / np.linalg.norm(vector)).astype(np.float32)
     return unit
 
@@ -97,8 +98,9 @@ def main() -> None:
     np.savez(arguments.out / "mel.npz", path=MEL_TAKE, word=word_mel(samples), voice=voice_mel(samples))
 
     weights = read_weights(REPOSITORY / "models" / "speaker_weights.npz")
-    speaker = np.array([embedding(weights, AUDIO_DIR / take) for take in SPEAKER_TAKES])
-    np.savez(arguments.out / "speaker.npz", paths=np.array(SPEAKER_TAKES), embeddings=speaker)
+    takes = [read_audio(AUDIO_DIR / take) for take in SPEAKER_TAKES]
+    embeddings, quiet = (np.array([embedding(weights, take // by) for take in takes]) for by in (1, QUIETER))
+    np.savez(arguments.out / "speaker.npz", paths=np.array(SPEAKER_TAKES), embeddings=embeddings, quiet=quiet)
 
     traces: dict[str, Any] = {word: keyword_trace(word, AUDIO_DIR / take) for word, take in KEYWORD_TAKES.items()}
     paths: dict[str, Any] = {f"{word}_path": np.array(take) for word, take in KEYWORD_TAKES.items()}

@@ -26,7 +26,7 @@ from live import Live
 from sound_server import until
 
 from earmark.engine.audio import RATE_HZ, to_float, to_int16
-from earmark.engine.sinks.mqtt import discovery
+from earmark.engine.sinks.mqtt_discovery import discovery
 from earmark.engine.status import ask
 
 DISCOVERY = "homeassistant/device/earmark/config"

@@ -72,15 +72,13 @@ def _apply_settings(arguments: argparse.Namespace) -> None:
     """
     from pathlib import Path
 
-    from earmark.engine import settings
+    from earmark.engine.settings_reading import load
 
     flags = {key: getattr(arguments, flag, None) for flag, key in FLAGS.items()}
     flags = {key: value for key, value in flags.items() if value is not None}
     flags.update(getattr(arguments, "set", None) or [])
     file = getattr(arguments, "settings", None)
-    arguments.load_settings = lambda changes: settings.load(
-        Path(file) if file else None, os.environ, {**flags, **changes}
-    )
+    arguments.load_settings = lambda changes: load(Path(file) if file else None, os.environ, {**flags, **changes})
     arguments.loaded = arguments.load_settings({})
     for flag, key in FLAGS.items():
         if hasattr(arguments, flag):

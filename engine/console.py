@@ -8,7 +8,8 @@ from pathlib import Path
 
 from .audio import RATE_HZ
 from .card import MODELS_DIR, load_card, load_manifest
-from .detector import Detector, Event
+from .detector import Detector
+from .event import Event
 from .keyword import KeywordNetwork
 from .person import PersonStore
 from .secret import secret_from

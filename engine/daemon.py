@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 
 from .audio import RATE_HZ, Int16
-from .detector import Event
 from .errors import AudioError, EarmarkError, PersonError, SoundSystemHangs
-from .house import House, Listener, load_house
+from .event import Event
+from .house import House, load_house
+from .listener import Listener
 from .outlets import Outlets
 from .person import PersonStore
-from .settings import Loaded
+from .settings_reading import Loaded
 from .sinks.base import Notice
 from .sinks.files import ConsoleSink
 from .sources import IdleSource, PolledPipe, Source, StdinSource

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
 import numpy as np
 
-from .audio import RATE_HZ, Float32, Int16
+from .audio import RATE_HZ, Int16
 from .decision import REFRACTORY_SAMPLES, Candidate, KeywordDecision
 from .errors import AudioError, ModelError
+from .event import Event
 from .frontend import HOP_SAMPLES, Frontend, Ring
 from .gate import Gate
 from .keyword import KeywordNetwork
@@ -24,41 +23,6 @@ _LOG = logging.getLogger(__name__)
 
 PUSH_SAMPLES = RATE_HZ  # what one step takes at most: far less than the ring holds
 FLUSH_SAMPLES = RATE_HZ // 2  # silence after the end: a network fires up to 0.3 s after the word's last sound
-
-
-@dataclass(frozen=True)
-class Event:
-    """A wake word was heard, or nearly, and what came of it."""
-
-    type: Literal["detection", "rejection", "near_miss"]
-    """`near_miss`: it only passed the loose gate, and the voice is not known, or the word too faint for the gate of
-    that person; only who asks for them gets these."""
-    keyword: str
-    sample: int
-    """Position behind the last sample that the keyword network had seen; of a word that only passed the loose gate,
-    where its score peaked: up to 0.6 s before it was decided, so perhaps before the event that came before."""
-    keyword_score: float
-    person: str | None
-    speaker_score: float | None
-    reason: str
-    """What was found: known_voice | unknown_voice | nobody_enrolled | no_speech | speaker_failed. Where a setting
-    made it what it is, that follows after a colon: `:prefer`, `:label` (the mode), `:accept` (on_error),
-    `:sensitivity` (of the wake word, or of the person)."""
-    embedding: Float32 | None = field(default=None, compare=False, repr=False)
-    """(embedding size,) of the voice, for who learns from it; None where nobody could be asked."""
-
-    def to_json(self, file: str | None) -> dict[str, Any]:
-        """The event as the command line prints it; `file` is the source's name."""
-        return {
-            "type": self.type,
-            "file": file,
-            "keyword": self.keyword,
-            "time_ms": round(1000 * self.sample / RATE_HZ),
-            "keyword_score": round(self.keyword_score, 4),
-            "person": self.person,
-            "speaker_score": None if self.speaker_score is None else round(self.speaker_score, 4),
-            "reason": self.reason,
-        }
 
 
 class Detector:

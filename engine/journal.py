@@ -35,9 +35,7 @@ import secrets
 import shutil
 import stat
 import time
-import unicodedata
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,63 +50,20 @@ from .atomic import (
     temporary_folder,
     write_synced,
 )
-from .audio import RATE_HZ, Int16
+from .audio import Int16
 from .errors import StoreUnwritable, WakeDamaged, WakeError, WakeUnknown
-from .house import CLIP_BEFORE_SAMPLES
-from .layout import folder_name
-from .recording import from_wav, to_wav
+from .journal_entry import AUDIO_FILE, EVENT_FILE, Entry, as_json, checked, encode
+from .recording import from_wav
 
 _LOG = logging.getLogger(__name__)
 
-FORMAT = 1
-EVENT_FILE, AUDIO_FILE, LAST_FILE, LOCK_FILE = "event.json", "audio.wav", ".last", ".lock"
+LAST_FILE, LOCK_FILE = ".last", ".lock"
 OLD_PREFIX = ".old-"  # of an entry that is being erased
 MAX_EVENT_BYTES = 64 << 10  # a hundred times the usual: names are 200 bytes at most, a microphone's is not ours
 MAX_AUDIO_BYTES = 1 << 20  # 32 s; an entry has 2
 MAX_DIGITS = 18  # of a number; what is longer is not an entry of ours
 DAY_S = 86_400.0
 STEP_S = 60.0  # clocks drift by less in a week (100 ppm); who sets one by hand or from the network moves it farther
-NOT_ME, NOISE = "not-me", "noise"
-"""Labels that are no person's name: a stranger, and nobody at all."""
-TYPES = ("detection", "rejection", "near_miss")
-
-_KEYS: Mapping[str, tuple[type, ...]] = {  # what an event must have, whatever else there is
-    "type": (str,),
-    "keyword": (str,),
-    "time_ms": (int,),
-    "keyword_score": (float, int),
-    "person": (str, type(None)),
-    "speaker_score": (float, int, type(None)),
-    "reason": (str,),
-    "file": (str, type(None)),
-    "at": (str,),
-    "audio_sha256": (str,),
-    "label": (str, type(None)),
-}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Something that was heard."""
-
-    number: int
-    """1 or more, growing."""
-    folder: Path
-    at: datetime.datetime
-    """When the word had been said, by the clock of then, with this machine's time zone."""
-    event: Mapping[str, Any]
-    """As sinks get it: type, file, keyword, time_ms, keyword_score, person, speaker_score, reason, at."""
-    label: str | None
-    """Who it was: a person's name, `not-me` or `noise`; None: nobody has said so."""
-
-    @property
-    def word_end(self) -> int:
-        """Where in its sound the keyword network had heard enough, in samples."""
-        return min(CLIP_BEFORE_SAMPLES, int(self.event["time_ms"]) * RATE_HZ // 1000)
-
-    def to_json(self) -> dict[str, Any]:
-        """The event, with its number, label and sound file."""
-        return {"number": self.number, **self.event, "label": self.label, "wav": str(self.folder / AUDIO_FILE)}
 
 
 class Journal:
@@ -183,7 +138,7 @@ class Journal:
             if hashlib.sha256(audio).hexdigest() != values["audio_sha256"]:
                 raise ValueError("the sound's checksum does not hold")
             from_wav(audio)
-            return {EVENT_FILE: _json(values), AUDIO_FILE: audio}
+            return {EVENT_FILE: as_json(values), AUDIO_FILE: audio}
 
     def labelled(self) -> list[tuple[Entry, str]]:
         """The entries with a label, and it; a damaged one is left out and logged."""
@@ -217,7 +172,7 @@ class Journal:
         Raises:
             StoreUnwritable: the disk is full, or the folder may not be written; there is no part of a new entry.
         """
-        files = _encode(event, clip)
+        files = encode(event, clip)
         with self._changing("could not be written", "make room, or allow writing"):
             now_s = self._now_s()
             self._move_away(self._aged(now_s))
@@ -261,7 +216,7 @@ class Journal:
         self._read(number)  # so that a journal that is not there is not made
         with self._changing("could not be written", "make room, or allow writing"):
             _, values = self._read(number)
-            content = _json({**values, "label": label})
+            content = as_json({**values, "label": label})
             replace_synced(self._place(number) / EVENT_FILE, content, beside=self.folder)
         return self.read(number)
 
@@ -288,7 +243,7 @@ class Journal:
                 _, values = self._read(entry.number)
                 names = {key: new_name for key in ("person", "label") if values[key] == person}
                 done.append(entry.number)
-                content = _json({**values, **names})
+                content = as_json({**values, **names})
                 replace_synced(self._place(entry.number) / EVENT_FILE, content, beside=self.folder)
 
     def forget(self, numbers: Iterable[int]) -> int:
@@ -382,7 +337,7 @@ class Journal:
         with self._told(number):
             if not stat.S_ISDIR(place.lstat().st_mode):  # a link, for one: it could point anywhere
                 raise ValueError("it is not a folder")
-            values = _checked(json.loads(read_limited(place / EVENT_FILE, MAX_EVENT_BYTES)))
+            values = checked(json.loads(read_limited(place / EVENT_FILE, MAX_EVENT_BYTES)))
             at = datetime.datetime.fromisoformat(values["at"])
             if at.tzinfo is None:
                 raise ValueError(f"at={values['at']!r} must have a time zone")
@@ -469,46 +424,5 @@ def open_journal(section: settings.Journal) -> Journal:
     return Journal(folder, section.most, section.days, time.time)
 
 
-def check_label(label: str) -> str:
-    """The label as it is stored.
-
-    Raises:
-        InputError: it is neither `not-me` nor `noise` nor what a person can be called.
-    """
-    folder_name(label)  # refuses what is none
-    return unicodedata.normalize("NFC", label)
-
-
 def _is_number(name: str) -> bool:
     return name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS and f"{int(name):06d}" == name != "000000"
-
-
-def _encode(event: Mapping[str, Any], clip: Int16) -> dict[str, bytes]:
-    """File name -> content."""
-    audio = to_wav(clip)
-    values = {"format": FORMAT, **event, "audio_sha256": hashlib.sha256(audio).hexdigest(), "label": None}
-    return {AUDIO_FILE: audio, EVENT_FILE: _json(values)}
-
-
-def _json(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, indent=1).encode() + b"\n"
-
-
-def _checked(values: Any) -> dict[str, Any]:
-    """What event.json holds, if it is of this format; keys that are not known here are kept."""
-    if not isinstance(values, dict) or type(values.get("format")) is not int or values["format"] != FORMAT:
-        raise ValueError(f"its format must be {FORMAT}")
-    for key, kinds in _KEYS.items():
-        if key not in values or type(values[key]) not in kinds:  # JSON's true is an int to isinstance
-            raise ValueError(f"{key}={values.get(key)!r:.80} must be {' or '.join(kind.__name__ for kind in kinds)}")
-    if values["type"] not in TYPES:
-        raise ValueError(f"type={values['type']!r:.80} must be one of {', '.join(TYPES)}")
-    if not 0 <= values["time_ms"] < 1 << 53:
-        raise ValueError(f"time_ms={values['time_ms']} must be within 0…2^53")
-    for key in ("keyword_score", "speaker_score"):
-        if values[key] is not None and not -1 <= values[key] <= 1:  # NaN is not, either
-            raise ValueError(f"{key}={values[key]} must be within -1…1")
-    label = values["label"]
-    if label is not None and check_label(label) != label:
-        raise ValueError(f"label={label!r:.80} must be a name in its normal form")
-    return values

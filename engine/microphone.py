@@ -17,7 +17,7 @@ import soxr
 
 from .audio import RATE_HZ, AudioFormat, Converter, Int16, to_float
 from .errors import DeviceError, SoundSystemHangs
-from .runtime import silenced
+from .quiet_stderr import silenced
 from .sources import Source
 
 try:

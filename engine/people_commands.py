@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import bundle, codec, rewrite, traces
+from . import bundle, codec, rewrite, sealing, traces
 from .card import MODELS_DIR, load_card
 from .console import open_store
 from .errors import InputError
@@ -18,8 +18,8 @@ from .journal import Journal, open_journal
 from .layout import sessions_folder
 from .person import COSINE, TRAINED, PersonStore
 from .secret import new_secret_from, secret_from
-from .settings import COMMAND_LINE
 from .settings_line import renamed_line
+from .settings_reading import COMMAND_LINE
 
 KINDS = {COSINE: "plain cosine", TRAINED: "cosine and trained head"}
 """The kinds of score, for people to read."""
@@ -179,7 +179,7 @@ def encrypt(arguments: argparse.Namespace) -> int:
     """Seals everybody and what waits to be learned, and all that is written from now on."""
     store = open_store(arguments)
     secret = secret_from(arguments.key_file, ask=True)() if store.encrypted else new_secret_from(arguments.key_file)
-    done = rewrite.encrypt(store, secret, _progress(arguments))
+    done = sealing.encrypt(store, secret, _progress(arguments))
     report = {"encrypted": str(store.folder), "people": done.people, "waiting": done.waiting}
     _say(
         arguments,
@@ -205,7 +205,7 @@ def encrypt(arguments: argparse.Namespace) -> int:
 def decrypt(arguments: argparse.Namespace) -> int:
     """Opens everybody and what waits to be learned, and forgets the key."""
     store = open_store(arguments)
-    done = rewrite.decrypt(store, _progress(arguments))
+    done = sealing.decrypt(store, _progress(arguments))
     report = {"decrypted": str(store.folder), "people": done.people, "waiting": done.waiting}
     _say(arguments, report, f"{store.folder}: open, {_converted(done)}; the key opens nothing any more")
     return 0
@@ -258,7 +258,7 @@ def _models(arguments: argparse.Namespace) -> Path:
     return Path(folder) if folder else MODELS_DIR
 
 
-def _progress(arguments: argparse.Namespace) -> rewrite.OnPerson:
+def _progress(arguments: argparse.Namespace) -> sealing.OnPerson:
     def told(name: str, done: int, total: int) -> None:
         if not arguments.json:
             print(f"earmark: {done} of {total}: {name}", file=sys.stderr)
@@ -273,7 +273,7 @@ def also_text(also: traces.Renamed) -> str:
     return "".join(f", and {text}" for text in texts)
 
 
-def _converted(done: rewrite.Done) -> str:
+def _converted(done: sealing.Done) -> str:
     people = f"{done.people} {'person' if done.people == 1 else 'people'}"
     return people + (f" and {_counted(done.waiting, 'wake')} that wait to be learned" if done.waiting else "")
 

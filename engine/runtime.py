@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import struct
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 from .errors import ModelError, RuntimeMissing
+from .quiet_stderr import silenced
 
-_DESCRIPTOR_2 = threading.Lock()
 _MODULES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
 
 
@@ -91,29 +88,6 @@ def _require_whole(content: bytes, name: str) -> None:
         ends = [len(content) + 1]
     if max(ends, default=0) > len(content):
         raise ModelError(f"{name}: truncated or damaged: copy or download it again")
-
-
-@contextlib.contextmanager
-def silenced() -> Iterator[None]:
-    """Keeps what a C library writes to descriptor 2, as the delegate's greeting, out of our standard error.
-
-    What is really wrong arrives as an exception. The descriptor is away for a millisecond, when a network is opened,
-    and for one thread at a time: of two, the second would keep the first one's nowhere.
-    """
-    with _DESCRIPTOR_2:
-        try:
-            kept = os.dup(2)
-        except OSError:  # started without a standard error
-            yield
-            return
-        try:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 2)
-            os.close(nowhere)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def open_model(content: bytes, name: str, delegate: bool = True) -> Any:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Union
 
 from .errors import EarmarkError, ServiceError
-from .settings import Loaded, Settings, as_toml, load
+from .settings import Settings
+from .settings_reading import Loaded, as_toml, load
 from .sinks.places import sockets_to_ask
 from .status import ask
 

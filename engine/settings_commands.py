@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 
 from .card import load_manifest
-from .settings import as_toml, keys, load
+from .settings import keys
+from .settings_reading import as_toml, load
 
 
 def show(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .settings import parsed, toml, toml_text
+from .settings_reading import parsed, toml, toml_text
 
 
 def renamed_line(file: Path, name: str, new_name: str) -> tuple[int, str] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DaemonError
-from .settings import load
+from .settings_reading import load
 from .sinks.places import sockets_to_ask
 
 ANSWER_S = 5.0

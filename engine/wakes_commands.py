@@ -14,9 +14,11 @@ import numpy as np
 from .atomic import make_folder, write_synced
 from .audio import FULL_SCALE, RATE_HZ, Int16
 from .errors import InputError, StoreUnwritable, WakeError, WakeUnknown
-from .journal import NOISE, NOT_ME, Entry, Journal, check_label, open_journal
+from .journal import Journal, open_journal
+from .journal_entry import NOISE, NOT_ME, Entry, check_label
 from .person import PersonStore
-from .settings import Settings, load
+from .settings import Settings
+from .settings_reading import load
 
 ME = "me"
 RESERVED = (ME, NOT_ME, NOISE)

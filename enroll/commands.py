@@ -13,8 +13,8 @@ from typing import Any
 from earmark.engine import wakes_commands
 from earmark.engine.card import load_manifest
 from earmark.engine.console import make_detector, models, networks, open_store
-from earmark.engine.detector import Event
 from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
+from earmark.engine.event import Event
 from earmark.engine.files import read_audio
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.people_commands import KINDS

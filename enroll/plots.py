@@ -8,8 +8,9 @@ import numpy as np
 from scipy.stats import norm
 
 from earmark.engine.audio import RATE_HZ, Float32, Int16, to_float
-from earmark.engine.detector import FLUSH_SAMPLES, Detector, Event
+from earmark.engine.detector import FLUSH_SAMPLES, Detector
 from earmark.engine.errors import InputError, InstallationError
+from earmark.engine.event import Event
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import COSINE, Voiceprint
 from earmark.engine.sources import ArraySource

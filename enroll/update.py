@@ -16,7 +16,8 @@ import numpy as np
 from earmark.engine import learned
 from earmark.engine.audio import RATE_HZ, Float32
 from earmark.engine.errors import AudioError, PersonError, WakeError
-from earmark.engine.journal import NOISE, Entry, Journal
+from earmark.engine.journal import Journal
+from earmark.engine.journal_entry import NOISE, Entry
 from earmark.engine.learning import DAY_S, Heard, LearningStore
 from earmark.engine.person import ANY_PHRASE, PersonStore, Voiceprint
 from earmark.engine.speaker import CROP_SAMPLES

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from heading import heading
 
-from earmark.engine import rewrite, runtime, vault
+from earmark.engine import runtime, sealing, vault
 from earmark.engine.card import load_card, load_manifest
 from earmark.engine.files import read_audio
 from earmark.engine.head import HeadWeights, SpeakerHead
@@ -69,7 +69,7 @@ def _row(count: int, folder: Path) -> list[str]:
         _lowest(lambda: load_house(settings), runs=5),
         _lowest(lambda: verifier.verify(crop, "okay_nabu")),
     ]
-    rewrite.encrypt(store, b"correct horse")
+    sealing.encrypt(store, b"correct horse")
     sealed = PersonStore(store.folder, lambda: b"correct horse")
     times[1] = _lowest(lambda: _load(sealed))
     return [*map(_number, times), str(size)]

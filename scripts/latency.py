@@ -25,8 +25,9 @@ from earmark.engine import runtime
 from earmark.engine.audio import RATE_HZ
 from earmark.engine.card import load_manifest
 from earmark.engine.files import read_audio
-from earmark.engine.house import Listener, load_house
+from earmark.engine.house import load_house
 from earmark.engine.keyword import KeywordNetwork
+from earmark.engine.listener import Listener
 from earmark.engine.settings import People, Settings
 from earmark.enroll.enrolment import Enroller, Recording
 

@@ -22,7 +22,7 @@ import numpy as np
 from helpers_store import KEY, Snapshot, forge, opened, person, snapshot, sound, weak_keys
 from hypothesis import strategies as st
 
-from earmark.engine import bundle, codec, rewrite, settings
+from earmark.engine import bundle, codec, rewrite, sealing, settings, settings_reading
 from earmark.engine.errors import EarmarkError
 from earmark.engine.person import PersonStore
 
@@ -91,7 +91,7 @@ class Ground:
         self.sealed = opened(folder / "house" / "sealed")
         self.sealed.save(person("anna"), [sound(1)])
         with weak_keys():
-            rewrite.encrypt(self.sealed, KEY)
+            sealing.encrypt(self.sealed, KEY)
         self.sealed_version = self.sealed.folder / "anna" / "okay_nabu" / "0001"
         self._keep = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         self._around = self._look()
@@ -101,7 +101,7 @@ class Ground:
         header, arrays = (self.version / codec.HEADER_FILE), (self.version / codec.ARRAYS_FILE)
         wav, keyring = self.version / "take-01.wav", self.sealed.folder / ".keyring.json"
         sealed = self.sealed_version / "header.json.sealed"
-        toml = re.sub(r"(?m)^# (?=\w+ = )", "", settings.as_toml(settings.load(None, {}))).encode()
+        toml = re.sub(r"(?m)^# (?=\w+ = )", "", settings_reading.as_toml(settings_reading.load(None, {}))).encode()
         return {
             "profile: header": (header.read_bytes(), self._file(header)),
             "profile: header, signed anew": (header.read_bytes(), self._signed_header),
@@ -206,9 +206,9 @@ class Ground:
     def _settings(self, content: bytes) -> None:
         file = self.folder / "tried"
         file.write_bytes(content)
-        loaded = settings.load(file, {})
+        loaded = settings_reading.load(file, {})
         loaded.settings.policy()
-        settings.as_toml(loaded)
+        settings_reading.as_toml(loaded)
 
 
 def signed(header: dict[str, Any]) -> bytes:

@@ -31,7 +31,7 @@ import numpy as np
 from helpers_store import KEY, opened, person, sound, weak_keys
 
 from earmark.cli import main as earmark  # type: ignore[import-untyped]  # a module beside packages: no py.typed
-from earmark.engine import bundle, codec, rewrite, traces
+from earmark.engine import bundle, codec, rewrite, sealing, traces
 from earmark.engine.audio import Float32
 from earmark.engine.card import load_manifest
 from earmark.engine.files import read_audio
@@ -133,12 +133,12 @@ def fill(store: PersonStore) -> None:
 
 
 def _seal(store: PersonStore) -> None:
-    rewrite.encrypt(store, KEY)
+    sealing.encrypt(store, KEY)
 
 
 def _open(store: PersonStore) -> None:
     if store.encrypted:  # else it was killed when all was done
-        rewrite.decrypt(store)
+        sealing.decrypt(store)
 
 
 def _wake(number: int, who: str | None = "anna", label: str | None = None) -> Heard:

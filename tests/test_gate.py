@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark.engine.audio import FULL_SCALE, RATE_HZ, Int16
-from earmark.engine.detector import PUSH_SAMPLES, Detector, Event
+from earmark.engine.detector import PUSH_SAMPLES, Detector
+from earmark.engine.event import Event
 from earmark.engine.frontend import HOP_SAMPLES, RING_SAMPLES
 from earmark.engine.gate import AFTER_HOPS, BEFORE_HOPS, CUT_HOPS, FLOOR_SECONDS, TILE_HOPS, Gate, Span
 from earmark.engine.policy import Policy

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from live import Live
 from sound_server import until
 
-from earmark.engine.detector import Event
 from earmark.engine.errors import DaemonError, SettingsError
+from earmark.engine.event import Event
 from earmark.engine.settings import Hook
 from earmark.engine.sinks.base import QUEUE_NOTICES, Control, Notice
 from earmark.engine.sinks.hook import PLACEHOLDERS, HookSink, fill, values_of

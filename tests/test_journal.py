@@ -31,21 +31,12 @@ from test_person import FullDisk, allocating_less_than, mounted_tmpfs
 
 from earmark.engine import settings as settings_module
 from earmark.engine.audio import Int16
-from earmark.engine.detector import Event
 from earmark.engine.errors import InputError, StoreUnwritable, WakeDamaged, WakeError, WakeUnknown
-from earmark.engine.house import Listener, load_house
-from earmark.engine.journal import (
-    AUDIO_FILE,
-    DAY_S,
-    EVENT_FILE,
-    LAST_FILE,
-    MAX_AUDIO_BYTES,
-    MAX_EVENT_BYTES,
-    STEP_S,
-    Journal,
-    check_label,
-    open_journal,
-)
+from earmark.engine.event import Event
+from earmark.engine.house import load_house
+from earmark.engine.journal import DAY_S, LAST_FILE, MAX_AUDIO_BYTES, MAX_EVENT_BYTES, STEP_S, Journal, open_journal
+from earmark.engine.journal_entry import AUDIO_FILE, EVENT_FILE, check_label
+from earmark.engine.listener import Listener
 from earmark.engine.person import PersonStore, Voiceprint
 from earmark.engine.settings import People, Settings
 from earmark.engine.sinks.base import Notice, Outbox

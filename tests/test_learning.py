@@ -15,18 +15,10 @@ import numpy as np
 import pytest
 from helpers_store import assert_same, environment, make_voiceprint, snapshot, weak_keys
 
-from earmark.engine import learned, learning, rewrite, vault
+from earmark.engine import learned, learning, sealing, vault
 from earmark.engine.audio import Float32
 from earmark.engine.errors import InputError, LearningError, PersonLocked
-from earmark.engine.learning import (
-    DAY_S,
-    IMPOSTOR_DAYS,
-    MOST_IMPOSTORS,
-    MOST_OWN,
-    OWN_DAYS,
-    Heard,
-    LearningStore,
-)
+from earmark.engine.learning import DAY_S, IMPOSTOR_DAYS, MOST_IMPOSTORS, MOST_OWN, OWN_DAYS, Heard, LearningStore
 from earmark.engine.person import COSINE, KEPT_VERSIONS, PersonStore, Voiceprint
 from earmark.engine.vault import Vault
 
@@ -264,7 +256,7 @@ def opened(people: PersonStore, key: bytes = KEY) -> PersonStore:
 
 def test_encrypting_seals_what_waits_at_once(mixed: list[Heard], store: LearningStore, people: PersonStore) -> None:
     with weak_keys():
-        assert rewrite.encrypt(people, KEY) == rewrite.Done(1, 3)
+        assert sealing.encrypt(people, KEY) == sealing.Done(1, 3)
     for path in store.folder.iterdir():
         assert b"anna" not in path.read_bytes(), "also of what was never finished"
     assert len(list(store.folder.glob("*.json"))) == 3
@@ -282,17 +274,17 @@ def test_decrypting_opens_what_waits_and_the_wrong_key_changes_nothing(
 ) -> None:
     plain = {path.name: path.read_bytes() for path in store.folder.glob("[0-9]*")}
     with weak_keys():
-        rewrite.encrypt(people, KEY)
+        sealing.encrypt(people, KEY)
     before = snapshot(people.folder)
     vault._OPENED.clear()
     for wrong in (opened(people, b"another passphrase"), PersonStore(people.folder)):
         with pytest.raises(PersonLocked):
-            rewrite.decrypt(wrong)
+            sealing.decrypt(wrong)
         assert snapshot(people.folder) == before
     with weak_keys(), pytest.raises(PersonLocked, match="wrong key"):
-        rewrite.encrypt(people, b"another passphrase")
+        sealing.encrypt(people, b"another passphrase")
     assert snapshot(people.folder) == before
-    assert rewrite.decrypt(opened(people)) == rewrite.Done(1, 3)
+    assert sealing.decrypt(opened(people)) == sealing.Done(1, 3)
     assert store.read() == mixed
     assert {path.name: path.read_bytes() for path in store.folder.glob("[0-9]*")} == plain
 
@@ -301,11 +293,11 @@ def test_what_cannot_be_opened_does_not_survive_its_key(
     mixed: list[Heard], store: LearningStore, people: PersonStore
 ) -> None:
     with weak_keys():
-        rewrite.encrypt(people, KEY)
+        sealing.encrypt(people, KEY)
     path = store.folder / f"{heard(1).id}.json"
     sealed = path.read_bytes()
     path.write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
-    assert rewrite.decrypt(opened(people)) == rewrite.Done(1, 2)
+    assert sealing.decrypt(opened(people)) == sealing.Done(1, 2)
     assert store.read() == [mixed[0], mixed[2]]
 
 
@@ -317,11 +309,11 @@ def test_an_entry_that_is_opened_between_two_looks_is_not_called_damaged(
 
         def vault(self) -> Vault | None:
             if self.encrypted:
-                rewrite.decrypt(opened(self))
+                sealing.decrypt(opened(self))
             return super().vault()
 
     with weak_keys():
-        rewrite.encrypt(people, KEY)
+        sealing.encrypt(people, KEY)
     assert LearningStore(Overtaken(people.folder)).read() == mixed
 
 
@@ -351,10 +343,10 @@ def test_readers_and_writers_do_not_notice_that_the_store_is_sealed_and_opened(
     with weak_keys():
         other.start()
         for _ in range(15):
-            rewrite.encrypt(people, KEY)
+            sealing.encrypt(people, KEY)
             while people.encrypted:
                 with contextlib.suppress(InputError):  # something was written meanwhile: decrypt once more
-                    rewrite.decrypt(opened(people))
+                    sealing.decrypt(opened(people))
         over.set()
         other.join()
     assert faults == []

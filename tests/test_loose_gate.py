@@ -16,8 +16,9 @@ from scripted import CUTOFF, STRIDE, Scripted, Told, Verify, known, stranger
 from earmark.engine.audio import RATE_HZ, Int16
 from earmark.engine.card import KeywordManifest, load_manifest
 from earmark.engine.decision import LOOSE_SHARE, PEAK_WAIT_SAMPLES, REFRACTORY_SAMPLES
-from earmark.engine.detector import PUSH_SAMPLES, Detector, Event
+from earmark.engine.detector import PUSH_SAMPLES, Detector
 from earmark.engine.errors import AudioError
+from earmark.engine.event import Event
 from earmark.engine.frontend import HOP_SAMPLES, RING_SAMPLES, frame_end
 from earmark.engine.head import SpeakerHead
 from earmark.engine.keyword import KeywordNetwork

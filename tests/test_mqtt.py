@@ -29,7 +29,8 @@ from sound_server import until
 from earmark.engine.audio import RATE_HZ, to_float, to_int16
 from earmark.engine.settings import Mqtt
 from earmark.engine.sinks.base import Control
-from earmark.engine.sinks.mqtt import MqttSink, discovery
+from earmark.engine.sinks.mqtt import MqttSink
+from earmark.engine.sinks.mqtt_discovery import discovery
 from earmark.engine.status import ask
 
 DISCOVERY = "homeassistant/device/earmark/config"

@@ -28,15 +28,8 @@ from helpers_store import (
     weak_keys,
 )
 
-from earmark.engine import bundle, codec, rewrite, vault
-from earmark.engine.errors import (
-    BundleError,
-    InputError,
-    PersonDamaged,
-    PersonLocked,
-    PersonUnknown,
-    StoreUnwritable,
-)
+from earmark.engine import bundle, codec, rewrite, sealing, vault
+from earmark.engine.errors import BundleError, InputError, PersonDamaged, PersonLocked, PersonUnknown, StoreUnwritable
 from earmark.engine.person import COSINE, TRAINED, PersonStore
 from earmark.engine.secret import new_secret_from, secret_from
 
@@ -54,7 +47,7 @@ def store(tmp_path: Path) -> PersonStore:
 
 def encrypted(store: PersonStore) -> PersonStore:
     with weak_keys():
-        rewrite.encrypt(store, KEY)
+        sealing.encrypt(store, KEY)
     return opened(store.folder)
 
 
@@ -388,9 +381,9 @@ def test_without_the_key_there_is_a_reason_and_no_voiceprint(store: PersonStore)
         with pytest.raises(PersonLocked):
             rewrite.rename(who, "anna", "dora")
         with pytest.raises(PersonLocked):
-            rewrite.decrypt(who)
+            sealing.decrypt(who)
     with weak_keys(), pytest.raises(PersonLocked, match="wrong key"):
-        rewrite.encrypt(store, b"wrong horse")
+        sealing.encrypt(store, b"wrong horse")
     assert snapshot(store.folder) == before
     assert nobody.remove("anna") == 4  # to erase needs no key
 
@@ -398,10 +391,10 @@ def test_without_the_key_there_is_a_reason_and_no_voiceprint(store: PersonStore)
 def test_opened_again_the_store_is_what_it_was(store: PersonStore) -> None:
     before = snapshot(store.folder)
     sealed = encrypted(store)
-    assert rewrite.decrypt(sealed) == rewrite.Done(2, 0)
+    assert sealing.decrypt(sealed) == sealing.Done(2, 0)
     assert snapshot(store.folder) == before
     with pytest.raises(InputError, match="is not encrypted"):
-        rewrite.decrypt(sealed)
+        sealing.decrypt(sealed)
 
 
 def test_who_is_saved_while_the_store_is_opened_is_not_lost(store: PersonStore) -> None:
@@ -412,9 +405,9 @@ def test_who_is_saved_while_the_store_is_opened_is_not_lost(store: PersonStore) 
             opened(store.folder).save(person("dora"))
 
     with pytest.raises(InputError, match="something was written meanwhile: decrypt once more"):
-        rewrite.decrypt(sealed, save)
+        sealing.decrypt(sealed, save)
     assert opened(store.folder).load("dora", "okay_nabu").name == "dora"
-    assert rewrite.decrypt(sealed).people == 3
+    assert sealing.decrypt(sealed).people == 3
     assert PersonStore(store.folder).load("dora", "okay_nabu").name == "dora"
 
 
@@ -430,18 +423,18 @@ def test_sealed_files_of_two_people_cannot_be_swapped(store: PersonStore) -> Non
 def test_sealing_goes_on_where_somebody_is_damaged(store: PersonStore) -> None:
     forge(store.folder / "anna" / "okay_nabu" / "0001", {"kind": "logistic"})
     with weak_keys(), pytest.raises(PersonDamaged, match="0001: damaged"):
-        rewrite.encrypt(store, KEY)
+        sealing.encrypt(store, KEY)
     assert list((store.folder / "bob").rglob("*.sealed"))
     assert_same(opened(store.folder).load("anna", "okay_nabu"), store.load("anna", "okay_nabu"))
     with pytest.raises(PersonDamaged):
-        rewrite.decrypt(opened(store.folder))
+        sealing.decrypt(opened(store.folder))
     assert store.encrypted, "the key must stay while somebody is sealed"
 
 
 def test_the_keyring_is_as_hard_to_guess_as_it_says(store: PersonStore) -> None:
     """With the real parameters once: 128 n r bytes of memory, three times over."""
     assert vault.SCRYPT == {"n": 32768, "r": 8, "p": 3}
-    rewrite.encrypt(store, KEY)
+    sealing.encrypt(store, KEY)
     vault._OPENED.clear()
     assert opened(store.folder).load("bob", "okay_nabu").report["seed"] == 5
     assert stat.S_IMODE((store.folder / ".keyring.json").stat().st_mode) == 0o600
@@ -470,7 +463,7 @@ def test_an_unreadable_key_is_not_called_an_unreadable_keyring(store: PersonStor
 def test_a_key_that_is_no_key_is_refused(store: PersonStore, secret: bytes) -> None:
     before = snapshot(store.folder)
     with pytest.raises(InputError, match=r"has \d+ bytes, it must have 8 to 4096"):
-        rewrite.encrypt(store, secret)
+        sealing.encrypt(store, secret)
     assert snapshot(store.folder) == before
 
 
@@ -507,11 +500,11 @@ def test_no_key_and_nobody_to_ask_is_said_with_what_to_do(tmp_path: Path) -> Non
 
 BROKEN_OFF = """
 import os, sys
-from earmark.engine import rewrite
+from earmark.engine import sealing
 from earmark.engine.person import PersonStore
 def killed(name, done, total):
     os.kill(os.getpid(), 9)
-rewrite.encrypt(PersonStore(sys.argv[1]), b"correct horse", killed)
+sealing.encrypt(PersonStore(sys.argv[1]), b"correct horse", killed)
 """
 
 
@@ -525,5 +518,5 @@ def test_sealing_that_was_broken_off_is_continued(store: PersonStore) -> None:
     assert {name: dict(sealed.tree(name)) for name in sealed.names()} == before
     sealed.save(person("dora"))
     assert list((store.folder / "dora").rglob("*.sealed")), "what is written from now on is sealed"
-    assert rewrite.encrypt(store, KEY).people == 3
+    assert sealing.encrypt(store, KEY).people == 3
     assert list((store.folder / "bob").rglob("*.sealed"))

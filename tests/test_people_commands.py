@@ -24,8 +24,8 @@ from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.learning import LearningStore
 from earmark.engine.people_commands import journal_of
 from earmark.engine.person import COSINE, PersonStore, Voiceprint
-from earmark.engine.settings import load
 from earmark.engine.settings_line import renamed_line
+from earmark.engine.settings_reading import load
 from earmark.engine.verifier import Verifier
 from earmark.enroll.enrolment import Enroller, Options, Recording
 from earmark.enroll.kept import KeptSession

@@ -48,14 +48,7 @@ from earmark.engine.errors import (
     PersonUnknown,
     StoreUnwritable,
 )
-from earmark.engine.person import (
-    ANY_PHRASE,
-    COSINE,
-    TRAINED,
-    PersonStore,
-    check_binding,
-    folder_name,
-)
+from earmark.engine.person import ANY_PHRASE, COSINE, TRAINED, PersonStore, check_binding, folder_name
 
 NAMES = [
     "anna",

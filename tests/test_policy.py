@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.engine.audio import Int16
-from earmark.engine.detector import Detector, Event
+from earmark.engine.detector import Detector
 from earmark.engine.errors import InputError, ModelError
+from earmark.engine.event import Event
 from earmark.engine.files import read_audio
 from earmark.engine.head import SpeakerHead
 from earmark.engine.person import Voiceprint

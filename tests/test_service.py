@@ -20,7 +20,8 @@ from helpers_store import Run, earmark, environment, snapshot
 
 from earmark.engine.errors import ServiceError
 from earmark.engine.service import unit
-from earmark.engine.settings import Settings, load
+from earmark.engine.settings import Settings
+from earmark.engine.settings_reading import load
 
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else "/bin/sh"  # systemd wants one that exists
 UNIT = "etc/systemd/system/earmark.service"

@@ -24,21 +24,8 @@ from hypothesis import strategies as st
 from earmark.engine.audio import Int16
 from earmark.engine.errors import InputError, SettingsError
 from earmark.engine.person import PersonStore, Voiceprint
-from earmark.engine.settings import (
-    MAX_FILE_BYTES,
-    NUMBER,
-    NUMBERS,
-    TEXT,
-    TEXTS,
-    WHOLE,
-    YES_NO,
-    Loaded,
-    Settings,
-    as_toml,
-    find_file,
-    keys,
-    load,
-)
+from earmark.engine.settings import NUMBER, NUMBERS, TEXT, TEXTS, WHOLE, YES_NO, Settings, keys
+from earmark.engine.settings_reading import MAX_FILE_BYTES, Loaded, as_toml, find_file, load
 
 KEYS = dict(keys())
 LIMIT_S = 60

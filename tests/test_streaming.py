@@ -19,7 +19,8 @@ from scipy.signal import resample_poly
 
 from earmark.engine import detector as detector_module
 from earmark.engine.audio import RATE_HZ, Block, Int16
-from earmark.engine.detector import Detector, Event
+from earmark.engine.detector import Detector
+from earmark.engine.event import Event
 from earmark.engine.files import FileSource
 from earmark.engine.frontend import HOP_SAMPLES, Frontend, frame_end
 from earmark.engine.head import SpeakerHead

@@ -37,12 +37,14 @@ from wyoming.wake import Detect, Detection
 from earmark.engine.audio import RATE_HZ, Int16, from_pcm
 from earmark.engine.card import load_manifest
 from earmark.engine.detector import Detector
+from earmark.engine.event import CLIP_AFTER_SAMPLES, CLIP_BEFORE_SAMPLES
 from earmark.engine.files import read_audio
 from earmark.engine.head import SpeakerHead
-from earmark.engine.house import CLIP_AFTER_SAMPLES, CLIP_BEFORE_SAMPLES, House, load_house
+from earmark.engine.house import House, load_house
 from earmark.engine.keyword import KeywordNetwork
 from earmark.engine.person import PersonStore, Voiceprint
-from earmark.engine.settings import Wyoming, load
+from earmark.engine.settings import Wyoming
+from earmark.engine.settings_reading import load
 from earmark.engine.sinks.base import Notice
 from earmark.engine.sinks.wyoming import WyomingSink
 from earmark.engine.speaker import SpeakerNetwork
@@ -641,7 +643,7 @@ def has_ipv6() -> bool:
 
 PRINTERS = """
 import threading
-from earmark.engine.detector import Event
+from earmark.engine.event import Event
 from earmark.engine.sinks.base import Notice
 from earmark.engine.sinks.files import ConsoleSink
 sink = ConsoleSink(True, None)
@@ -943,9 +945,9 @@ def test_more_clients_than_may_be_are_turned_away(store: Path, tmp_path: Path) -
 
 IMPATIENT = """
 import sys
-import earmark.engine.sinks.wyoming as wyoming
 from earmark import cli
-wyoming.PATIENCE_S = wyoming.FLUSH_S = 0.3
+from earmark.engine.sinks import wyoming_client as client
+client.PATIENCE_S = client.FLUSH_S = 0.3
 sys.exit(cli.main(sys.argv[1:]))
 """
 

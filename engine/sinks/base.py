@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ..audio import Int16
-from ..detector import Event
+from ..event import Event
 from ..house import House
 from ..stats import Stats
 

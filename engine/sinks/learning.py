@@ -15,8 +15,8 @@ from ..house import House
 from ..learning import Heard, LearningStore
 from ..person import PersonStore
 from ..secret import secret_from
-from ..settings import FILE_VARIABLE
 from ..settings import Learning as LearningSettings
+from ..settings_reading import FILE_VARIABLE
 from .base import Control, Notice, Sink
 
 _LOG = logging.getLogger(__name__)

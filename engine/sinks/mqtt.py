@@ -9,20 +9,15 @@ it is said anew at every connection, and a state of before that came once more a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
-import re
 import secrets
 import ssl
 import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +26,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ..errors import DaemonError, InputError, SettingsError
-from ..policy import MODES, Policy
 from .base import Control, Notice, Sink
+from .mqtt_discovery import KNOBS, OFFLINE, ONLINE, Knob, discovery, node_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,70 +37,7 @@ LATE_S = 10.0  # an event that reaches nobody for so long is lost: lights should
 MAX_INFLIGHT = 20
 MAX_QUEUED = 64  # messages inside paho; events wait in the outbox, which counts what it drops
 MAX_TOPIC_BYTES = 1000  # the protocol allows 65,535; some brokers stop far below
-STEP = 0.05  # of the sliders
 SHOWN_BYTES = 40  # of a refused command, in the log
-ONLINE, OFFLINE = "online", "offline"
-
-_NUMBER = re.compile(rb"[01](\.[0-9]{0,20})?")  # Home Assistant writes 0.15000000000000002
-_UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")  # what Home Assistant does not take in a discovery topic
-
-
-@dataclass(frozen=True)
-class _Knob:
-    """A setting that can be changed through the broker."""
-
-    name: str
-    """Its topic."""
-    key: str
-    """In the settings."""
-    parse: Callable[[bytes], str]
-    """A command -> the value as the settings take it; InputError for anything else."""
-    read: Callable[[Policy], str]
-    """What is in force."""
-    entity: dict[str, Any]
-    """For Home Assistant."""
-
-
-def _mode(payload: bytes) -> str:
-    text = payload.decode("ascii", "replace")
-    if text not in MODES:
-        raise InputError(f"must be one of {', '.join(MODES)}")
-    return text
-
-
-def _share(payload: bytes) -> str:
-    if not _NUMBER.fullmatch(payload) or not 0 <= float(payload) <= 1:
-        raise InputError("must be a number within 0…1, as 0.55")
-    return str(float(payload))
-
-
-_SLIDER = {"platform": "number", "min": 0, "max": 1, "step": STEP, "mode": "slider", "entity_category": "config"}
-_KNOBS = {
-    knob.name: knob
-    for knob in (
-        _Knob(
-            "mode",
-            "wake.mode",
-            _mode,
-            lambda policy: policy.mode,
-            {"platform": "select", "name": "Mode", "options": [*MODES], "entity_category": "config"},
-        ),
-        _Knob(
-            "sensitivity",
-            "wake.sensitivity",
-            _share,
-            lambda policy: str(policy.sensitivity),
-            {**_SLIDER, "name": "Sensitivity"},
-        ),
-        _Knob(
-            "voice_sensitivity",
-            "people.sensitivity",
-            _share,
-            lambda policy: str(policy.voice_sensitivity),
-            {**_SLIDER, "name": "Voice sensitivity"},
-        ),
-    )
-}
 
 
 class MqttSink(Sink):
@@ -144,7 +76,7 @@ class MqttSink(Sink):
         password = _password(settings.password_file) if settings.password_file else None
         if password is not None and not settings.username:
             raise SettingsError("mqtt.password_file without mqtt.username: set both, a password goes with a name")
-        client = paho.Client(CallbackAPIVersion.VERSION2, f"{_node(self._topic)}-{secrets.token_hex(4)}")
+        client = paho.Client(CallbackAPIVersion.VERSION2, f"{node_of(self._topic)}-{secrets.token_hex(4)}")
         if settings.username:
             client.username_pw_set(settings.username, password)
         if settings.tls:
@@ -201,7 +133,7 @@ class MqttSink(Sink):
             next_asks = {name: value for name, value in self._asked.items() if value is not None}
             self._asked = dict.fromkeys(next_asks)
         for name, value in next_asks.items():
-            self._control.change(_KNOBS[name].key, value)
+            self._control.change(KNOBS[name].key, value)
         self._say_state()
 
     # --- in paho's thread
@@ -210,7 +142,7 @@ class MqttSink(Sink):
         if reason.is_failure:
             self._lose(str(reason))
             return
-        topics = [f"{self._topic}/{name}/set" for name in _KNOBS] + [f"{self._topic}/availability"]
+        topics = [f"{self._topic}/{name}/set" for name in KNOBS] + [f"{self._topic}/availability"]
         if self._settings.discovery:
             topics.append(self._birth_topic)
         client.subscribe([(topic, 1) for topic in topics])
@@ -243,7 +175,7 @@ class MqttSink(Sink):
                 if message.payload != ONLINE.encode() and not self._closing:
                     self._say("availability", ONLINE)
         else:
-            self._obey(_KNOBS[message.topic[len(self._topic) + 1 : -len("/set")]], bytes(message.payload))
+            self._obey(KNOBS[message.topic[len(self._topic) + 1 : -len("/set")]], bytes(message.payload))
 
     # --- shared
 
@@ -268,7 +200,7 @@ class MqttSink(Sink):
             _LOG.warning("mqtt: %s; it is tried again", fault)
         self.fault, self._was_away = fault, True
 
-    def _obey(self, knob: _Knob, payload: bytes) -> None:
+    def _obey(self, knob: Knob, payload: bytes) -> None:
         """A command: to the daemon, or back to the truth."""
         try:
             value = knob.parse(payload)
@@ -298,7 +230,7 @@ class MqttSink(Sink):
             if self._closing:
                 return
             if self._settings.discovery:
-                topic = f"{self._settings.discovery}/device/{_node(self._topic)}/config"
+                topic = f"{self._settings.discovery}/device/{node_of(self._topic)}/config"
                 self._opened().publish(topic, _as_json(discovery(self._topic, self._settings.name)), retain=True)
             if self._last is not None:
                 self._say("last", self._last)
@@ -310,78 +242,11 @@ class MqttSink(Sink):
             if self._closing or not self._connected.is_set():  # the next connection begins with it
                 return
             policy = self._control.house.policy
-            for knob in _KNOBS.values():
+            for knob in KNOBS.values():
                 self._say(knob.name, knob.read(policy))
 
     def _say(self, name: str, payload: str) -> None:
         self._opened().publish(f"{self._topic}/{name}", payload, retain=True)
-
-
-def discovery(topic: str, device: str) -> dict[str, Any]:
-    """What Home Assistant is told: one message for the whole device, as its documentation recommends for several
-    entities; it comes or goes as a whole (since Home Assistant 2024.11).
-
-    Args:
-        topic: what all topics begin with; the identifiers follow from it, so they stay when the name changes.
-        device: its name, for people.
-    """
-    node, release = _node(topic), version("earmark")
-    last = {"state_topic": f"{topic}/last", "json_attributes_topic": f"{topic}/last"}
-    entities: dict[str, dict[str, Any]] = {
-        "last_person": {
-            "platform": "sensor",
-            "name": "Last person",
-            "icon": "mdi:account-voice",
-            "value_template": "{{ value_json.person }}",  # of nobody known `None`, which is shown as unknown
-            **last,
-        },
-        "last_wake_word": {
-            "platform": "sensor",
-            "name": "Last wake word",
-            "icon": "mdi:microphone-message",
-            "value_template": "{{ value_json.keyword }}",
-            **last,
-        },
-        "wake": {
-            "platform": "event",
-            "name": "Wake",
-            "icon": "mdi:bullhorn",
-            "event_types": ["detection", "rejection"],
-            "state_topic": f"{topic}/event",
-        },
-    }
-    for knob in _KNOBS.values():
-        entities[knob.name] = {
-            **knob.entity,
-            "state_topic": f"{topic}/{knob.name}",
-            "command_topic": f"{topic}/{knob.name}/set",
-        }
-    for entity in entities.values():
-        entity["availability_topic"] = f"{topic}/availability"
-    entities["running"] = {  # has no availability: that it does not run is what it says
-        "platform": "binary_sensor",
-        "name": "Running",
-        "device_class": "running",
-        "entity_category": "diagnostic",
-        "state_topic": f"{topic}/availability",
-        "payload_on": ONLINE,
-        "payload_off": OFFLINE,
-    }
-    for name, entity in entities.items():
-        entity["unique_id"] = f"{node}_{name}"
-    return {
-        "device": {"identifiers": [node], "name": device, "manufacturer": "earmark", "sw_version": release},
-        "origin": {"name": "earmark", "sw_version": release},
-        "components": entities,
-    }
-
-
-def _node(topic: str) -> str:
-    """A topic as an identifier of safe characters; different topics have different ones."""
-    if topic.startswith("earmark") and not _UNSAFE.search(topic):
-        return topic
-    digest = hashlib.sha256(topic.encode()).hexdigest()[:8]
-    return f"earmark_{_UNSAFE.sub('_', topic)[:40]}_{digest}"
 
 
 def _check_topic(key: str, topic: str) -> None:

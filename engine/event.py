@@ -1,0 +1,47 @@
+"""What the detector says: a wake word was heard, or nearly, and whose voice it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .audio import RATE_HZ, Float32
+
+# The sound that is kept around an event
+CLIP_BEFORE_SAMPLES = 24_000  # 1.5 s: the longest shipped wake word, spoken slowly, and a little before it
+CLIP_AFTER_SAMPLES = 8_000  # 0.5 s
+
+
+@dataclass(frozen=True)
+class Event:
+    """A wake word was heard, or nearly, and what came of it."""
+
+    type: Literal["detection", "rejection", "near_miss"]
+    """`near_miss`: it only passed the loose gate, and the voice is not known, or the word too faint for the gate of
+    that person; only who asks for them gets these."""
+    keyword: str
+    sample: int
+    """Position behind the last sample that the keyword network had seen; of a word that only passed the loose gate,
+    where its score peaked: up to 0.6 s before it was decided, so perhaps before the event that came before."""
+    keyword_score: float
+    person: str | None
+    speaker_score: float | None
+    reason: str
+    """What was found: known_voice | unknown_voice | nobody_enrolled | no_speech | speaker_failed. Where a setting
+    made it what it is, that follows after a colon: `:prefer`, `:label` (the mode), `:accept` (on_error),
+    `:sensitivity` (of the wake word, or of the person)."""
+    embedding: Float32 | None = field(default=None, compare=False, repr=False)
+    """(embedding size,) of the voice, for who learns from it; None where nobody could be asked."""
+
+    def to_json(self, file: str | None) -> dict[str, Any]:
+        """The event as the command line prints it; `file` is the source's name."""
+        return {
+            "type": self.type,
+            "file": file,
+            "keyword": self.keyword,
+            "time_ms": round(1000 * self.sample / RATE_HZ),
+            "keyword_score": round(self.keyword_score, 4),
+            "person": self.person,
+            "speaker_score": None if self.speaker_score is None else round(self.speaker_score, 4),
+            "reason": self.reason,
+        }

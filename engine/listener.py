@@ -1,0 +1,129 @@
+"""One stream in a household: a detector that follows the household's changes, and the sound around what it heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .audio import Int16
+from .card import KeywordManifest
+from .detector import Detector
+from .event import CLIP_AFTER_SAMPLES, CLIP_BEFORE_SAMPLES, Event
+from .house import House
+from .keyword import KeywordNetwork
+from .verifier import Verifier
+
+# The ring holds more than what must be there: 1.5 s before the word, 0.6 until a weak one is decided (and 0.1 until
+# its next inference), and this.
+CLIP_PUSH_SAMPLES = 8_000
+
+
+class Voices:
+    """The speaker side of the house; its networks are opened once, for all listeners of one thread."""
+
+    def __init__(self) -> None:
+        self._house: House | None = None
+        self._verifier = Verifier([])
+
+    def of(self, house: House) -> Verifier:
+        """Who is known in this state of the house.
+
+        Raises:
+            ModelError: the networks cannot be used.
+        """
+        old = self._house
+        if old is None or (house.folder, house.cards) != (old.folder, old.cards):
+            self._verifier = Verifier(house.people, folder=house.folder)
+            self._verifier.warm_up()
+        elif house is not old:
+            self._verifier = self._verifier.with_people(house.people)
+        self._house = house
+        return self._verifier
+
+
+class Listener:
+    """One stream in this house: a detector that follows the house's changes, and clips of what it heard.
+
+    Args:
+        house: as it is now.
+        clips: keep the sound around every event, for a journal.
+        only: of the house's wake words these; None: all.
+        voices: shared with the other listeners of this thread; None: its own.
+    """
+
+    def __init__(
+        self, house: House, clips: bool = False, only: Iterable[str] | None = None, voices: Voices | None = None
+    ) -> None:
+        self._only = None if only is None else set(only)
+        self._house = house
+        self._networks = {manifest: KeywordNetwork(manifest) for manifest in self._wanted(house)}
+        self._voices = voices or Voices()
+        self._clips = clips
+        self._waiting: list[Event] = []
+        self._ready: list[tuple[Event, Int16]] = []
+        verifier = self._voices.of(house)
+        near_misses = clips or house.settings.learning.enabled
+        self._detector = Detector([*self._networks.values()], verifier, house.policy, near_misses)
+
+    @property
+    def samples(self) -> int:
+        """How many samples of the stream have been pushed."""
+        return self._detector.samples
+
+    def follow(self, house: House, clips: bool | None = None) -> None:
+        """Goes on with another state of the house, where it is another; what it has heard stays.
+
+        Args:
+            house: as it is now.
+            clips: whether clips are kept from now on; None: as before.
+        """
+        if clips is not None and clips != self._clips:
+            self._clips = clips
+            self._detector.near_misses = clips or self._house.settings.learning.enabled
+            self._waiting, self._ready = [], []
+        if house is self._house:
+            return
+        self._networks = {
+            manifest: self._networks.get(manifest) or KeywordNetwork(manifest) for manifest in self._wanted(house)
+        }
+        self._detector.update([*self._networks.values()], self._voices.of(house), house.policy)
+        self._detector.near_misses = self._clips or house.settings.learning.enabled
+        self._house = house
+
+    def push(self, samples: Int16) -> list[Event]:
+        """(n,) int16 -> the events that it completes; near misses where clips are kept or it learns."""
+        if not self._clips:
+            return self._detector.push(samples)
+        events = []
+        for start in range(0, len(samples), CLIP_PUSH_SAMPLES):
+            found = self._detector.push(samples[start : start + CLIP_PUSH_SAMPLES])
+            events += found
+            self._collect(found)
+        return events
+
+    def finish(self) -> list[Event]:
+        """The stream is over: half a second of silence lets a word at its very end be heard."""
+        events = self._detector.finish()
+        if self._clips:
+            self._collect(events)
+        return events
+
+    def clips(self, now: bool = False) -> list[tuple[Event, Int16]]:
+        """The events whose half second has passed, or with `now` all of them, each with the 2 s around it."""
+        if now:
+            self._collect([], now)
+        ready, self._ready = self._ready, []
+        return ready
+
+    def _collect(self, events: list[Event], now: bool = False) -> None:
+        """Cuts the clips that are whole, while the detector still has them."""
+        self._waiting += events
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            end = event.sample + CLIP_AFTER_SAMPLES
+            if now or self._detector.samples >= end:
+                self._ready.append((event, self._detector.audio(event.sample - CLIP_BEFORE_SAMPLES, end)))
+            else:
+                self._waiting.append(event)
+
+    def _wanted(self, house: House) -> list[KeywordManifest]:
+        return [manifest for manifest in house.manifests if self._only is None or manifest.name in self._only]

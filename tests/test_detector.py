@@ -13,7 +13,8 @@ from scripted import STRIDE, Scripted, Told, known, stranger
 
 from earmark.engine.audio import RATE_HZ, Int16
 from earmark.engine.card import KeywordManifest, load_manifest
-from earmark.engine.detector import Detector, Event
+from earmark.engine.detector import Detector
+from earmark.engine.event import Event
 from earmark.engine.policy import Policy
 from earmark.engine.speaker import locate_speech
 from earmark.engine.verifier import Verdict, Verifier

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from earmark.engine.detector import Event
+from earmark.engine.event import Event
 from earmark.engine.sinks import base
 from earmark.engine.sinks.base import Notice, Outbox, Sink
 from earmark.engine.stats import Stats

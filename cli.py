@@ -72,7 +72,7 @@ def _apply_settings(arguments: argparse.Namespace) -> None:
     """
     from pathlib import Path
 
-    from earmark.engine.settings_reading import load
+    from earmark.engine.settings.reading import load
 
     flags = {key: getattr(arguments, flag, None) for flag, key in FLAGS.items()}
     flags = {key: value for key, value in flags.items() if value is not None}
@@ -103,7 +103,7 @@ class _Version(argparse.Action):
     """Looks versions and checksums up only when asked: importlib.metadata is slow."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from earmark.engine import versions
+        from earmark.engine.commands import versions
 
         for line in versions.lines():
             print(line)
@@ -120,7 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     enroll = _command(
-        commands, "enroll", "earmark.enroll.commands:enroll", "learn a voice, in a conversation or from recordings"
+        commands,
+        "enroll",
+        "earmark.enroll.commands.enroll_commands:enroll",
+        "learn a voice, in a conversation or from recordings",
     )
     enroll.add_argument("name", metavar="NAME", help="of the person")
     enroll.add_argument(
@@ -160,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(enroll)
 
     replay = _command(
-        commands, "replay", "earmark.engine.commands:replay", "what the detector would say of recordings"
+        commands, "replay", "earmark.engine.commands.replay:replay", "what the detector would say of recordings"
     )
     replay.add_argument("files", nargs="+", metavar="FILE", help="WAV, FLAC, Ogg; any rate, width and channels")
     _add_keyword(replay)
@@ -168,7 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_store(replay)
     _add_models(replay)
 
-    listen = _command(commands, "listen", "earmark.engine.daemon:listen", "detect live, until SIGINT or SIGTERM")
+    listen = _command(
+        commands, "listen", "earmark.engine.daemon.daemon:listen", "detect live, until SIGINT or SIGTERM"
+    )
     source = listen.add_mutually_exclusive_group()
     source.add_argument("source", nargs="?", choices=["-"], help="raw 16 kHz mono s16le from standard input")
     source.add_argument(
@@ -181,7 +186,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(listen)
 
     plot = _command(
-        commands, "plot", "earmark.enroll.commands:plot", "draw a recording's timeline: scores, decisions, who"
+        commands,
+        "plot",
+        "earmark.enroll.commands.enroll_commands:plot",
+        "draw a recording's timeline: scores, decisions, who",
     )
     plot.add_argument("file", metavar="FILE")
     plot.add_argument("--out", required=True, metavar="PICTURE.png")
@@ -191,7 +199,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(plot)
 
     evaluate = _command(
-        commands, "evaluate", "earmark.enroll.commands:evaluate", "error rates on recordings of your own people"
+        commands,
+        "evaluate",
+        "earmark.enroll.commands.enroll_commands:evaluate",
+        "error rates on recordings of your own people",
     )
     evaluate.add_argument(
         "trials",
@@ -206,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--takes", type=_positive, metavar="N", help="enrol with at most so many takes (all)")
     evaluate.add_argument("--noise", metavar="DIR", help="noise from these recordings is mixed into the test rows")
     evaluate.add_argument("--snr-db", type=float, default=10.0, metavar="DB", help="speech to noise (10)")
-    evaluate.add_argument("--room", type=_room, metavar="RT60_S", help="test rows are heard in such a room")
+    evaluate.add_argument("--module", type=_module, metavar="RT60_S", help="test rows are heard in such a module")
     evaluate.add_argument("--telephone", action="store_true", help="test rows pass a telephone line (300-3400 Hz)")
     evaluate.add_argument("--gain-db", type=float, default=0.0, metavar="DB", help="test rows are louder or quieter")
     evaluate.add_argument("--far", type=_share, default=0.01, help="wanted share of accepted strangers (0.01)")
@@ -217,23 +228,32 @@ def _parser() -> argparse.ArgumentParser:
     _add_daemon_commands(commands)
 
     _add_people_commands(commands)
-    _command(commands, "devices", "earmark.engine.commands:devices", "microphones")
-    bench = _command(commands, "bench", "earmark.enroll.bench:bench", "what each stage costs on this machine")
+    _command(commands, "devices", "earmark.engine.commands.replay:devices", "microphones")
+    bench = _command(
+        commands, "bench", "earmark.enroll.commands.bench:bench", "what each stage costs on this machine"
+    )
     _add_keyword(bench)
     bench.add_argument("--against", metavar="PEER", help="compare with this program's own loop: pymicro-wakeword")
     bench.add_argument("--plot", metavar="PICTURE.png", help="draw what runs always")
     _add_models(bench)
-    doctor = _command(commands, "doctor", "earmark.engine.doctor:doctor", "check models, audio devices and the store")
+    doctor = _command(
+        commands, "doctor", "earmark.engine.commands.doctor:doctor", "check models, audio devices and the store"
+    )
     _add_store(doctor)
     return parser
+
+
+ANEW = "enroll.commands.retrain_commands"  # what trains voiceprints anew
 
 
 def _add_people_commands(commands: Any) -> None:
     people = _command(commands, "people", "", "who is enrolled: to see, rename, move, take back, lock and erase")
     what = people.add_subparsers(metavar="WHAT", required=True)
 
-    def command(name: str, function: str, text: str, room: str = "engine") -> argparse.ArgumentParser:
-        made = _command(what, name, f"earmark.{room}.people_commands:{function}", text)
+    def command(
+        name: str, function: str, text: str, module: str = "engine.commands.people_commands"
+    ) -> argparse.ArgumentParser:
+        made = _command(what, name, f"earmark.{module}:{function}", text)
         _add_store(made)
         return made
 
@@ -255,9 +275,9 @@ def _add_people_commands(commands: Any) -> None:
     for one in (show, remove, rename, export, rollback):
         one.add_argument("name", metavar="NAME")
     rename.add_argument("new_name", metavar="NEW_NAME")
-    retrain = command("retrain", "retrain", "make voiceprints anew with the networks in use", "enroll")
+    retrain = command("retrain", "retrain", "make voiceprints anew with the networks in use", ANEW)
     retrain.add_argument("names", nargs="*", metavar="NAME", help="(everybody)")
-    merge = command("merge", "merge_people", "make one person of two names, if they sound alike", "enroll")
+    merge = command("merge", "merge_people", "make one person of two names, if they sound alike", ANEW)
     merge.add_argument("name", metavar="NAME", help="stays")
     merge.add_argument("other", metavar="OTHER", help="is erased; its takes go to NAME")
     merge.add_argument("--force", action="store_true", help="even if they do not sound like one person")
@@ -276,19 +296,27 @@ def _add_people_commands(commands: Any) -> None:
 def _add_daemon_commands(commands: Any) -> None:
     settings = _command(commands, "settings", "", "what the daemon is told")
     what = settings.add_subparsers(metavar="WHAT", required=True)
-    show = _command(what, "show", "earmark.engine.settings_commands:show", "every setting, explained, as TOML")
+    show = _command(
+        what, "show", "earmark.engine.commands.settings_commands:show", "every setting, explained, as TOML"
+    )
     _add_settings(show)
-    check = _command(what, "check", "earmark.engine.settings_commands:check", "whether a settings file can be used")
+    check = _command(
+        what, "check", "earmark.engine.commands.settings_commands:check", "whether a settings file can be used"
+    )
     check.add_argument("file", nargs="?", metavar="FILE", help="the one that would be used, if none is given")
 
     service = _command(commands, "service", "", "let systemd run the daemon")
     what = service.add_subparsers(metavar="WHAT", required=True)
-    install = _command(what, "install", "earmark.engine.service:install", "begin: from now on and after each start")
+    install = _command(
+        what, "install", "earmark.engine.commands.service:install", "begin: from now on and after each start"
+    )
     install.add_argument("--python", metavar="FILE", help="interpreter with earmark in it (the one that runs this)")
     uninstall = _command(
-        what, "uninstall", "earmark.engine.service:uninstall", "end; people and settings stay where they are"
+        what, "uninstall", "earmark.engine.commands.service:uninstall", "end; people and settings stay where they are"
     )
-    state = _command(what, "status", "earmark.engine.service:status", "what systemd and the daemon say of it")
+    state = _command(
+        what, "status", "earmark.engine.commands.service:status", "what systemd and the daemon say of it"
+    )
     for command in (install, uninstall):
         command.add_argument("--dry-run", action="store_true", help="only show what would be done")
         command.add_argument("--root", metavar="DIR", help="of an image: write below it, and start nothing")
@@ -299,7 +327,7 @@ def _add_daemon_commands(commands: Any) -> None:
 
     _add_learn_commands(commands)
 
-    status = _command(commands, "status", "earmark.engine.status:status", "how the running daemon is")
+    status = _command(commands, "status", "earmark.engine.commands.status:status", "how the running daemon is")
     _add_settings(status)
 
 
@@ -309,7 +337,7 @@ def _add_wakes_commands(commands: Any) -> None:
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
         function = "wakes_list" if name == "list" else name
-        made = _command(what, name, f"earmark.engine.wakes_commands:{function}", text)
+        made = _command(what, name, f"earmark.engine.commands.wakes_commands:{function}", text)
         _add_settings(made)
         return made
 
@@ -345,17 +373,21 @@ def _add_wakes_commands(commands: Any) -> None:
 def _add_learn_commands(commands: Any) -> None:
     learn = _command(commands, "learn", "", "what is learned on from what woke the daemon (settings: [learning])")
     what = learn.add_subparsers(metavar="WHAT", required=True)
-    listed = _command(what, "list", "earmark.engine.learn_commands:show_all", "what was learned, and what waits")
+    listed = _command(
+        what, "list", "earmark.engine.commands.learn_commands:show_all", "what was learned, and what waits"
+    )
     now = _command(
-        what, "now", "earmark.enroll.learn_commands:now", "learn what waits, one wake of each person a day"
+        what, "now", "earmark.enroll.commands.learn_now:now", "learn what waits, one wake of each person a day"
     )
     now.add_argument("--dry-run", action="store_true", help="say what would be learned, and change nothing")
     undo = _command(
-        what, "undo", "earmark.engine.learn_commands:undo", "take the last update of a person back, exactly"
+        what, "undo", "earmark.engine.commands.learn_commands:undo", "take the last update of a person back, exactly"
     )
     undo.add_argument("--for", dest="keyword_of", metavar="WORD", help="the wake word, where there are several")
     undo.add_argument("--all", action="store_true", help="everything since the enrolment")
-    forget = _command(what, "forget", "earmark.engine.learn_commands:forget", "erase what waits to be learned")
+    forget = _command(
+        what, "forget", "earmark.engine.commands.learn_commands:forget", "erase what waits to be learned"
+    )
     forget.add_argument("--all", action="store_true", help="everybody's, strangers' too")
     listed.add_argument("name", metavar="NAME", nargs="?", help="only of this person")
     undo.add_argument("name", metavar="NAME")
@@ -367,10 +399,10 @@ def _add_learn_commands(commands: Any) -> None:
 
 
 class _Plot(argparse.Action):
-    """Pictures are drawn in another room than everything else about an entry."""
+    """Pictures are drawn in another module than everything else about an entry."""
 
     def __call__(self, _parser: Any, namespace: argparse.Namespace, values: Any, _option: Any = None) -> None:
-        namespace.plot, namespace.handler = values, "earmark.enroll.commands:show_wake"
+        namespace.plot, namespace.handler = values, "earmark.enroll.commands.enroll_commands:show_wake"
 
 
 def _command(commands: Any, name: str, handler: str, text: str) -> argparse.ArgumentParser:
@@ -437,7 +469,7 @@ def _setting(text: str) -> tuple[str, str]:
     return key.strip(), value
 
 
-def _room(text: str) -> float:
+def _module(text: str) -> float:
     value = float(text)
     if not 0.05 <= value <= 5:
         raise argparse.ArgumentTypeError(f"{text} must be an RT60 between 0.05 and 5 s")

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from .audio import RATE_HZ
-from .frontend import frame_end
-from .keyword import KeywordNetwork
+from .audio.samples import RATE_HZ
+from .features.frontend import frame_end
+from .networks.keyword import KeywordNetwork
 
 REFRACTORY_SAMPLES = RATE_HZ  # 1 s: longer than any shipped wake word, shorter than saying it twice
-LOOSE_SHARE = 0.6  # of the published cutoff: the gate for voices that are known; measured by scripts/gates.py
+LOOSE_SHARE = 0.6  # of the published cutoff: the gate for voices that are known; measured by scripts/studies/gates.py
 # So long a peak waits for a higher mean or the fall. The ring of 4 s must still hold the 1.2 s before it when it is
 # judged, and one push may run 1 s ahead: that leaves 0.8 s, less one inference. In real and synthetic wake words
 # the mean fell to the loose gate within 0.54 s of its peak, and rose above an earlier peak at most 0.36 s after it
@@ -70,8 +70,8 @@ class KeywordDecision:
     ) -> None:
         self._keyword, self._window, self._stride = keyword, window, stride
         self._refractory_samples = refractory_samples
-        self.set_cutoffs(cutoff, loose_cutoff)
         self.reset()
+        self.set_cutoffs(cutoff, loose_cutoff)
         self._first_frame = first_frame
 
     @classmethod
@@ -80,12 +80,6 @@ class KeywordDecision:
         manifest, cutoff = network.manifest, network.manifest.probability_cutoff
         loose_cutoff = LOOSE_SHARE * cutoff if loose else None
         return cls(manifest.name, cutoff, manifest.sliding_window_size, network.stride, loose_cutoff=loose_cutoff)
-
-    def set_cutoffs(self, cutoff: float, loose_cutoff: float | None) -> None:
-        """Changes the gates from the next probability on; the stream goes on."""
-        self._cutoff, self._loose_cutoff = cutoff, loose_cutoff
-        if loose_cutoff is None:  # nobody is left for whom a peak could wait; the next gate may come an hour later
-            self._peak = None
 
     def reset(self) -> None:
         """Forgets the stream; the next one begins with its frame 0."""
@@ -96,6 +90,12 @@ class KeywordDecision:
         self._ready_at = 0
         self._peak: Candidate | None = None
         self._spent = False  # the excursion has given its candidate, or passed the cutoff
+
+    def set_cutoffs(self, cutoff: float, loose_cutoff: float | None) -> None:
+        """Changes the gates from the next probability on; the stream goes on."""
+        self._cutoff, self._loose_cutoff = cutoff, loose_cutoff
+        if loose_cutoff is None:  # nobody is left for whom a peak could wait; the next gate may come an hour later
+            self._peak = None
 
     def skip(self, frames: int) -> None:
         """So many frames were left out of the stream; the probabilities go on behind them."""

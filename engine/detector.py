@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .audio import RATE_HZ, Int16
+from .audio.samples import RATE_HZ, Int16
+from .audio.sources import Source
 from .decision import REFRACTORY_SAMPLES, Candidate, KeywordDecision
 from .errors import AudioError, ModelError
 from .event import Event
-from .frontend import HOP_SAMPLES, Frontend, Ring
-from .gate import Gate
-from .keyword import KeywordNetwork
-from .policy import Mode, Policy
-from .sources import Source
-from .speaker import CROP_SAMPLES
+from .features.activity import Gate
+from .features.frontend import HOP_SAMPLES, Frontend, Ring
+from .networks.keyword import KeywordNetwork
+from .networks.speaker import CROP_SAMPLES
+from .settings.policy import Mode, Policy
 from .verifier import Verdict, Verifier
 
 _LOG = logging.getLogger(__name__)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .audio import RATE_HZ, Float32
+from .audio.samples import RATE_HZ, Float32
 
 # The sound that is kept around an event
 CLIP_BEFORE_SAMPLES = 24_000  # 1.5 s: the longest shipped wake word, spoken slowly, and a little before it
@@ -33,15 +34,31 @@ class Event:
     embedding: Float32 | None = field(default=None, compare=False, repr=False)
     """(embedding size,) of the voice, for who learns from it; None where nobody could be asked."""
 
+    @property
+    def time_ms(self) -> int:
+        """`sample` as milliseconds since the stream began."""
+        return round(1000 * self.sample / RATE_HZ)
+
     def to_json(self, file: str | None) -> dict[str, Any]:
         """The event as the command line prints it; `file` is the source's name."""
         return {
             "type": self.type,
             "file": file,
             "keyword": self.keyword,
-            "time_ms": round(1000 * self.sample / RATE_HZ),
+            "time_ms": self.time_ms,
             "keyword_score": round(self.keyword_score, 4),
             "person": self.person,
             "speaker_score": None if self.speaker_score is None else round(self.speaker_score, 4),
             "reason": self.reason,
         }
+
+    def line(self, file: str | None, as_json: bool) -> str:
+        """The event as one line: of JSON, as `to_json`, or for a person to read."""
+        if as_json:
+            return json.dumps(self.to_json(file), ensure_ascii=False)
+        found = self.reason.split(":")[0]  # behind a colon stands the setting that decided
+        who = self.person or {"nobody_enrolled": "nobody is enrolled"}.get(found, "nobody known")
+        score = "" if self.speaker_score is None else f"  voice {self.speaker_score:.2f}"
+        mark = "+" if self.type == "detection" else "-"
+        time_s = self.sample / RATE_HZ
+        return f"{mark} {time_s:8.2f} s  {self.keyword} {self.keyword_score:.2f}  {who}{score}  ({self.reason})"

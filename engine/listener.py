@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .audio import Int16
-from .card import KeywordManifest
+from .audio.samples import Int16
 from .detector import Detector
 from .event import CLIP_AFTER_SAMPLES, CLIP_BEFORE_SAMPLES, Event
-from .house import House
-from .keyword import KeywordNetwork
+from .household import House
+from .networks.card import KeywordManifest
+from .networks.keyword import KeywordNetwork
 from .verifier import Verifier
 
 # The ring holds more than what must be there: 1.5 s before the word, 0.6 until a weak one is decided (and 0.1 until

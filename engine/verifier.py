@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .audio import Float32, Int16
-from .card import MODELS_DIR, Card, KeywordManifest
+from .audio.samples import Float32, Int16
 from .decision import LOOSE_SHARE
-from .head import SpeakerHead
-from .person import ANY_PHRASE, COSINE, TRAINED, Binding, PersonStore, Voiceprint, check_binding
-from .policy import Policy
-from .speaker import CROP_SAMPLES, SpeakerNetwork
+from .networks.card import MODELS_DIR, Card, KeywordManifest
+from .networks.head import SpeakerHead
+from .networks.speaker import CROP_SAMPLES, SpeakerNetwork
+from .people.store import ANY_PHRASE, COSINE, TRAINED, Binding, PersonStore, Voiceprint, check_binding
+from .settings.policy import Policy
 
 DECADE = {COSINE: 0.07, TRAINED: 0.08}  # added to a threshold for each tenth of the FAR (docs/how_it_works.md)
 

@@ -9,25 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from earmark.engine.audio import Float32, Int16
-from earmark.engine.card import MODELS_DIR
+from earmark.engine.audio.files import read_audio
+from earmark.engine.audio.samples import Float32, Int16
 from earmark.engine.errors import AudioError, EnrolmentRefused, ModelError
-from earmark.engine.files import read_audio
-from earmark.engine.head import HeadWeights, SpeakerHead
-from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.person import ANY_PHRASE, COSINE, TRAINED, Voiceprint
-from earmark.engine.speaker import SpeakerNetwork
+from earmark.engine.networks.card import MODELS_DIR
+from earmark.engine.networks.head import HeadWeights, SpeakerHead
+from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.networks.speaker import SpeakerNetwork
+from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, Voiceprint
 from earmark.engine.verifier import binding_of
 
-from . import calibrate, own_gate, quality
-from .achieved import Achieved
-from .augment import augmented
-from .cohort import Cohort
-from .cohort import load as load_cohort
-from .hearing import Heard, Hearing
-from .quality import AS_THEY_ARE, Fault, Limits
-from .session import Ended, Phase, advance, for_files
-from .train import Progress, TakeEmbeddings, TrainPlan, train
+from .guided.session import Ended, Phase, advance, for_files
+from .takes import quality
+from .takes.hearing import Heard, Hearing
+from .takes.quality import AS_THEY_ARE, Fault, Limits
+from .training import calibrate, loose_cutoff
+from .training.achieved import Achieved
+from .training.augment import augmented
+from .training.cohort import Cohort
+from .training.cohort import load as load_cohort
+from .training.train import Progress, TakeEmbeddings, TrainPlan, train
 
 MIN_AGREEING = 4  # of fewer takes the score of one left out says too little
 MAX_OTHERS = 64  # crops of other people who train: half of the head's rows are left to the shipped cohort
@@ -271,7 +272,7 @@ class Enroller:
             try:
                 elsewhere = augmented(heard.take.crop, rng)
                 if keyword is not None:
-                    shares.append(own_gate.share_of_cutoff(elsewhere, keyword))
+                    shares.append(loose_cutoff.share_of_cutoff(elsewhere, keyword))
                 rows.append(self.speaker.embed(elsewhere))
             except AudioError:  # the jitter cut a very short word too short: the take itself is copied instead
                 rows.append(heard.embedding)
@@ -363,7 +364,7 @@ class Enroller:
             weights=trained.weights if trained else HeadWeights(none.reshape(0, 0), none),
             report=report,
             copies=np.array([take.copies for take in takes]),
-            gate=own_gate.gate([share for take in takes for share in take.heard]),
+            gate=loose_cutoff.gate([share for take in takes for share in take.heard]),
         )
         return Enrolment(voiceprint, [], achieved)
 

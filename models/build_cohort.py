@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from earmark.engine.audio import Int16
-from earmark.engine.card import MODELS_DIR, builtin_keywords, load_manifest
+from earmark.engine.audio.files import read_audio
+from earmark.engine.audio.samples import Int16
 from earmark.engine.errors import AudioError
-from earmark.engine.files import read_audio
-from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.speaker import SpeakerNetwork
-from earmark.engine.wakes import find_wakes
+from earmark.engine.networks.card import MODELS_DIR, builtin_keywords, load_manifest
+from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.networks.speaker import SpeakerNetwork
+from earmark.engine.spotting import find_wakes
 
 from . import speech_pool
 from .fold import fold_of

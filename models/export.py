@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from earmark.engine import mel
-from earmark.engine.card import CARD_FORMAT, Card, load_card, read_model
+from earmark.engine.features import mel
+from earmark.engine.networks.card import CARD_FORMAT, Card, load_card, read_model
 
 from . import head_net, speaker_net, speech_pool
 

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 
-from earmark.engine.audio import Int16
+from earmark.engine.audio.files import read_audio
+from earmark.engine.audio.samples import Int16
 from earmark.engine.errors import AudioError
-from earmark.engine.files import read_audio
-from earmark.engine.speaker import SpeakerNetwork
-from earmark.enroll.augment import augmented
+from earmark.engine.networks.speaker import SpeakerNetwork
+from earmark.enroll.training.augment import augmented
 
 from .fold import fold_of
 from .speech_pool import LABELLED_SETS

@@ -23,13 +23,13 @@ import numpy.typing as npt
 import soxr
 from scipy.signal import butter, sosfilt
 
-from earmark.engine import mel
-from earmark.engine.audio import RATE_HZ, Float32, Int16, to_float, to_int16
+from earmark.engine.audio.files import read_audio
+from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float, to_int16
 from earmark.engine.errors import AudioError, InputError
-from earmark.engine.files import read_audio
-from earmark.engine.mel import VOICE
-from earmark.engine.speaker import MAX_SPEECH_SAMPLES, locate_speech, noise_of
-from earmark.enroll.augment import in_room, mixed
+from earmark.engine.features import mel
+from earmark.engine.features.mel import VOICE
+from earmark.engine.networks.speaker import MAX_SPEECH_SAMPLES, locate_speech, noise_of
+from earmark.enroll.training.augment import in_room, mixed
 
 from .fold import fold_of
 
@@ -63,7 +63,7 @@ TEST_NOISES = frozenset(  # about half of the recordings: noise in the figures i
 )
 
 # Another speed is another voice: both pitch and formants move by more than 0.96…1.04, within which it stays the same
-# (enroll/augment.py). The corpora have 1,300 speakers; this makes three times as many.
+# (enroll/training/augment.py). The corpora have 1,300 speakers; this makes three times as many.
 FASTER, SLOWER = (0.82, 0.93), (1.08, 1.20)  # of the length
 SPEEDS = ("", "faster", "slower")
 DEGRADED_VERSIONS = {"": 5, "faster": 3, "slower": 3}

@@ -39,7 +39,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from earmark.engine.audio import Float32
+from earmark.engine.audio.samples import Float32
 from earmark.engine.errors import InputError
 
 from . import prune_speaker, speaker_net, speech_pool

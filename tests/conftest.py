@@ -14,15 +14,15 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from earmark.engine.audio import Int16
-from earmark.engine.card import load_manifest
-from earmark.engine.files import read_audio
-from earmark.engine.head import SpeakerHead
-from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.person import PersonStore, Voiceprint
-from earmark.engine.speaker import SpeakerNetwork
-from earmark.enroll import cohort
+from earmark.engine.audio.files import read_audio
+from earmark.engine.audio.samples import Int16
+from earmark.engine.networks.card import load_manifest
+from earmark.engine.networks.head import SpeakerHead
+from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.networks.speaker import SpeakerNetwork
+from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.enroll.enrolment import Enroller, Options, Recording
+from earmark.enroll.training import cohort
 
 REPOSITORY = Path(__file__).parent.parent
 DATA_VARIABLE = "EARMARK_TEST_DATA"
@@ -65,7 +65,7 @@ def audio_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def golden_dir() -> Path:
-    """What other implementations computed; scripts/make_golden.py wrote it."""
+    """What other implementations computed; scripts/studies/make_golden.py wrote it."""
     return REPOSITORY / "tests" / "golden"
 
 

@@ -1,7 +1,7 @@
 """Files made to harm: each format of ours, with its bytes changed at random or put together wrongly.
 
 Whatever a file holds, reading it gives what it means or an error of our own tree, and nothing outside the store is
-touched. The suite tries some hundreds, `scripts/fuzz.py` as many as it is told.
+touched. The suite tries some hundreds, `scripts/studies/fuzz.py` as many as it is told.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ import numpy as np
 from helpers_store import KEY, Snapshot, forge, opened, person, snapshot, sound, weak_keys
 from hypothesis import strategies as st
 
-from earmark.engine import bundle, codec, rewrite, sealing, settings, settings_reading
 from earmark.engine.errors import EarmarkError
-from earmark.engine.person import PersonStore
+from earmark.engine.history import sealing
+from earmark.engine.people import bundle, codec, operations
+from earmark.engine.people.store import PersonStore
+from earmark.engine.settings import reading, schema
 
 Read = Callable[[bytes], object]
 """Puts a file in its place, and reads it as earmark does; may raise an EarmarkError."""
@@ -101,7 +103,7 @@ class Ground:
         header, arrays = (self.version / codec.HEADER_FILE), (self.version / codec.ARRAYS_FILE)
         wav, keyring = self.version / "take-01.wav", self.sealed.folder / ".keyring.json"
         sealed = self.sealed_version / "header.json.sealed"
-        toml = re.sub(r"(?m)^# (?=\w+ = )", "", settings_reading.as_toml(settings_reading.load(None, {}))).encode()
+        toml = re.sub(r"(?m)^# (?=\w+ = )", "", reading.as_toml(reading.load(None, {}))).encode()
         return {
             "profile: header": (header.read_bytes(), self._file(header)),
             "profile: header, signed anew": (header.read_bytes(), self._signed_header),
@@ -197,7 +199,7 @@ class Ground:
         file = self.folder / "tried"
         file.write_bytes(content)
         name, tree = bundle.read(file)
-        rewrite.insert(self.store, "dora", rewrite.as_name(tree, "dora"), replace=name == "dora")
+        operations.insert(self.store, "dora", operations.as_name(tree, "dora"), replace=name == "dora")
         self._use()
 
     def _signed_bundle(self, content: bytes) -> None:
@@ -206,9 +208,9 @@ class Ground:
     def _settings(self, content: bytes) -> None:
         file = self.folder / "tried"
         file.write_bytes(content)
-        loaded = settings_reading.load(file, {})
+        loaded = reading.load(file, {})
         loaded.settings.policy()
-        settings_reading.as_toml(loaded)
+        reading.as_toml(loaded)
 
 
 def signed(header: dict[str, Any]) -> bytes:
@@ -347,7 +349,7 @@ def archives(draw: st.DrawFn) -> bytes:
 @st.composite
 def tomls(draw: st.DrawFn) -> bytes:
     """Settings of known and unknown keys with values of every kind."""
-    known = dict(settings.keys())
+    known = dict(schema.keys())
     lines = []
     for _ in range(draw(st.integers(0, 5))):
         key = draw(st.sampled_from([*known]) | st.text(max_size=12))

@@ -18,9 +18,9 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 
-from earmark.engine import vault
-from earmark.engine.head import HeadWeights
-from earmark.engine.person import COSINE, TRAINED, Binding, PersonStore, Voiceprint
+from earmark.engine.networks.head import HeadWeights
+from earmark.engine.people import vault
+from earmark.engine.people.store import COSINE, TRAINED, Binding, PersonStore, Voiceprint
 
 Snapshot = dict[str, Optional[bytes]]
 

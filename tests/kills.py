@@ -31,20 +31,21 @@ import numpy as np
 from helpers_store import KEY, opened, person, sound, weak_keys
 
 from earmark.cli import main as earmark  # type: ignore[import-untyped]  # a module beside packages: no py.typed
-from earmark.engine import bundle, codec, rewrite, sealing, traces
-from earmark.engine.audio import Float32
-from earmark.engine.card import load_manifest
-from earmark.engine.files import read_audio
-from earmark.engine.journal import Journal
-from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.learning import Heard, LearningStore
-from earmark.engine.person import PersonStore, Voiceprint
-from earmark.engine.speaker import SpeakerNetwork
-from earmark.engine.vault import is_encrypted
-from earmark.enroll import hearing, quality
+from earmark.engine.audio.files import read_audio
+from earmark.engine.audio.samples import Float32
+from earmark.engine.history import erasure, sealing
+from earmark.engine.history.journal import Journal
+from earmark.engine.history.queue import Heard, LearningStore
+from earmark.engine.networks.card import load_manifest
+from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.networks.speaker import SpeakerNetwork
+from earmark.engine.people import bundle, codec, operations
+from earmark.engine.people.store import PersonStore, Voiceprint
+from earmark.engine.people.vault import is_encrypted
 from earmark.enroll.enrolment import Enroller, Recording
-from earmark.enroll.kept import Kept, KeptSession
-from earmark.enroll.train import TakeEmbeddings
+from earmark.enroll.guided.kept import Kept, KeptSession
+from earmark.enroll.takes import hearing, quality
+from earmark.enroll.training.train import TakeEmbeddings
 
 CALLS = (  # all that can change what is on a disk, and the lock
     "openat",
@@ -176,12 +177,12 @@ def _heard_of(store: PersonStore) -> None:
 
 def _rename_everywhere(store: PersonStore) -> None:
     if "anna" in store.names():
-        traces.rename(store, journal(store), "anna", "Ännchen")
+        erasure.rename(store, journal(store), "anna", "Ännchen")
 
 
 def _erase_everywhere(store: PersonStore) -> None:
     if "anna" in store.names():
-        traces.erase(store, journal(store), "anna")
+        erasure.erase(store, journal(store), "anna")
 
 
 def session(store: PersonStore) -> KeptSession:
@@ -241,12 +242,12 @@ def _bundle() -> bytes:
 
 def _import(store: PersonStore) -> None:
     name, tree = bundle.from_bytes(_bundle())
-    rewrite.insert(store, name, tree)
+    operations.insert(store, name, tree)
 
 
 def _import_over(store: PersonStore) -> None:
     _, tree = bundle.from_bytes(_bundle())
-    rewrite.insert(store, "anna", rewrite.as_name(tree, "anna"), replace=True)
+    operations.insert(store, "anna", operations.as_name(tree, "anna"), replace=True)
 
 
 # --- whole commands, with the networks and the training
@@ -328,9 +329,9 @@ OPERATIONS = (
     Operation("save: a sixth version, the first goes", lambda store: store.save(person("bob", 6)), _five),
     Operation("save: into a sealed store", lambda store: store.save(person("bob", 6), [sound(0)]), _seal),
     Operation("remove", lambda store: store.remove("anna")),
-    Operation("remove: only recordings", lambda store: rewrite.forget_recordings(store, "anna")),
-    Operation("rename", lambda store: rewrite.rename(store, "anna", "Ännchen")),
-    Operation("rename: in a sealed store", lambda store: rewrite.rename(store, "anna", "Ännchen"), _seal),
+    Operation("remove: only recordings", lambda store: operations.forget_recordings(store, "anna")),
+    Operation("rename", lambda store: operations.rename(store, "anna", "Ännchen")),
+    Operation("rename: in a sealed store", lambda store: operations.rename(store, "anna", "Ännchen"), _seal),
     Operation("rollback", lambda store: store.rollback("anna", "okay_nabu")),
     Operation("import: a new person", _import),
     Operation("import: over somebody", _import_over),

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from helpers_store import make_voiceprint
 
-from earmark.engine.audio import Int16
-from earmark.engine.card import KeywordManifest
-from earmark.engine.keyword import KeywordNetwork
-from earmark.engine.policy import Policy
+from earmark.engine.audio.samples import Int16
+from earmark.engine.networks.card import KeywordManifest
+from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Verdict, Verifier
 
 STRIDE = 3

@@ -23,11 +23,11 @@ import soundfile
 from conftest import Takes
 from helpers_store import Run, checked, command, earmark, environment, forge, snapshot
 
-from earmark.engine.audio import Int16
-from earmark.engine.card import MODELS_DIR, builtin_keywords, load_card, load_manifest
+from earmark.engine.audio.files import read_audio
+from earmark.engine.audio.samples import Int16
 from earmark.engine.errors import KeywordError
-from earmark.engine.files import read_audio
-from earmark.engine.person import PersonStore, Voiceprint
+from earmark.engine.networks.card import MODELS_DIR, builtin_keywords, load_card, load_manifest
+from earmark.engine.people.store import PersonStore, Voiceprint
 
 EVENT_KEYS = ["type", "file", "keyword", "time_ms", "keyword_score", "person", "speaker_score", "reason"]
 HEAVY = {"numpy", "scipy", "soundfile", "soxr", "sounddevice", "tflite_runtime", "ai_edge_litert", "pymicro_features"}
@@ -249,9 +249,9 @@ def test_a_bad_manifest_or_network_ends_with_2(manifest: Path, tmp_path: Path) -
 TRUNCATED = """
 import sys
 from pathlib import Path
-from earmark.engine.card import load_manifest
+from earmark.engine.networks.card import load_manifest
 from earmark.engine.errors import KeywordError
-from earmark.engine.keyword import KeywordNetwork
+from earmark.engine.networks.keyword import KeywordNetwork
 path = Path(sys.argv[1])
 network = path.with_name("okay_nabu.tflite")
 content = network.read_bytes()

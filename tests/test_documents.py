@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
 from earmark import cli
 
-REPOSITORY = Path(__file__).parent.parent
 README, DOCS = REPOSITORY / "README.md", REPOSITORY / "docs"
 USER_PAGES = [
     README,

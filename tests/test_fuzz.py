@@ -15,8 +15,8 @@ from fuzzing import MADE, Ground, Outcome, flips, sums, tar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earmark.engine import bundle
 from earmark.engine.errors import BundleError, PersonNewer
+from earmark.engine.people import bundle
 
 FORMATS = (
     "profile: header",

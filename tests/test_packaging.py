@@ -80,7 +80,7 @@ def test_the_wheel_has_the_program_and_the_networks_and_nothing_else(built: tupl
     wanted = modules("engine") | modules("enroll") | {"cli.py", "models/__init__.py"}
     wanted |= {f"{room}/py.typed" for room in ("engine", "enroll", "models")}
     wanted |= {f"models/{name}" for name in MODELS | CARDS}
-    wanted |= {f"engine/units/{path.name}" for path in (REPOSITORY / "engine" / "units").iterdir()}
+    wanted |= {f"engine/daemon/units/{path.name}" for path in (REPOSITORY / "engine" / "daemon" / "units").iterdir()}
     assert names == {f"earmark/{name}" for name in wanted}
 
 

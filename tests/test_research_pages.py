@@ -36,7 +36,8 @@ def ids(path: Path) -> str:
 
 
 def fields(page: Path) -> dict[str, str]:
-    """The lines `* key: value` under a page's title, or `# key: value` at the top of a log; a value may be wrapped."""
+    """The lines `* key: value` under a page's title, or `# key: value` at the top of a log; a value may be
+    wrapped."""
     text = page.read_text("utf-8")
     if page.suffix == ".txt":
         return dict(re.findall(r"^# (\w+): (.*)$", text.split("\n$ ", 1)[0], flags=re.MULTILINE))

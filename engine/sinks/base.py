@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from ..audio import Int16
+from ..audio.samples import Int16
 from ..event import Event
-from ..house import House
-from ..stats import Stats
+from ..household import House
+from .stats import Stats
 
 _LOG = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ import os
 import threading
 from typing import Any
 
-from ..console import print_event
 from .base import Control, Notice, Sink
 
 
@@ -24,7 +23,7 @@ class ConsoleSink(Sink):
     def send(self, notice: Notice) -> None:
         """One line."""
         with self._line:
-            print_event(notice.event, notice.source, as_json=self._settings)
+            print(notice.event.line(notice.source, as_json=self._settings), flush=True)
 
 
 class JsonlSink(Sink):

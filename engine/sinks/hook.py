@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import DaemonError, SettingsError
-from ..settings_reading import EVENT_PREFIX
+from ..settings.reading import EVENT_PREFIX
 from .base import Control, Notice, Sink
 
 _LOG = logging.getLogger(__name__)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..journal import DAY_S, open_journal
-from ..settings import Journal as JournalSettings
+from ..history.journal import DAY_S, open_journal
+from ..settings.schema import Journal as JournalSettings
 from .base import Control, Notice, Sink
 
 LONGEST_IDLE_S = 3600.0

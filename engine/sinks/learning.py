@@ -9,14 +9,14 @@ import subprocess
 import sys
 import time
 
-from ..audio import RATE_HZ
+from ..audio.samples import RATE_HZ
 from ..errors import DaemonError
-from ..house import House
-from ..learning import Heard, LearningStore
-from ..person import PersonStore
-from ..secret import secret_from
-from ..settings import Learning as LearningSettings
-from ..settings_reading import FILE_VARIABLE
+from ..history.queue import Heard, LearningStore
+from ..household import House
+from ..people.keys import secret_from
+from ..people.store import PersonStore
+from ..settings.reading import FILE_VARIABLE
+from ..settings.schema import Learning as LearningSettings
 from .base import Control, Notice, Sink
 
 _LOG = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import json
 import os
 
 from ..errors import DaemonError
-from ..settings import Socket
+from ..settings.schema import Socket
 from .base import Control, Notice
 from .places import socket_path
 from .server import Server, bind_unix

@@ -1,0 +1,311 @@
+"""Microphones as a source, by PortAudio. Importing this module needs the system library libportaudio2."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from ..errors import DeviceError, SoundSystemHangs
+from .quiet_stderr import silenced
+from .samples import RATE_HZ, AudioFormat, Converter, Int16, to_float
+from .sources import Source
+
+try:
+    import sounddevice
+except OSError as error:  # the Python package is there, the library is not
+    raise DeviceError(f"{error}: install PortAudio (`apt install libportaudio2`)") from error
+
+_LOG = logging.getLogger(__name__)
+
+BLOCK_MS = 20
+POLL_S = 0.005  # a quarter of a block
+STALL_S = 1.0  # fifty blocks: a device that gives nothing for so long is gone, and PortAudio itself never says so
+FIRST_AUDIO_S = 3.0  # a source that was asleep may take this long to wake: an idle monitor of PulseAudio takes 1.8 s
+QUEUE_BLOCKS = 500  # 10 s: whoever listens may be that late before audio is lost
+FIRST_RETRY_S, LAST_RETRY_S = 0.2, 0.5  # grows from one to the other: a device that is back is heard within 2 s
+HANG_S = 5.0  # opening and closing take milliseconds; a sound system that takes so long will not come back
+WAIT_S = 0.05  # so long a look for audio waits
+TOO_FAST = 2.0  # × real time, …
+TOO_FAST_AFTER_S = 3.0  # … since opening, the backlog of the device's buffer not counted
+BACKLOG_S = 1.0
+SOUND_CARDS = Path("/sys/class/sound")
+
+
+class _Lost(Exception):
+    """The device that was open is no longer there."""
+
+
+class MicrophoneSource(Source):
+    """A capture device, by PortAudio, that is opened again whenever it goes away.
+
+    A thread of its own polls it. It is never called back: polled reads survive a dying sound server and need no
+    writable-executable memory. A device that cannot do 16 kHz mono is opened as it is and converted. While there is
+    none the source gives empty blocks; what was said meanwhile is missing, and the positions go on without a gap.
+
+    Args:
+        device: a name, a part of a name, `plughw:CARD=…` or `hw:…`, or None for the default; `earmark devices` lists
+            them.
+        wait: go on where there is no such device yet; else only where it is there and busy.
+        stall_s: a device that gives nothing for so long is opened again.
+
+    Raises:
+        DeviceError: there is no such device.
+        SoundSystemHangs: it has not answered for 5 s.
+    """
+
+    def __init__(self, device: str | None = None, wait: bool = False, stall_s: float = STALL_S) -> None:
+        self.name = device or "default"
+        self.fault: str | None = None
+        """Why there is no audio now; None: there is, or the device was just opened for the first time."""
+        self.opened = 0
+        """How often the device was opened and gave audio."""
+        self._device, self._stall_s = device, stall_s
+        self._stream: Any = None
+        self._opened_s = self._last_s = 0.0
+        self._frames = 0
+        self._busy_since: float | None = None
+        self._failure: Exception | None = None
+        """What ended the capture thread, which nothing should."""
+        self._blocks: queue.Queue[Int16] = queue.Queue(QUEUE_BLOCKS)
+        self._stopping = threading.Event()
+        try:
+            self._open()
+        except DeviceError as error:
+            if not wait and not _is_there(device):
+                raise
+            self._say_fault(str(error))
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self._thread.start()
+
+    def _pieces(self) -> Iterator[Int16 | None]:
+        while True:
+            try:
+                yield self._blocks.get(timeout=WAIT_S)
+            except queue.Empty:
+                if self._failure is not None:
+                    raise self._failure from None  # a daemon that ends is started again; one that is deaf is not
+                since = self._busy_since
+                if since is not None and time.monotonic() - since > HANG_S:
+                    raise SoundSystemHangs(
+                        f"microphone {self.name!r}: the sound system has not answered for {HANG_S:g} s: restart the "
+                        "sound server, or plug the microphone in again"
+                    ) from None
+                yield None
+
+    def skip(self) -> None:
+        """Empties the queue."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._blocks.get_nowait()
+
+    def close(self) -> None:
+        """Gives the device back; a sound system that hangs is left hanging."""
+        self._stopping.set()
+        self._thread.join(HANG_S / 10)
+
+    def _run(self) -> None:
+        try:
+            self._capture()
+        except Exception as error:  # said where audio is waited for
+            self._failure = error
+
+    def _capture(self) -> None:
+        """The capture thread: reads while there is a device, looks for it while there is none."""
+        retry_s = FIRST_RETRY_S
+        while not self._stopping.is_set():
+            if self._stream is None:
+                self._stopping.wait(retry_s)
+                retry_s = min(2 * retry_s, LAST_RETRY_S)
+                if not self._stopping.is_set():
+                    self._try_again()
+                continue
+            try:
+                samples = self._read()
+            except (_Lost, sounddevice.PortAudioError) as error:
+                self._say_fault(f"microphone {self.name!r}: {error}")
+                self._release()
+                continue
+            if samples is None:
+                time.sleep(POLL_S)
+                continue
+            retry_s = FIRST_RETRY_S
+            try:
+                self._blocks.put_nowait(samples)
+            except queue.Full:
+                self.overruns += 1
+        self._release()
+
+    def _read(self) -> Int16 | None:
+        """The next block; None: not yet.
+
+        Raises:
+            _Lost: nothing for too long, or more than there can be.
+        """
+        block_frames = self._format.rate_hz * BLOCK_MS // 1000
+        now_s = time.monotonic()
+        if self._stream.read_available < block_frames:
+            if now_s - self._last_s > (self._stall_s if self._frames else max(self._stall_s, FIRST_AUDIO_S)):
+                raise _Lost(f"nothing for {now_s - self._last_s:.0f} s: is it unplugged?")
+            return None
+        with self._calling():  # a device that is wedged may promise more than it gives
+            frames, overflowed = self._stream.read(block_frames)
+        self.overruns += bool(overflowed)
+        self._last_s = now_s
+        if not self._frames:
+            self.opened += 1
+            if self.fault:
+                _LOG.warning("microphone %r is back", self.name)
+            self.fault = None
+        self._frames += block_frames
+        open_s, delivered_s = now_s - self._opened_s, self._frames / self._format.rate_hz
+        if open_s > TOO_FAST_AFTER_S and delivered_s > TOO_FAST * open_s + BACKLOG_S:
+            raise _Lost(f"{delivered_s:.0f} s of audio in {open_s:.0f} s: that is no microphone")
+        return self._converter.push(to_float(frames))
+
+    def _try_again(self) -> None:
+        try:
+            with self._calling(), silenced():  # PortAudio writes ten lines at each attempt
+                sounddevice._terminate()  # it knows only the devices that were there when it was initialised
+                sounddevice._initialize()
+                self._open()
+        except (DeviceError, sounddevice.PortAudioError) as error:
+            self._say_fault(str(error))
+
+    @contextlib.contextmanager
+    def _calling(self) -> Iterator[None]:
+        """Around calls of PortAudio, which may not return: whoever waits for audio sees since when."""
+        self._busy_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._busy_since = None
+
+    def _say_fault(self, fault: str) -> None:
+        if fault != self.fault:  # once, not every second
+            _LOG.warning("%s; trying again", fault)
+        self.fault = fault
+
+    def _release(self) -> None:
+        """`abort`, not `stop`, which would wait for ever on a wedged device."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
+        with self._calling(), silenced():
+            stream.abort(ignore_errors=True)
+            stream.close(ignore_errors=True)
+
+    def _open(self) -> None:
+        try:
+            info = sounddevice.query_devices(_portaudio_name(self._device), "input")
+            wanted = AudioFormat(RATE_HZ, 1)
+            native = AudioFormat(round(info["default_samplerate"]), min(2, info["max_input_channels"]))
+            try:
+                stream, self._format = self._start(info["index"], wanted), wanted
+            except sounddevice.PortAudioError as error:
+                _LOG.info("%s refuses 16 kHz mono (%s): opening it at %s", info["name"], error, native)
+                stream, self._format = self._start(info["index"], native), native
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise DeviceError(
+                f"microphone {self.name!r} cannot be opened: {error}; `earmark devices` lists what there is, "
+                "and `earmark listen -` takes audio from a pipe"
+            ) from error
+        self._converter = Converter(self._format)
+        self._opened_s = self._last_s = time.monotonic()
+        self._frames = 0
+        self._stream = stream
+
+    def _start(self, index: int, audio_format: AudioFormat) -> Any:
+        stream = sounddevice.InputStream(
+            device=index,
+            samplerate=audio_format.rate_hz,
+            channels=audio_format.channels,
+            dtype="int16",  # what nearly every microphone has; PortAudio converts the others
+            blocksize=audio_format.rate_hz * BLOCK_MS // 1000,
+        )
+        stream.start()
+        return stream
+
+
+def _is_there(device: str | None) -> bool:
+    """Whether PortAudio lists the device, so that it can only be busy."""
+    try:
+        sounddevice.query_devices(_portaudio_name(device), "input")
+    except (sounddevice.PortAudioError, ValueError):
+        return False
+    return True
+
+
+def _portaudio_name(device: str | None, cards: Path = SOUND_CARDS) -> str | None:
+    """ALSA's `plughw:CARD=Device,DEV=0` as PortAudio lists it, `(hw:1,0)`; any other name as it is.
+
+    PortAudio numbers the cards; a name stays where a number changes with the order of plugging in. What `plughw`
+    would convert is converted here.
+    """
+    match = re.fullmatch(r"(?:plug|sys)?(?:hw|default):(?:CARD=)?([^,=]+)(?:,(?:DEV=)?(\d+))?", device or "")
+    if match is None:
+        return device
+    card, number = match[1], match[2] or "0"
+    if not card.isdigit():
+        for path in sorted(cards.glob("card*/id")):
+            if path.read_text("utf-8").strip() == card:
+                card = path.parent.name[len("card") :]
+    return f"(hw:{card},{number})"
+
+
+def play(samples: Int16) -> None:
+    """Plays (n,) int16 at 16 kHz on the default output, and returns when it has been heard.
+
+    A device that cannot do 16 kHz mono gets what it can do.
+
+    Raises:
+        DeviceError: there is no output, or it went away.
+    """
+    try:
+        info = sounddevice.query_devices(None, "output")
+        formats = [
+            AudioFormat(RATE_HZ, 1),
+            AudioFormat(round(info["default_samplerate"]), min(2, info["max_output_channels"])),
+        ]
+        for audio_format in formats:
+            options = {"samplerate": audio_format.rate_hz, "channels": audio_format.channels, "dtype": "int16"}
+            try:
+                sounddevice.check_output_settings(info["index"], **options)
+                break
+            except sounddevice.PortAudioError as error:
+                _LOG.info("%s refuses %s: %s", info["name"], audio_format, error)
+        if audio_format.rate_hz != RATE_HZ:
+            samples = soxr.resample(samples, RATE_HZ, audio_format.rate_hz)
+        frames = np.repeat(samples[:, None], audio_format.channels, axis=1)
+        with sounddevice.RawOutputStream(device=info["index"], **options) as stream:  # its end waits for the last one
+            stream.write(frames.tobytes())
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise DeviceError(
+            f"nothing can be played: {error}; plug a loudspeaker in or start the sound server, or copy the sound "
+            "with `earmark wakes export`"
+        ) from error
+
+
+def input_devices() -> list[dict[str, Any]]:
+    """The capture devices: index, name, channels, default rate in Hz, and whether it is the default."""
+    default = sounddevice.default.device[0]
+    return [
+        {
+            "index": info["index"],
+            "name": info["name"],
+            "channels": info["max_input_channels"],
+            "rate_hz": round(info["default_samplerate"]),
+            "default": info["index"] == default,
+        }
+        for info in sounddevice.query_devices()
+        if info["max_input_channels"] > 0
+    ]

@@ -1,0 +1,147 @@
+"""Where audio comes from. Each source is an iterator of `Block` and closes itself::
+
+    with StdinSource(sys.stdin.buffer) as source:
+        for block in source: ...
+
+A source delivers 16 kHz mono int16 whatever it reads, and numbers its samples without a gap. Files and microphones
+have modules of their own (`files`, `microphone`), so that only who wants them loads their libraries.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import AudioError
+from .samples import Block, Int16
+
+_LOG = logging.getLogger(__name__)
+
+_NOTHING = np.zeros(0, np.int16)
+BLOCK_SAMPLES = 16_000  # large enough that Python's share of the cost vanishes, small enough for flat memory
+STDIN_BLOCK_BYTES = 3_200  # 100 ms: what a pipe is asked for; it may give less
+
+
+class Source(ABC):
+    """Base of the sources: context manager, iterator of blocks, `overruns` counted."""
+
+    name: str
+    """What events call this source."""
+    overruns: int = 0
+    """How often the device dropped audio because nobody fetched it in time."""
+    fault: str | None = None
+    """Why there is no audio now, where there should be."""
+    opened: int = 1
+    """How often it was opened."""
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Block]:
+        """The blocks in order; a live source gives an empty one where there is nothing yet, several a second."""
+        first_sample = 0
+        for samples in self._pieces():
+            if samples is None:
+                yield Block(_NOTHING, first_sample)
+            elif len(samples):
+                yield Block(samples, first_sample)
+                first_sample += len(samples)
+
+    @abstractmethod
+    def _pieces(self) -> Iterator[Int16 | None]:
+        """The audio in order, in pieces of any length, empty ones included; None: nothing yet."""
+
+    def skip(self) -> None:  # noqa: B027  only what is live has something to skip
+        """Forgets what was heard and not fetched yet: what comes next is said from now on."""
+
+    def close(self) -> None:  # noqa: B027  a source with nothing to give back is common
+        """Gives the file or device back; memory and pipes have nothing to give. Closing twice is allowed."""
+
+
+class Readable(Protocol):
+    """What a binary stream must be able to do: sys.stdin.buffer, a socket's file, io.BytesIO."""
+
+    def read1(self, size: int, /) -> bytes | None:
+        """At most `size` bytes, as soon as there are any; none at the end; None where it did not want to wait."""
+
+
+class PolledPipe:
+    """A file descriptor as `Readable` that waits `poll_s` at most, whether it is blocking or not."""
+
+    def __init__(self, descriptor: int, poll_s: float) -> None:
+        self._descriptor, self._poll_s = descriptor, poll_s
+
+    def read1(self, size: int, /) -> bytes | None:
+        """At most `size` bytes; none at the end; None: nothing yet."""
+        if not select.select([self._descriptor], [], [], self._poll_s)[0]:
+            return None
+        try:
+            return os.read(self._descriptor, size)
+        except BlockingIOError:  # somebody else who holds the pipe was faster
+            return None
+
+
+class ArraySource(Source):
+    """Samples that are already in memory: (n,) int16 at 16 kHz, in blocks of `block_samples`."""
+
+    def __init__(self, samples: Int16, block_samples: int = BLOCK_SAMPLES, name: str = "array") -> None:
+        if block_samples < 1:
+            raise AudioError(f"block_samples={block_samples} must be 1 or more")
+        self.name = name
+        self._samples = samples
+        self._block_samples = block_samples
+
+    def _pieces(self) -> Iterator[Int16]:
+        for start in range(0, len(self._samples), self._block_samples):
+            yield self._samples[start : start + self._block_samples]
+
+
+class StdinSource(Source):
+    """Raw signed 16-bit little-endian mono at 16 kHz from a pipe, until its end.
+
+    Blocks come as soon as the pipe has anything, so a live `arecord … |` has no added delay. Half a sample at the
+    end is dropped and logged.
+    """
+
+    def __init__(self, stream: Readable, name: str = "-") -> None:
+        self.name = name
+        self._stream = stream
+
+    def _pieces(self) -> Iterator[Int16 | None]:
+        rest = b""
+        while (data := self._stream.read1(STDIN_BLOCK_BYTES)) != b"":
+            if data is None:
+                yield None
+                continue
+            data = rest + data
+            whole = len(data) & ~1
+            rest = data[whole:]
+            yield np.frombuffer(data[:whole], "<i2").astype(np.int16, copy=False)
+        if rest:
+            _LOG.warning("standard input ended with half a sample: is it really 16-bit audio?")
+
+
+class IdleSource(Source):
+    """No audio at all, for a daemon that only serves satellites: `wait` is called between two looks."""
+
+    name = "none"
+
+    def __init__(self, wait: Callable[[], object]) -> None:
+        self._wait = wait
+
+    def _pieces(self) -> Iterator[None]:
+        while True:
+            self._wait()
+            yield None

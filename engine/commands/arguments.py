@@ -1,0 +1,45 @@
+"""What the commands share: a detector made from the parsed arguments, and events printed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..detector import Detector
+from ..networks.card import MODELS_DIR, load_card, load_manifest
+from ..networks.keyword import KeywordNetwork
+from ..people.keys import secret_from
+from ..people.store import PersonStore
+from ..verifier import Verifier, load_people
+
+
+def networks(arguments: argparse.Namespace) -> list[KeywordNetwork]:
+    """The keyword networks that `--keyword` names, each once.
+
+    Raises:
+        KeywordError: one is unknown, or its manifest or network is not usable.
+    """
+    return [KeywordNetwork(load_manifest(name)) for name in dict.fromkeys(arguments.keyword)]
+
+
+def models(arguments: argparse.Namespace) -> Path:
+    """The folder of speaker network, head and cohort: that of `--models`, or the one that earmark carries."""
+    return Path(arguments.models) if arguments.models else MODELS_DIR
+
+
+def open_store(arguments: argparse.Namespace) -> PersonStore:
+    """The people that `--store` and `--key-file` name; a terminal is asked for the passphrase when it is needed."""
+    return PersonStore(arguments.store, secret_from(arguments.key_file, ask=True))
+
+
+def make_detector(arguments: argparse.Namespace) -> Detector:
+    """A detector as `--keyword`, `--store` and `--mode` say.
+
+    Raises:
+        EarmarkError: a wake word, a model or a person cannot be used.
+    """
+    keywords = networks(arguments)
+    manifests = [network.manifest for network in keywords]
+    folder = models(arguments)
+    people = load_people(open_store(arguments), manifests, load_card("speaker", folder), load_card("head", folder))
+    return Detector(keywords, Verifier(people, folder=folder), arguments.loaded.settings.policy())

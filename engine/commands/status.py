@@ -1,0 +1,89 @@
+"""`earmark status`: asks the running daemon how it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from ..errors import DaemonError
+from ..settings.reading import load
+from ..sinks.places import sockets_to_ask
+
+ANSWER_S = 5.0
+MAX_ANSWER_BYTES = 1 << 20
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Prints it; exit 1 where no daemon answers."""
+    settings = load(
+        Path(arguments.settings) if arguments.settings else None, flags=dict(arguments.set or [])
+    ).settings
+    answer = ask(sockets_to_ask(settings.socket.path, os.environ))
+    if arguments.json:
+        print(json.dumps(answer, ensure_ascii=False))
+    else:
+        print("\n".join(_lines(answer)))
+    return 0
+
+
+def ask(paths: list[Path]) -> dict[str, Any]:
+    """The state of the first daemon that answers.
+
+    Raises:
+        DaemonError: none does.
+    """
+    tried = []
+    for path in paths:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(ANSWER_S)
+                connection.connect(str(path))
+                connection.sendall(b"status\n")
+                with connection.makefile("rb") as lines:
+                    while line := lines.readline(MAX_ANSWER_BYTES):
+                        answer = json.loads(line)
+                        if isinstance(answer, dict) and answer.get("type") == "status":  # events may come before it
+                            return answer
+            tried.append(f"{path}: no answer")
+        except (OSError, ValueError) as error:
+            tried.append(f"{path}: {error.strerror if isinstance(error, OSError) and error.strerror else error}")
+    raise DaemonError(
+        f"no daemon answers ({'; '.join(tried) or 'no socket'}): start one with `earmark listen` or "
+        "`systemctl start earmark`, or name its socket with `--set socket.path=…`"
+    )
+
+
+def _lines(answer: dict[str, Any]) -> list[str]:
+    microphone = answer["microphone"]
+    counts = answer["counts"]
+    latency = answer["latency_ms"]
+    silent_s = microphone["silent_s"]
+    hearing = microphone["fault"] or (f"silent for {silent_s} s" if silent_s else "hears")
+    overruns = sum(count["count"] for count in counts.get("overruns", []))
+    lines = [
+        f"earmark {answer['version']}, process {answer['pid']}, up {_duration(answer['uptime_s'])}, "
+        f"{100 * answer['cpu_share']:.1f} % of a core",
+        f"microphone   {microphone['name']}: {hearing}; {_duration(answer['audio_s'])} heard, "
+        f"{overruns} overruns, opened {microphone['opened']} times",
+        f"wake words   {', '.join(answer['keywords'])}; mode {answer['mode']}, on_error {answer['on_error']}",
+        f"people       {', '.join(answer['people']) or 'nobody is enrolled'}",
+        *(f"  unusable   {fault}" for fault in answer["faults"]),
+    ]
+    for count in counts.get("events", []):
+        lines.append(f"{count['type']:12} {count['count']:6}  {count['keyword']}, {count['reason']}")
+    if latency["count"]:
+        lines.append(f"latency      {latency['sum'] / latency['count']:.0f} ms mean of {latency['count']} events")
+    for name, sink in answer["sinks"].items():
+        state = sink["failure"] or "good"
+        lines.append(f"sink {name:8} {state}; {sink['waiting']} waiting, {sink['dropped']} dropped")
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    whole = int(seconds)
+    days, hours, minutes = whole // 86_400, whole // 3600 % 24, whole // 60 % 60
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"

@@ -1,0 +1,1 @@
+"""The detector on live audio, as a service."""

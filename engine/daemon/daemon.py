@@ -1,0 +1,295 @@
+"""The detector on live audio: the room with a clock, signals and threads.
+
+The main thread takes audio from the source and pushes it through the detector; it waits for nothing but audio. A
+microphone is read by a thread of its own, each sink has one, and one more, the keeper, does what takes time: it loads
+settings and people again and hands them over as a finished `House`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import queue
+import signal
+import sys
+import time
+from threading import Thread
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from ..audio.samples import RATE_HZ, Int16
+from ..audio.sources import IdleSource, PolledPipe, Source, StdinSource
+from ..errors import AudioError, EarmarkError, PersonError, SoundSystemHangs
+from ..event import Event
+from ..household import House, load_house
+from ..listener import Listener
+from ..people.store import PersonStore
+from ..settings.reading import Loaded
+from ..sinks.base import Notice
+from ..sinks.dispatch import Outlets
+from ..sinks.files import ConsoleSink
+from ..sinks.stats import Stats
+from .systemd import Notifier
+
+_LOG = logging.getLogger(__name__)
+
+POLL_S = 0.1  # so long a source waits for audio before it lets the daemon look at other things
+SILENT_PEAK = 1  # of int16: a microphone that is on is never so quiet, its own noise is louder
+NO_DEVICE = "none"
+END_S = 5.0  # what sinks get when a pipe has ended: nobody waits for us
+
+
+def listen(arguments: argparse.Namespace) -> int:
+    """Tells the events of a microphone, or of a pipe until its end; SIGINT and SIGTERM stop it with exit 0."""
+    _keep_standard_error()
+    try:
+        with Daemon(arguments) as daemon:
+            daemon.run()
+    except SoundSystemHangs as error:
+        print(f"earmark: {error}", file=sys.stderr, flush=True)
+        os._exit(error.exit_code)  # a process that ends in order waits for PortAudio, which would wait for ever
+    return 0
+
+
+class Daemon:
+    """Everything that runs while `earmark listen` does; sinks know it as their `Control`."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._loaded: Loaded = arguments.loaded
+        self.stats = Stats()
+        self._seen = self._store_state()  # before the people are loaded: whoever comes between is noticed
+        self.house: House = load_house(self._loaded.settings, ask=True, try_networks=False)  # `run` opens them
+        """As it is now; replaced as a whole, by the keeper."""
+        self._notifier = Notifier(os.environ)
+        self._source: Source | None = None
+        self._reopen = False
+        self._stopping = False
+        self._silent_samples = 0
+        self._live = arguments.source != "-"
+        self._outlets = Outlets(self, ConsoleSink(arguments.json, self), self._live)
+        self._jobs: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
+        self._changes: dict[str, str] = {}
+        self._keeper = Thread(target=self._keep, name="keeper", daemon=True)
+
+    def __enter__(self) -> Daemon:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._ask_for_reload)
+        settings = self._loaded.settings
+        self._outlets.replace(self._outlets.prepare(settings), settings)
+        self._keeper.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._notifier.stopping()
+        self._outlets.close(END_S if kind is None and not self._stopping else None)
+
+    def run(self) -> None:
+        """Until the source ends or a signal comes."""
+        listener = Listener(self.house, clips=self.journal)
+        while not self._stopping:
+            self._reopen = False
+            with self._open_source() as self._source:
+                self._say_source(self._source)
+                if self._hear(self._source, listener):
+                    break
+
+    def _hear(self, source: Source, listener: Listener) -> bool:
+        """Pushes what the source gives; whether it has ended."""
+        overruns = 0
+        for block in source:
+            if self._stopping:
+                self._report(listener, [], source.name, 0.0, at_end=True)
+                return True
+            if self._reopen:
+                return False
+            if source.overruns > overruns:
+                self.stats.add("overruns", source.overruns - overruns)
+                overruns = source.overruns
+            if not len(block.samples):
+                if isinstance(source, IdleSource):
+                    self._notifier.audio()
+                self._tell_status()
+                continue
+            self._notifier.audio()
+            listener.follow(self.house, clips=self.journal)
+            start_s = time.perf_counter()
+            events = listener.push(block.samples)
+            computed_s = time.perf_counter() - start_s
+            self.stats.heard(len(block.samples))
+            self._report(listener, events, source.name, computed_s)
+            self._watch_silence(block.samples)
+            self._tell_status()
+            self._outlets.raise_output_failure()
+        self._report(listener, listener.finish(), source.name, 0.0, at_end=True)
+        return True
+
+    def _report(
+        self, listener: Listener, events: list[Event], source: str, computed_s: float, at_end: bool = False
+    ) -> None:
+        for event in events:
+            waited_s = (listener.samples - event.sample) / RATE_HZ
+            if event.type != "near_miss":
+                self.stats.latency(1000 * (waited_s + computed_s))
+            self.publish(Notice(event, source, time.time() - waited_s))
+        for event, clip in listener.clips(now=at_end):
+            self.publish(Notice(event, source, time.time() - (listener.samples - event.sample) / RATE_HZ, clip))
+
+    # --- what sinks may ask
+
+    @property
+    def journal(self) -> bool:
+        """Whether notices with a clip are wanted."""
+        return self._loaded.settings.journal.enabled
+
+    def publish(self, notice: Notice) -> None:
+        """To every sink that wants it."""
+        event = notice.event
+        if notice.clip is None:
+            self.stats.add("events", type=event.type, keyword=event.keyword, reason=event.reason)
+        self._outlets.publish(notice)
+
+    def change(self, key: str, value: str) -> None:
+        """A setting, until the next reload."""
+        self._jobs.put(("change", key, value))
+
+    def status(self) -> dict[str, Any]:
+        """How the daemon is."""
+        from importlib.metadata import version
+
+        house, source = self.house, self._source
+        return {
+            "type": "status",
+            "version": version("earmark"),
+            "pid": os.getpid(),
+            **self.stats.snapshot(),
+            "microphone": {
+                "name": source.name if source else "",
+                "fault": source.fault if source else "not open yet",
+                "opened": source.opened if source else 0,
+                "silent_s": self._silent_samples // RATE_HZ,
+            },
+            "keywords": [manifest.name for manifest in house.manifests],
+            "mode": house.policy.mode,
+            "on_error": house.policy.on_error,
+            "sensitivity": house.policy.sensitivity,
+            "voice_sensitivity": house.policy.voice_sensitivity,
+            "people": house.names,
+            "faults": list(house.faults),
+            "settings_file": str(self._loaded.file) if self._loaded.file else None,
+            "sinks": self._outlets.report(),
+        }
+
+    # --- the keeper
+
+    def _keep(self) -> None:
+        """Reloads on demand, and when the store has changed."""
+        while True:
+            watch_s = self._loaded.settings.people.watch_s
+            try:
+                job = self._jobs.get(timeout=watch_s or None)
+            except queue.Empty:
+                now = self._store_state()
+                if now == self._seen:
+                    continue
+                self._seen, job = now, ("people",)
+            try:
+                self._do(job)
+            except EarmarkError as error:
+                self.stats.add("reload_failures")
+                _LOG.error("%s; everything stays as it was", error)
+            except Exception:  # a keeper that is gone would never reload again
+                self.stats.add("reload_failures")
+                _LOG.exception("the reload failed; everything stays as it was")
+            self._outlets.tell_state()
+
+    def _do(self, job: tuple[str, ...]) -> None:
+        if job[0] == "reload":
+            self._notifier.reloading()
+        changes = {} if job[0] == "reload" else {**self._changes, **({job[1]: job[2]} if job[0] == "change" else {})}
+        try:
+            self._replace(job[0], changes)
+        finally:
+            if job[0] == "reload":
+                self._notifier.reloaded()
+
+    def _replace(self, why: str, changes: dict[str, str]) -> None:
+        """Settings, house and sinks, or none of them."""
+        old = self._loaded.settings
+        loaded = self._arguments.load_settings(changes) if why != "people" else self._loaded
+        house = load_house(loaded.settings)
+        new_sinks = self._outlets.prepare(loaded.settings, old)
+        self._loaded, self.house, self._changes = loaded, house, changes
+        if why != "change":
+            self.stats.add("reloads")
+            _LOG.warning("reloaded: mode %s, known: %s", house.policy.mode, ", ".join(house.names) or "nobody")
+        microphones = [(audio.device, audio.stall_s) for audio in (loaded.settings.audio, old.audio)]
+        self._reopen = self._reopen or (self._live and microphones[0] != microphones[1])
+        self._outlets.replace(new_sinks, loaded.settings)
+
+    def _store_state(self) -> object:
+        """Another one whenever somebody was enrolled or erased, and when the store cannot be read any more."""
+        try:
+            return PersonStore(self._loaded.settings.people.store or None).fingerprint()
+        except PersonError as error:
+            return str(error)
+
+    # --- the source
+
+    def _open_source(self) -> Source:
+        if self._arguments.source == "-":
+            if sys.stdin is None:
+                raise AudioError("standard input is closed: `earmark listen -` takes audio from it")
+            return StdinSource(PolledPipe(sys.stdin.fileno(), POLL_S))
+        audio = self._loaded.settings.audio
+        if audio.device == NO_DEVICE:
+            return IdleSource(lambda: time.sleep(POLL_S))
+        from ..audio.microphone import MicrophoneSource  # needs a system library that a pipe does without
+
+        wait = audio.wait_for_device or self._notifier.managed
+        return MicrophoneSource(audio.device or None, wait, audio.stall_s)
+
+    def _say_source(self, source: Source) -> None:
+        _LOG.info("known: %s", ", ".join(self.house.names) or "nobody")
+        state = "waiting for" if source.fault else "listening to"  # a microphone that may be plugged in later
+        print(f"earmark: {state} {source.name}", file=sys.stderr, flush=True)
+
+    def _watch_silence(self, samples: Int16) -> None:
+        """Digital silence for a minute is worth a word: a muted microphone looks like a quiet house."""
+        limit = self._loaded.settings.audio.silence_warning_s * RATE_HZ
+        before = self._silent_samples
+        loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > SILENT_PEAK)
+        self._silent_samples = len(samples) - 1 - int(loud[-1]) if len(loud) else before + len(samples)
+        if limit and before < limit <= self._silent_samples:
+            _LOG.warning("the microphone has given nothing but zeros for %g s: is it muted?", limit / RATE_HZ)
+        if limit and before >= limit and len(loud):
+            _LOG.warning("the microphone gives sound again")
+
+    def _tell_status(self) -> None:
+        """One line for the service manager."""
+        source, house = self._source, self.house
+        what = (source.fault if source else None) or f"listening to {source.name if source else ''}"
+        self._notifier.status(f"{what}; mode {house.policy.mode}; known: {', '.join(house.names) or 'nobody'}")
+
+    # --- signals: they only leave a mark
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _ask_for_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._jobs.put(("reload",))
+
+
+def _keep_standard_error() -> None:
+    """Gives Python's standard error a descriptor of its own: the one that C libraries write to is away at times."""
+    if sys.stderr is None:
+        return
+    own = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace")
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(own)
+    sys.stderr = own

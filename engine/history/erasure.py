@@ -1,0 +1,102 @@
+"""What else than the voiceprints knows people by their names: what waits to be learned, and the journal of wakes.
+
+Whoever is erased is erased there first, and whoever gets another name gets it there first: broken off, the person is
+still in the store under the old name, and the same command finishes it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..errors import EarmarkError, InputError, PersonLocked
+from ..people import operations
+from ..people.store import PersonStore
+from ..storage.names import folder_name
+from .journal import Journal
+from .queue import LearningStore
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What became of somebody."""
+
+    versions: int
+    waiting: int
+    """Wakes that waited to be learned."""
+    everybodys: bool
+    """Whether these were everybody's: without the key of the store nobody can tell whose they are."""
+    wakes: int
+    """Entries of the journal."""
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """Where the new name stands now."""
+
+    waiting: list[str]
+    """Ids of wakes that wait to be learned."""
+    wakes: list[int]
+    """Entries of the journal."""
+
+
+def erase(store: PersonStore, journal: Journal | None, name: str) -> Erased:
+    """Erases a person, every version, what waits to be learned of that voice, and its recordings in the journal.
+
+    Raises:
+        PersonUnknown: there is nobody of that name; what an earlier removal left is deleted all the same.
+        StoreUnwritable, WakeError, LearningError: something may not be removed; the person is still there.
+    """
+    waiting, everybodys, wakes = 0, False, 0
+    if name in store.names():
+        queue = LearningStore(store)
+        try:
+            waiting = queue.forget(name)
+        except PersonLocked:
+            waiting, everybodys = queue.forget(), True
+        wakes = journal.forget_person(name) if journal is not None else 0
+    return Erased(store.remove(name), waiting, everybodys, wakes)
+
+
+def rename(store: PersonStore, journal: Journal | None, name: str, new_name: str) -> tuple[int, Renamed]:
+    """Gives a person another name, everywhere; returns in how many versions, and where else.
+
+    Raises:
+        InputError: the new name cannot be used, or is somebody's.
+        PersonError, WakeError, LearningError: something cannot be read; nothing has changed.
+        StoreUnwritable: something may not be written; nothing has changed.
+    """
+    new_name = unicodedata.normalize("NFC", new_name)
+    folder_name(new_name)
+    store.keywords(name)
+    if new_name == name:
+        raise InputError(f"{name!r} has this name already")
+    operations.require_free(store, new_name)
+    return called(store, journal, name, new_name, lambda: operations.rename(store, name, new_name))
+
+
+def called(
+    store: PersonStore, journal: Journal | None, name: str, new_name: str, change: Callable[[], _T]
+) -> tuple[_T, Renamed]:
+    """Writes the new name wherever else the old one stands, then changes the people; takes it back if that fails.
+
+    Raises:
+        EarmarkError: what `change` raises, or something may not be written; nothing has changed.
+    """
+    queue = LearningStore(store)
+    waiting: list[str] = []
+    wakes: list[int] = []
+    try:
+        queue.rename(name, new_name, waiting)
+        if journal is not None:
+            journal.rename(name, new_name, wakes)
+        return change(), Renamed(waiting, wakes)
+    except EarmarkError:
+        queue.rename(new_name, name, [], only=waiting)
+        if journal is not None:
+            journal.rename(new_name, name, [], only=wakes)
+        raise

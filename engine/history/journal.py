@@ -1,0 +1,428 @@
+"""The journal on disk: what woke the daemon and what nearly did, each with the sound around it, to look at later.
+
+A journal is a folder::
+
+    wakes/                 mode 0700
+      000123/              one an entry; the numbers only grow
+        event.json         the event, a checksum of the sound, and the label; mode 0600
+        audio.wav          16 kHz, mono, 16 bit; its time of change is when it was stored
+      .last                the highest number that was given
+      .lock                held by whoever changes something
+
+An entry is written beside its place and renamed into it; an erased one is renamed away first. What a killed process
+left is swept by the next one that changes something.
+
+What is too old is known by the wall clock, which may be wrong. Therefore:
+
+1. The count is kept by number, never by time: beyond `most` the lowest numbers go, whatever the clock says.
+2. An entry is never erased by the same call that writes it.
+3. Where the clock is stepped while a journal is open, forward or back, the times of what this journal has written go
+   with it, so that a wake word heard before the clock was set keeps its true age.
+4. What an earlier process wrote is taken at its word. What seems to come from the future is kept until the clock has
+   caught up, or until there are too many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import logging
+import math
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..audio.samples import Int16
+from ..audio.wav import from_wav
+from ..errors import StoreUnwritable, WakeDamaged, WakeError, WakeUnknown
+from ..settings import schema
+from ..storage.atomic import (
+    NEW_PREFIX,
+    locked,
+    make_folder,
+    read_limited,
+    replace_synced,
+    sync_folder,
+    temporary_folder,
+    write_synced,
+)
+from .journal_entry import AUDIO_FILE, EVENT_FILE, Entry, as_json, checked, encode
+
+_LOG = logging.getLogger(__name__)
+
+LAST_FILE, LOCK_FILE = ".last", ".lock"
+OLD_PREFIX = ".old-"  # of an entry that is being erased
+MAX_EVENT_BYTES = 64 << 10  # a hundred times the usual: names are 200 bytes at most, a microphone's is not ours
+MAX_AUDIO_BYTES = 1 << 20  # 32 s; an entry has 2
+MAX_DIGITS = 18  # of a number; what is longer is not an entry of ours
+DAY_S = 86_400.0
+STEP_S = 60.0  # clocks drift by less in a week (100 ppm); who sets one by hand or from the network moves it farther
+
+
+class Journal:
+    """The entries of one folder, which is made when the first one comes.
+
+    Several processes may use it at the same time.
+
+    Args:
+        folder: of the journal.
+        most: so many entries are kept, 1 or more.
+        days: so old they may get.
+        clock: seconds since 1970, as this machine believes.
+        steady: seconds since any moment, by a clock that nobody sets and that does not stop in standby.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        most: int,
+        days: float,
+        clock: Callable[[], float],
+        steady: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+    ) -> None:
+        self.folder = folder
+        self._most, self._max_age_s = most, days * DAY_S
+        self._clock, self._steady = clock, steady
+        self._looked_s = clock(), steady()
+        self._own: set[int] = set()
+
+    # --- reading
+
+    def numbers(self) -> list[int]:
+        """The numbers of all entries, damaged ones too, oldest first.
+
+        Raises:
+            WakeError: the folder may not be read.
+        """
+        try:
+            return sorted(int(name) for name in os.listdir(self.folder) if _is_number(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise WakeError(f"{self.folder}: cannot be read: {error.strerror}") from error
+
+    def read(self, number: int) -> Entry:
+        """One entry, without its sound.
+
+        Raises:
+            WakeUnknown: there is none of that number.
+            WakeDamaged: it breaks the format.
+            WakeError: it may not be read.
+        """
+        return self._read(number)[0]
+
+    def samples(self, number: int) -> Int16:
+        """Its sound, (n,) int16 at 16 kHz, if it is still what was stored.
+
+        Raises:
+            WakeUnknown, WakeDamaged, WakeError: as `read`.
+        """
+        return from_wav(self.contents(number)[AUDIO_FILE])
+
+    def contents(self, number: int) -> dict[str, bytes]:
+        """Its files by their names, checked.
+
+        Raises:
+            WakeUnknown, WakeDamaged, WakeError: as `read`.
+        """
+        _, values = self._read(number)
+        with self._told(number):
+            audio = read_limited(self._place(number) / AUDIO_FILE, MAX_AUDIO_BYTES)
+            if hashlib.sha256(audio).hexdigest() != values["audio_sha256"]:
+                raise ValueError("the sound's checksum does not hold")
+            from_wav(audio)
+            return {EVENT_FILE: as_json(values), AUDIO_FILE: audio}
+
+    def labelled(self) -> list[tuple[Entry, str]]:
+        """The entries with a label, and it; a damaged one is left out and logged."""
+        return [(entry, entry.label) for entry in self._readable() if entry.label is not None]
+
+    def of(self, person: str) -> list[int]:
+        """The entries in which a person was heard, or was said to have been; a damaged one is left out and logged."""
+        return [e.number for e in self._readable() if person == (e.event["person"] if e.label is None else e.label)]
+
+    def _readable(self) -> Iterator[Entry]:
+        for number in self.numbers():
+            try:
+                yield self.read(number)
+            except WakeUnknown:  # erased meanwhile
+                continue
+            except WakeError as error:
+                _LOG.warning("left out: %s", error)
+
+    # --- changing
+
+    def add(self, event: Mapping[str, Any], clip: Int16) -> int:
+        """Stores an event with the sound around it, and erases what is too old or too many.
+
+        Args:
+            event: as sinks get it, `Notice.to_json()`.
+            clip: (n,) int16 at 16 kHz.
+
+        Returns:
+            Its number.
+
+        Raises:
+            StoreUnwritable: the disk is full, or the folder may not be written; there is no part of a new entry.
+        """
+        files = encode(event, clip)
+        with self._changing("could not be written", "make room, or allow writing"):
+            now_s = self._now_s()
+            self._move_away(self._aged(now_s))
+            self._sweep()
+            with temporary_folder(self.folder) as temporary:
+                for name, content in files.items():
+                    write_synced(os.path.join(temporary, name), content)
+                os.utime(os.path.join(temporary, AUDIO_FILE), (now_s, now_s))
+                sync_folder(temporary)
+                number = self._next_number()
+                replace_synced(self.folder / LAST_FILE, b"%d\n" % number, beside=self.folder)
+                self._move_away(self._beyond(self._most - 1))
+                os.rename(temporary, self._name(number))
+            try:
+                sync_folder(self.folder)
+            except OSError:
+                shutil.rmtree(self._name(number), ignore_errors=True)
+                raise
+            self._own.add(number)
+            self._sweep()
+        return number
+
+    def tidy(self) -> None:
+        """Erases what is too old or too many, and what killed processes left; makes the folder where there is none.
+
+        Raises:
+            StoreUnwritable: the folder may not be written.
+        """
+        with self._changing("could not be written", "make room, or allow writing"):
+            self._move_away(self._aged(self._now_s()))
+            self._move_away(self._beyond(self._most))
+            self._sweep()
+
+    def label(self, number: int, label: str) -> Entry:
+        """Says who it was: a person's name, `not-me` or `noise`.
+
+        Raises:
+            WakeUnknown, WakeDamaged, WakeError: as `read`.
+            StoreUnwritable: it could not be written; the label is the old one.
+        """
+        self._read(number)  # so that a journal that is not there is not made
+        with self._changing("could not be written", "make room, or allow writing"):
+            _, values = self._read(number)
+            content = as_json({**values, "label": label})
+            replace_synced(self._place(number) / EVENT_FILE, content, beside=self.folder)
+        return self.read(number)
+
+    def rename(self, person: str, new_name: str, done: list[int], only: Container[int] | None = None) -> None:
+        """Who was heard, or was said to have been, has another name from now on; a damaged entry is left out.
+
+        Args:
+            person: as the daemon or a label names who it was.
+            new_name: instead.
+            done: gets the numbers of what is changed, also where an error ends it.
+            only: numbers of entries to look at; None: all.
+
+        Raises:
+            WakeError: as `numbers`.
+            StoreUnwritable: an entry could not be written; it is as it was.
+        """
+        for entry in self._readable():
+            if person not in (entry.event["person"], entry.label) or not (only is None or entry.number in only):
+                continue
+            with (
+                contextlib.suppress(WakeUnknown),
+                self._changing("could not be written", "make room, or allow writing"),
+            ):
+                _, values = self._read(entry.number)
+                names = {key: new_name for key in ("person", "label") if values[key] == person}
+                done.append(entry.number)
+                content = as_json({**values, **names})
+                replace_synced(self._place(entry.number) / EVENT_FILE, content, beside=self.folder)
+
+    def forget(self, numbers: Iterable[int]) -> int:
+        """Erases entries, damaged ones too; returns how many.
+
+        Raises:
+            WakeUnknown: one does not exist; none was erased.
+            StoreUnwritable: they may not be removed.
+        """
+        wanted = sorted(set(numbers))
+        self._require(wanted)
+        if not wanted:
+            return 0
+        with self._changing("could not be erased", "allow writing"):
+            self._require(wanted)
+            self._move_away(wanted)
+            faults = self._sweep()
+            if faults:
+                raise faults[0]
+        return len(wanted)
+
+    def forget_person(self, person: str) -> int:
+        """Erases what `of` finds, and what a killed process left; returns how many entries that were.
+
+        Raises:
+            StoreUnwritable: they may not be removed.
+        """
+        count = 0
+        for number in self.of(person):
+            with contextlib.suppress(WakeUnknown):  # it grew too old just now
+                count += self.forget([number])
+        if self.folder.is_dir():  # it may be of this person
+            with self._changing("could not be erased", "allow writing"):
+                faults = self._sweep()
+                if faults:
+                    raise faults[0]
+        return count
+
+    # --- the parts of it
+
+    def _place(self, number: int) -> Path:
+        return Path(self._name(number))
+
+    def _name(self, number: int, *file: str) -> str:
+        """An entry's folder or file, as a text: see `atomic.temporary_folder`."""
+        return os.path.join(self.folder, f"{number:06d}", *file)
+
+    @contextlib.contextmanager
+    def _changing(self, what: str, what_to_do: str) -> Iterator[None]:
+        """Alone among all processes that change this journal."""
+        try:
+            make_folder(self.folder)
+            with locked(self.folder / LOCK_FILE):
+                yield
+        except OSError as error:
+            raise StoreUnwritable(
+                f"the journal {self.folder} {what}: {error.strerror or error}; {what_to_do}"
+            ) from error
+
+    def _require(self, numbers: list[int]) -> None:
+        there = self.numbers()
+        for number in numbers:
+            if number not in there:
+                raise WakeUnknown(self._unknown(number, there))
+
+    def _unknown(self, number: int, there: list[int]) -> str:
+        known = f"there are {len(there)}, {there[0]} to {there[-1]}" if there else "it is empty"
+        return f"no entry {number} in the journal {self.folder}: {known}; `earmark wakes list` shows them"
+
+    @contextlib.contextmanager
+    def _told(self, number: int) -> Iterator[None]:
+        """Whatever is wrong with an entry's files, as an error that says so."""
+        place = self._place(number)
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if not os.path.lexists(place):
+                raise WakeUnknown(self._unknown(number, self.numbers())) from error
+            raise WakeDamaged(self._damaged(number, "a file of it is missing")) from error
+        except OSError as error:
+            raise WakeError(f"{place}: cannot be read: {error.strerror}") from error
+        except Exception as error:  # what json and wave raise on bytes made to harm is no closed list
+            raise WakeDamaged(self._damaged(number, str(error) or type(error).__name__)) from error
+
+    def _damaged(self, number: int, why: str) -> str:
+        return f"{self._place(number)}: damaged: {why}; `earmark wakes forget {number}` removes it"
+
+    def _read(self, number: int) -> tuple[Entry, dict[str, Any]]:
+        """The entry, and all that its event.json says."""
+        place = self._place(number)
+        with self._told(number):
+            if not stat.S_ISDIR(place.lstat().st_mode):  # a link, for one: it could point anywhere
+                raise ValueError("it is not a folder")
+            values = checked(json.loads(read_limited(place / EVENT_FILE, MAX_EVENT_BYTES)))
+            at = datetime.datetime.fromisoformat(values["at"])
+            if at.tzinfo is None:
+                raise ValueError(f"at={values['at']!r} must have a time zone")
+            event = {key: value for key, value in values.items() if key not in ("format", "audio_sha256", "label")}
+            return Entry(number, place, at.astimezone(), event, values["label"]), values
+
+    def _next_number(self) -> int:
+        """Higher than every number that there is or was."""
+        last, path = 0, self.folder / LAST_FILE
+        try:
+            text = read_limited(path, 100).decode("ascii").strip()
+            if not (text.isdigit() and len(text) <= MAX_DIGITS):
+                raise ValueError(f"it holds {text[:40]!r}, not a number")
+            last = int(text)
+        except FileNotFoundError:  # a new journal
+            pass
+        except (OSError, ValueError) as error:
+            _LOG.warning("%s: %s: numbers go on behind the highest entry", path, error)
+        return max([last, *self.numbers()]) + 1
+
+    def _aged(self, now_s: float) -> list[int]:
+        return [number for number in self.numbers() if now_s - self._stored_s(number) > self._max_age_s]
+
+    def _stored_s(self, number: int) -> float:
+        """When it was stored; of an entry without a sound, when its folder was changed last."""
+        for path in (self._name(number, AUDIO_FILE), self._name(number)):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                return os.lstat(path).st_mtime
+        return math.inf  # gone meanwhile
+
+    def _beyond(self, most: int) -> list[int]:
+        numbers = self.numbers()
+        return numbers[: max(0, len(numbers) - most)]
+
+    def _now_s(self) -> float:
+        """The clock; if it was stepped since the last look, what this journal has stored goes with it."""
+        now_s, steady_s = self._clock(), self._steady()
+        step_s = (now_s - self._looked_s[0]) - (steady_s - self._looked_s[1])
+        self._looked_s = now_s, steady_s
+        self._own.intersection_update(self.numbers())
+        if abs(step_s) > STEP_S and self._own:
+            _LOG.warning("the clock was stepped by %+.0f s: the times of %d wakes too", step_s, len(self._own))
+            for number in sorted(self._own):
+                path = self._name(number, AUDIO_FILE)
+                with contextlib.suppress(FileNotFoundError):  # somebody damaged it
+                    stored_s = os.lstat(path).st_mtime + step_s
+                    os.utime(path, (stored_s, stored_s), follow_symlinks=False)
+        return now_s
+
+    def _move_away(self, numbers: list[int]) -> None:
+        """From now on they are not there, whatever becomes of their files."""
+        for number in numbers:
+            away = f"{OLD_PREFIX}{number:06d}-{secrets.token_hex(4)}"
+            os.rename(self._name(number), os.path.join(self.folder, away))
+        if numbers:
+            sync_folder(self.folder)
+
+    def _sweep(self) -> list[OSError]:
+        """Deletes what was moved away and what was never finished; what cannot be deleted is logged and returned."""
+        faults = []
+        for name in os.listdir(self.folder):
+            if name.startswith((NEW_PREFIX, OLD_PREFIX)):
+                path = os.path.join(self.folder, name)
+                try:
+                    if stat.S_ISDIR(os.lstat(path).st_mode):
+                        shutil.rmtree(path)
+                    else:
+                        os.unlink(path)
+                except OSError as error:
+                    _LOG.warning("%s: cannot be deleted: %s", path, error.strerror)
+                    faults.append(error)
+        return faults
+
+
+def default_folder() -> Path:
+    """`$XDG_DATA_HOME/earmark/wakes`, by default `~/.local/share/earmark/wakes`."""
+    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data_home) / "earmark" / "wakes"
+
+
+def open_journal(section: schema.Journal) -> Journal:
+    """The journal that the settings name."""
+    folder = Path(section.folder) if section.folder else default_folder()
+    return Journal(folder, section.most, section.days, time.time)
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS and f"{int(name):06d}" == name != "000000"

@@ -1,0 +1,1 @@
+"""The networks, each behind its card, on one TFLite runtime."""

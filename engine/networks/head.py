@@ -1,0 +1,154 @@
+"""The trainable head: the only module that knows the names of the training signatures.
+
+A linear projection of the speaker embedding that starts as the shipped one and is moved a little, by gradient steps
+inside the TFLite runtime, towards what tells one person from a cohort. `models/head_net.py` has the network and the
+formulas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..audio.samples import Float32
+from ..errors import ModelError
+from . import runtime
+from .card import MODELS_DIR, load_card, read_model
+
+SIGNATURES = ("initialize", "train", "infer", "get_weights", "set_weights")
+
+
+@dataclass(frozen=True)
+class HeadWeights:
+    """What training changes."""
+
+    projection: Float32
+    """(192, 128)."""
+    bias: Float32
+    """(1,): cosine at which the cohort term begins to push."""
+
+
+@dataclass(frozen=True)
+class TrainBatch:
+    """What one training step sees; it is the same in every step."""
+
+    takes: Float32
+    """(n, 192) embeddings of the person, n ≤ the head's take rows."""
+    take_weight: Float32
+    """(n,) ≥ 0."""
+    take_of_row: npt.NDArray[np.int32]
+    """(n,) which take a row stems from: an utterance and its augmented copies have one number."""
+    cohort: Float32
+    """(k, 192) embeddings of other people, k ≤ the head's cohort rows."""
+
+
+@dataclass(frozen=True)
+class TrainLoss:
+    """The parts of the loss before a step."""
+
+    total: float
+    take: float
+    cohort: float
+    pull: float
+
+
+class SpeakerHead:
+    """The head's interpreter.
+
+    A fresh interpreter and `initialize` both mean the shipped projection; the weights of a person live in its file
+    and come in by `set_weights`.
+
+    Raises:
+        ModelError: the head is damaged, or lacks one of its signatures.
+    """
+
+    def __init__(self, folder: Path = MODELS_DIR) -> None:
+        self.card = load_card("head", folder)
+        self.embedding_size = int(self.card.parameters["embedding_size"])
+        self.projection_size = int(self.card.parameters["projection_size"])
+        self.take_rows = int(self.card.parameters["take_rows"])
+        self.cohort_rows = int(self.card.parameters["cohort_rows"])
+        self._infer_rows = int(self.card.parameters["infer_rows"])
+        self._interpreter = runtime.open_model(read_model(self.card, folder), self.card.file)
+        missing = set(SIGNATURES) - set(self._interpreter.get_signature_list())
+        if missing:
+            raise ModelError(f"{self.card.file}: signatures {sorted(missing)} are missing: install earmark again")
+        self._run = {name: self._interpreter.get_signature_runner(name) for name in SIGNATURES}
+        self.initialize()
+
+    def initialize(self) -> None:
+        """Back to the shipped projection, with a fresh optimiser."""
+        self._call("initialize")
+
+    def train(self, batch: TrainBatch, learning_rate: float, pull: float) -> TrainLoss:
+        """One Adam step.
+
+        Raises:
+            ModelError: more rows than the head has, or a loss that is not finite.
+        """
+        if len(batch.takes) > self.take_rows or len(batch.cohort) > self.cohort_rows:
+            raise ModelError(
+                f"{len(batch.takes)} take rows and {len(batch.cohort)} cohort rows do not fit into "
+                f"{self.take_rows} and {self.cohort_rows}"
+            )
+        values = self._call(
+            "train",
+            takes=_pad(batch.takes, self.take_rows),
+            take_weight=_pad(batch.take_weight, self.take_rows),
+            take_of_row=_pad(batch.take_of_row, self.take_rows),
+            cohort=_pad(batch.cohort, self.cohort_rows),
+            cohort_weight=_pad(np.ones(len(batch.cohort), np.float32), self.cohort_rows),
+            learning_rate=np.array([learning_rate], np.float32),
+            pull=np.array([pull], np.float32),
+        )
+        loss = TrainLoss(*(float(values[name][0]) for name in ("loss", "take_loss", "cohort_loss", "pull_loss")))
+        if not np.isfinite(loss.total):
+            raise ModelError(f"{self.card.file}: the training loss became {loss.total}: `earmark doctor`")
+        return loss
+
+    def project(self, embeddings: Float32) -> Float32:
+        """(n, 192) -> (n, 128), rows of unit length."""
+        return self._infer(embeddings, np.zeros(self.projection_size, np.float32))[1]
+
+    def score(self, embeddings: Float32, prototype: Float32) -> Float32:
+        """Cosines, in -1…1, of (n, 192) embeddings, once projected, with a (128,) prototype: (n,)."""
+        return self._infer(embeddings, prototype)[0]
+
+    def get_weights(self) -> HeadWeights:
+        """The weights as they are now."""
+        values = self._call("get_weights")
+        return HeadWeights(values["projection"].copy(), values["bias"].copy())
+
+    def set_weights(self, weights: HeadWeights) -> None:
+        """Puts weights in; the optimiser starts afresh."""
+        self._call("set_weights", projection=weights.projection, bias=weights.bias)
+
+    def _infer(self, embeddings: Float32, prototype: Float32) -> tuple[Float32, Float32]:
+        count = len(embeddings)
+        scores = np.empty(count, np.float32)
+        projected = np.empty((count, self.projection_size), np.float32)
+        for start in range(0, count, self._infer_rows):
+            rows = embeddings[start : start + self._infer_rows]
+            values = self._call("infer", embeddings=_pad(rows, self._infer_rows), prototype=prototype[None])
+            scores[start : start + len(rows)] = values["score"][: len(rows)]
+            projected[start : start + len(rows)] = values["projected"][: len(rows)]
+        return scores, projected
+
+    def _call(self, signature: str, **inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Runs a signature; a runtime without one of its ops says so only here."""
+        try:
+            values: dict[str, npt.NDArray[Any]] = self._run[signature](**inputs)
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{self.card.file}: {signature} fails under {runtime.version()}: {error}") from error
+        return values
+
+
+def _pad(rows: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """Zero rows appended up to `count`; their weight is zero too, so they change nothing."""
+    padded = np.zeros((count, *rows.shape[1:]), rows.dtype)
+    padded[: len(rows)] = rows
+    return padded

@@ -1,0 +1,1 @@
+"""Voiceprints, and the store of the people on disk."""

@@ -1,0 +1,274 @@
+"""A voiceprint as the files of a version, and back: checked byte for byte before anything of it is believed.
+
+`header.json` says what it is, which networks it belongs to, and has checksums; `arrays.npz` holds plain arrays, never
+a pickle; `take-01.wav` and so on are there where the recordings of the takes were to be kept. The same voiceprint
+gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ..audio.samples import Float32, Int16
+from ..audio.wav import from_wav, to_wav
+from ..errors import InputError, PersonNewer
+from ..networks.head import HeadWeights
+from ..storage.names import folder_name
+from .voiceprint import COSINE, TRAINED, Binding, Voiceprint
+
+FORMAT = 1
+HEADER_FILE, ARRAYS_FILE = "header.json", "arrays.npz"
+MAX_RECORDINGS = 99  # two digits; the head has no room for more takes than 80
+MAX_FILE_BYTES = 4 << 20  # two minutes of sound, ten times everything else: refuses a bomb before it is unpacked
+MAX_SEAL_BYTES = 64  # by so much encryption makes a file longer (engine/people/vault.py: 45)
+
+_ARRAYS: Mapping[str, tuple[str, str]] = {  # name -> type, and a letter a dimension: the same letter, the same length
+    "takes": ("float32", "nd"),
+    "centroid": ("float32", "d"),
+    "prototype": ("float32", "p"),
+    "projection": ("float16", "dp"),
+    "bias": ("float32", "1"),
+}
+_COPIES = "copies"  # float16 (e, c, d); not in the file where there are none, so that older files stay as they are
+_TRAINED_ARRAYS = ("prototype", "projection", "bias")  # empty where the kind is `cosine`
+_HEADER: Mapping[str, type] = {
+    "format": int,
+    "name": str,
+    "keyword": str,
+    "kind": str,
+    "threshold": float,
+    "binding": dict,
+    "report": dict,
+    "arrays_sha256": str,
+    "header_sha256": str,
+}
+_OPTIONAL: Mapping[
+    str, type
+] = {  # written only where there is something to say, so that older files stay as they are
+    "recordings_sha256": list,
+    "learned": list,
+    "gate": float,
+}
+
+
+def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str, bytes]:
+    """File name -> content.
+
+    Args:
+        voiceprint: to be written.
+        recordings: (n,) int16 at 16 kHz each, what the takes were found in; none: no sound is kept.
+
+    Raises:
+        InputError: there are more than 99 recordings, or one has more than two minutes.
+    """
+    if len(recordings) > MAX_RECORDINGS:
+        raise InputError(f"{len(recordings)} recordings, at most {MAX_RECORDINGS} can be kept")
+    arrays = io.BytesIO()
+    copies: dict[str, Any] = {_COPIES: voiceprint.copies.astype(np.float16)} if voiceprint.copies.size else {}
+    np.savez(
+        arrays,
+        takes=voiceprint.takes.astype(np.float32),
+        centroid=voiceprint.centroid.astype(np.float32),
+        prototype=voiceprint.prototype.astype(np.float32),
+        projection=voiceprint.weights.projection.astype(np.float16),  # training rounds to it: nothing is lost here
+        bias=voiceprint.weights.bias.astype(np.float32),
+        **copies,
+    )
+    wavs = {recording_file(number): to_wav(samples) for number, samples in enumerate(recordings, start=1)}
+    for number, wav in enumerate(wavs.values(), start=1):
+        if len(wav) > MAX_FILE_BYTES - MAX_SEAL_BYTES:
+            raise InputError(f"recording {number} has {len(wav)} bytes, at most {MAX_FILE_BYTES} can be kept: cut it")
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "name": voiceprint.name,
+        "keyword": voiceprint.keyword,
+        "kind": voiceprint.kind,
+        "threshold": voiceprint.threshold,
+        "binding": asdict(voiceprint.binding),
+        "report": dict(voiceprint.report),
+        "arrays_sha256": _sha256(arrays.getvalue()),
+        **({"recordings_sha256": [_sha256(wav) for wav in wavs.values()]} if wavs else {}),
+        **({} if voiceprint.gate is None else {"gate": voiceprint.gate}),
+        **({"learned": [dict(one) for one in voiceprint.learned]} if voiceprint.learned else {}),
+    }
+    return {ARRAYS_FILE: arrays.getvalue(), **wavs, HEADER_FILE: _header_bytes(header)}
+
+
+def decode(contents: Mapping[str, bytes]) -> Voiceprint:
+    """The voiceprint that header and arrays hold; recordings are not looked at.
+
+    Raises:
+        PersonNewer: it is of a later format.
+        Exception: anything else is wrong; what json, zipfile and numpy raise on bytes made to harm is no closed list.
+    """
+    header = _checked_header(json.loads(contents[HEADER_FILE]))
+    if header["arrays_sha256"] != _sha256(contents[ARRAYS_FILE]):
+        raise ValueError("the arrays' checksum does not hold")
+    for name in (header["name"], header["keyword"]):
+        folder_name(name)  # refuses what can be nobody's
+    arrays = _read_arrays(contents[ARRAYS_FILE], header["kind"])
+    learned = tuple(header.get("learned", ()))
+    enrolled = len(arrays["takes"]) - len(learned)
+    if enrolled < 1 or (arrays[_COPIES].size and len(arrays[_COPIES]) != enrolled):
+        raise ValueError(f"{len(arrays['takes'])} takes, {len(learned)} learned, copies of {len(arrays[_COPIES])}")
+    return Voiceprint(
+        name=header["name"],
+        keyword=header["keyword"],
+        kind=header["kind"],
+        threshold=header["threshold"],
+        binding=Binding(**header["binding"]),
+        takes=arrays["takes"],
+        centroid=arrays["centroid"],
+        prototype=arrays["prototype"],
+        weights=HeadWeights(arrays["projection"], arrays["bias"]),
+        report=header["report"],
+        copies=arrays[_COPIES],
+        learned=learned,
+        gate=header.get("gate"),
+    )
+
+
+def recording_files(header: bytes) -> list[str]:
+    """The names of the recordings that belong to a header.
+
+    Raises:
+        Exception: as `decode`.
+    """
+    sums = _checked_header(json.loads(header)).get("recordings_sha256", [])
+    return [recording_file(number) for number in range(1, len(sums) + 1)]
+
+
+def decode_recordings(contents: Mapping[str, bytes]) -> list[Int16]:
+    """The recordings, (n,) int16 at 16 kHz each, in the order in which they were given.
+
+    Raises:
+        Exception: as `decode`.
+    """
+    sums = _checked_header(json.loads(contents[HEADER_FILE])).get("recordings_sha256", [])
+    recordings = []
+    for number, wanted in enumerate(sums, start=1):
+        wav = contents[recording_file(number)]
+        if _sha256(wav) != wanted:
+            raise ValueError(f"the checksum of {recording_file(number)} does not hold")
+        recordings.append(from_wav(wav))
+    return recordings
+
+
+def renamed(contents: Mapping[str, bytes], name: str) -> dict[str, bytes]:
+    """The same files as those of another person; what was learned has the name too.
+
+    Raises:
+        Exception: as `decode`.
+    """
+    header = {**_checked_header(json.loads(contents[HEADER_FILE]))}
+    old, header["name"] = header["name"], name
+    if "learned" in header:
+        header["learned"] = [
+            {key: name if key in ("person", "label") and value == old else value for key, value in facts.items()}
+            for facts in header["learned"]
+        ]
+    return {**contents, HEADER_FILE: _header_bytes(header)}
+
+
+def without_recordings(contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The same files without any sound.
+
+    Raises:
+        Exception: as `decode`.
+    """
+    header = _checked_header(json.loads(contents[HEADER_FILE]))
+    header.pop("recordings_sha256", None)
+    return {ARRAYS_FILE: contents[ARRAYS_FILE], HEADER_FILE: _header_bytes(header)}
+
+
+def recording_file(number: int) -> str:
+    """The file of the recording with a number: 1, 2, …"""
+    return f"take-{number:02d}.wav"
+
+
+def _header_bytes(header: Mapping[str, Any]) -> bytes:
+    signed = {**header, "header_sha256": _header_sha256(header)}
+    return json.dumps(signed, indent=1).encode() + b"\n"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _header_sha256(header: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in header.items() if key != "header_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _read_arrays(content: bytes, kind: str) -> dict[str, Float32]:
+    """The arrays of a voiceprint as float32; exactly these, finite, of their types and shapes."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        found = {info.filename.removesuffix(".npy") for info in archive.infolist()}
+        if found - {_COPIES} != set(_ARRAYS) or len(found) != len(archive.infolist()):
+            raise ValueError(f"the arrays must be exactly {sorted(_ARRAYS)}, and may be {_COPIES}")
+        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+            raise ValueError("the arrays must not be packed: they could unpack to any size")
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in sorted(found)}
+    lengths = {"1": 1}
+    for name, (dtype, letters) in _ARRAYS.items():
+        array = arrays[name]
+        if kind == COSINE and name in _TRAINED_ARRAYS:
+            fits = array.size == 0
+        else:
+            fits = len(array.shape) == len(letters) and all(
+                length > 0 and lengths.setdefault(letter, length) == length
+                for letter, length in zip(letters, array.shape)
+            )
+        if not fits or array.dtype != dtype or not np.isfinite(array).all():
+            raise ValueError(
+                f"{name} is {array.dtype}{array.shape}, it must be finite {dtype}, shape {letters!r} with {lengths}, "
+                f"kind {kind!r}"
+            )
+    copies = arrays.setdefault(_COPIES, np.zeros((0, 0, 0), np.float16))
+    if copies.dtype != np.float16 or copies.ndim != 3 or not np.isfinite(copies).all():
+        raise ValueError(f"{_COPIES} is {copies.dtype}{copies.shape}, it must be finite float16 in three dimensions")
+    if copies.size and copies.shape[2] != lengths["d"]:
+        raise ValueError(f"{_COPIES} has rows of {copies.shape[2]}, the takes have {lengths['d']}")
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def _checked_header(header: Any) -> dict[str, Any]:
+    """The header, if its checksum holds and it has exactly the keys and types of the format."""
+    if not isinstance(header, dict):
+        raise ValueError("the header is no table")
+    written = header.get("format")
+    if type(written) is int and written > FORMAT:
+        raise PersonNewer(f"it is of format {written}, this earmark knows {FORMAT}: install a newer earmark")
+    if written != FORMAT:
+        raise ValueError(f"its format must be {FORMAT}")
+    if header["header_sha256"] != _header_sha256(header):
+        raise ValueError("the header's checksum does not hold")
+    kinds = {**_HEADER, **{key: kind for key, kind in _OPTIONAL.items() if key in header}}
+    if set(header) != set(kinds):
+        raise ValueError(f"the header's keys must be {sorted(_HEADER)}, and may be {sorted(_OPTIONAL)}")
+    for key, kind in kinds.items():
+        if type(header[key]) is not kind:  # JSON's true is an int to isinstance
+            raise ValueError(f"{key}={header[key]!r} must be {kind.__name__}")
+    if header["kind"] not in (COSINE, TRAINED):
+        raise ValueError(f"kind={header['kind']!r} must be {COSINE} or {TRAINED}")
+    if not -1 <= header["threshold"] <= 1:  # NaN is not, either
+        raise ValueError(f"threshold={header['threshold']} must be within -1…1")
+    if not all(isinstance(value, str) for value in header["binding"].values()):
+        raise ValueError(f"binding={header['binding']!r} must have sha256 sums")
+    sums = header.get("recordings_sha256", [])
+    if len(sums) > MAX_RECORDINGS or not all(isinstance(value, str) for value in sums):
+        raise ValueError(f"recordings_sha256={sums!r:.80} must be at most {MAX_RECORDINGS} sha256 sums")
+    if not 0 < header.get("gate", 1.0) <= 1:
+        raise ValueError(f"gate={header['gate']} must be above 0 and at most 1")
+    if not all(isinstance(one, dict) for one in header.get("learned", [])):
+        raise ValueError(f"learned={header['learned']!r:.80} must be a list of tables")
+    return header

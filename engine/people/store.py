@@ -1,0 +1,429 @@
+"""The people on disk: voiceprints, one for each wake word, in several versions.
+
+A store is a folder::
+
+    anna/                      one folder a person, mode 0700
+      okay_nabu/               one a wake word (or `any-phrase`)
+        0001/                  one a version; the highest counts, the others are kept for going back
+          header.json          what it is, which networks it belongs to, checksums; mode 0600
+          arrays.npz           plain arrays, never a pickle
+          take-01.wav, …       the recordings, only where they were to be kept
+    .keyring.json              where the store is encrypted; the files are called `….sealed` then
+    (engine/people/vault.py)
+    .pending/                  a change of several people that is not finished (engine/people/transaction.py)
+    .lock                      held by whoever changes something
+
+A version is written beside its place (files, fsync, folder fsync) and then renamed into it, so whatever happens
+there is the old one or the new one. A voiceprint is biometric data: it never leaves the store unasked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ..audio.samples import Int16
+from ..errors import (
+    InputError,
+    InstallationError,
+    PersonDamaged,
+    PersonError,
+    PersonLocked,
+    PersonNewer,
+    PersonUnknown,
+    StoreUnwritable,
+)
+from ..storage.atomic import locked, make_folder, read_limited, sync_folder, temporary_folder
+from ..storage.names import default_folder, folder_name, folders_in, is_person_folder, is_version, name_of
+from . import transaction
+from .codec import ARRAYS_FILE, HEADER_FILE, MAX_FILE_BYTES, decode, decode_recordings, encode, recording_files
+from .vault import SEALED_SUFFIX, Secret, Vault, is_encrypted, open_vault
+from .voiceprint import ANY_PHRASE, COSINE, TRAINED, Binding, Voiceprint, check_binding
+
+__all__ = [  # with what belongs to a person, so that one import is enough
+    "ANY_PHRASE",
+    "COSINE",
+    "TRAINED",
+    "Binding",
+    "PersonStore",
+    "Tree",
+    "Voiceprint",
+    "check_binding",
+    "default_folder",
+    "folder_name",
+]
+
+KEPT_VERSIONS = 5
+LOCK_FILE = ".lock"
+READ_TRIES = 20  # a folder that was moved between two looks is looked for again; nobody moves one so often
+
+Contents = Mapping[str, bytes]
+"""The files of a version by their names, as they are without encryption."""
+Tree = Mapping[tuple[str, int], Contents]
+"""All that there is of a person: wake word and number of the version -> its files."""
+
+_T = TypeVar("_T")
+
+
+class PersonStore:
+    """The people of one folder; creates it on the first save.
+
+    Args:
+        folder: of the store; None: the user's.
+        secret: gives the key of an encrypted store when it is needed; None: there is none.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None, secret: Secret | None = None) -> None:
+        self.folder = Path(folder) if folder is not None else default_folder()
+        self._secret = secret or self._no_secret
+
+    # --- reading
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what is written from now on is sealed."""
+        return is_encrypted(self.folder)
+
+    def names(self) -> list[str]:
+        """Everybody with at least one voiceprint, in alphabetical order."""
+        return sorted(name for name in map(name_of, transaction.people_in(self.folder)) if self._keywords(name))
+
+    def keywords(self, name: str) -> list[str]:
+        """The wake words that a person is enrolled for.
+
+        Raises:
+            PersonUnknown: there is nobody of that name.
+        """
+        found = self._keywords(name)
+        if not found:
+            known = ", ".join(self.names()) or "nobody"
+            raise PersonUnknown(f"no person {name!r} in {self.folder}: enrolled: {known}")
+        return found
+
+    def versions(self, name: str, keyword: str) -> list[int]:
+        """The kept versions, oldest first; the last one counts."""
+        place = self._place(name, keyword)
+        if place is None or not self._is_real(place):
+            return []
+        return sorted(int(path.name) for path in folders_in(place) if is_version(path.name))[-KEPT_VERSIONS:]
+
+    def fingerprint(self) -> frozenset[tuple[str, str, int, int]]:
+        """Person, wake word, newest version and its place on the disk: another one after every change."""
+        found: set[tuple[str, str, int, int]] = set()
+        for name in self.names():
+            with contextlib.suppress(PersonUnknown, FileNotFoundError):  # erased meanwhile
+                for keyword in self.keywords(name):
+                    for version in self.versions(name, keyword)[-1:]:
+                        place = self._version(name, keyword, version)
+                        found.add((name, keyword, version, place.stat().st_ino if place else 0))
+        return frozenset(found)
+
+    def load(self, name: str, keyword: str, version: int | None = None) -> Voiceprint:
+        """A voiceprint: the newest version, or another one.
+
+        Raises:
+            PersonUnknown: there is none.
+            PersonDamaged: a checksum or the format does not hold.
+            PersonNewer: a later earmark wrote it.
+            PersonLocked: the store is encrypted, and the key is wrong or not to be had.
+        """
+
+        def read(place: Path) -> Voiceprint:
+            voiceprint = decode({file: self._file(place, file) for file in (HEADER_FILE, ARRAYS_FILE)})
+            if (folder_name(voiceprint.name), folder_name(voiceprint.keyword)) != place.parts[-3:-1]:
+                raise ValueError(f"it is of {voiceprint.name!r} for {voiceprint.keyword!r} and was copied here")
+            return voiceprint
+
+        return self._read(name, keyword, version, read)
+
+    def recordings(self, name: str, keyword: str, version: int | None = None) -> list[Int16]:
+        """The recordings kept with a version, (n,) int16 at 16 kHz each; often none.
+
+        Raises:
+            PersonError: as `load`.
+        """
+        return self._read(name, keyword, version, lambda place: decode_recordings(self._files(place)))
+
+    def contents(self, name: str, keyword: str, version: int | None = None) -> Contents:
+        """The files of a version, opened, checked.
+
+        Raises:
+            PersonError: as `load`.
+        """
+
+        def read(place: Path) -> Contents:
+            files = self._files(place)
+            decode_recordings(files)
+            return files
+
+        self.load(name, keyword, version)
+        return self._read(name, keyword, version, read)
+
+    def tree(self, name: str) -> Tree:
+        """Everything of a person, checked.
+
+        Raises:
+            PersonError: as `load`, of any version.
+        """
+        return {
+            (keyword, version): self.contents(name, keyword, version)
+            for keyword in self.keywords(name)
+            for version in self.versions(name, keyword)
+        }
+
+    # --- changing
+
+    def save(self, voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> Path:
+        """Writes a new version and drops versions older than the last five; returns its folder.
+
+        Args:
+            voiceprint: of a person who need not be there yet.
+            recordings: what the takes were found in, (n,) int16 at 16 kHz each, if they are to be kept; they go with
+                this version: a later one that is to have them must be given them again.
+
+        Raises:
+            InputError: the name cannot be used, or there are too many recordings.
+            PersonLocked: the store is encrypted, and the key is wrong or not to be had.
+            StoreUnwritable: the disk is full, or the folder may not be written; nothing has changed.
+        """
+        folder_name(voiceprint.name)
+        folder_name(voiceprint.keyword)
+        files = encode(voiceprint, recordings)
+        with self._changing(f"{voiceprint.name!r} could not be saved", "make room or allow writing, and enrol again"):
+            return self._add_version(voiceprint.name, voiceprint.keyword, files)
+
+    def rollback(self, name: str, keyword: str, version: int | None = None) -> tuple[int, int]:
+        """Makes an earlier version the newest again: a copy of it with a new number, so that this too can be undone.
+
+        Args:
+            name: of the person.
+            keyword: the wake word.
+            version: the one to go back to; None: the last but one.
+
+        Returns:
+            The number of the version that was copied, and that of the copy.
+
+        Raises:
+            InputError: there is no earlier version, or not this one.
+            PersonError: as `load`; nothing has changed.
+            StoreUnwritable: as `save`.
+        """
+        versions = self.versions(name, keyword)
+        self.load(name, keyword)
+        if version is None and len(versions) > 1:
+            version = versions[-2]
+        if version not in versions[:-1]:
+            earlier = ", ".join(map(str, versions[:-1])) or "none"
+            wanted = "no earlier version" if version is None else f"version {version} is not an earlier one"
+            raise InputError(f"{name!r} ({keyword}): {wanted}: the newest is {versions[-1]}, before it: {earlier}")
+        files = self.contents(name, keyword, version)
+        with self._changing(f"{name!r} could not be rolled back", "make room or allow writing"):
+            return version, int(self._add_version(name, keyword, files).name)
+
+    def remove(self, name: str) -> int:
+        """Erases every version of every voiceprint of a person; returns how many versions that were.
+
+        Raises:
+            PersonUnknown: there is nobody of that name; what an earlier removal left is deleted all the same.
+            StoreUnwritable: the files may not be removed.
+        """
+        if not self.folder.is_dir():
+            self.keywords(name)  # raises, and makes no store
+        with self._changing(f"{name!r} could not be erased", "allow writing"):
+            place = self.folder / folder_name(name)
+            count = sum(len([*self._all_versions(place / folder_name(key))]) for key in self.keywords(name))
+            away = transaction.move_away(place, self.folder)
+            sync_folder(self.folder)
+        try:
+            with locked(self.folder / LOCK_FILE):
+                transaction.sweep(self.folder)
+        except OSError as error:
+            raise StoreUnwritable(
+                f"{name!r} is not in {self.folder} any more, but delete {away}: {error.strerror}"
+            ) from error
+        return count
+
+    def exchange(
+        self, what: str, put: Callable[[], Mapping[str, Tree]], remove: Iterable[str] = (), plain: bool = False
+    ) -> None:
+        """Replaces people and erases others in one step, which is made whole or not at all.
+
+        Args:
+            what: is done, for a message: "'anna' could not be renamed".
+            put: called when nobody else can change the store any more; gives everything of each person.
+            remove: names of others.
+            plain: do not seal, in an encrypted store either.
+
+        Raises:
+            PersonError: what `put` raises; nothing has changed.
+            StoreUnwritable: as `save`.
+        """
+        with self._changing(what, "make room or allow writing"):
+            vault = None if plain else self.vault()
+            people = {
+                folder_name(name): {
+                    path: content
+                    for (keyword, version), files in tree.items()
+                    for path, content in _sealed(folder_name(name), keyword, version, files, vault).items()
+                }
+                for name, tree in put().items()
+            }
+            transaction.exchange(self.folder, people, map(folder_name, remove))
+            transaction.sweep_or_warn(self.folder)
+
+    def tidy(self) -> None:
+        """Finishes and deletes what killed processes left.
+
+        Raises:
+            StoreUnwritable: the folder may not be written.
+        """
+        if self.folder.is_dir():
+            with self._changing("the store could not be tidied", "allow writing"):
+                pass
+
+    def leftovers(self) -> int:
+        """How many things a killed process left, which the next change finishes and deletes."""
+        return len([*transaction.leftovers(self.folder)]) + os.path.lexists(self.folder / transaction.PENDING)
+
+    # --- the parts of it
+
+    def _add_version(self, name: str, keyword: str, files: Contents) -> Path:
+        """What is missing of person, wake word and version, built aside, renamed into its place in one step."""
+        place = self.folder / folder_name(name) / folder_name(keyword)
+        if not self._is_real(place):
+            raise OSError("its folder is a link")
+        kept = [*self._all_versions(place)]
+        version = (kept[-1] if kept else 0) + 1
+        top = place / f"{version:04d}"
+        while not top.parent.is_dir():
+            top = top.parent
+        person = folder_name(name)
+        with temporary_folder(self.folder) as temporary:
+            paths = _sealed(person, keyword, version, files, self.vault())
+            above = self.folder / person
+            prefix = "" if top == above else f"{top.relative_to(above).as_posix()}/"
+            built = Path(temporary, "new")
+            make_folder(built)
+            transaction.write_tree(built, {path[len(prefix) :]: content for path, content in paths.items()})
+            built.rename(top)
+        try:
+            sync_folder(top.parent)
+        except OSError:
+            shutil.rmtree(top, ignore_errors=True)
+            raise
+        with contextlib.suppress(OSError):  # they do not count any more: what is left is deleted by the next change
+            for old in kept[: -(KEPT_VERSIONS - 1)]:
+                transaction.move_away(place / f"{old:04d}", self.folder)
+            transaction.sweep(self.folder)
+        return place / f"{version:04d}"
+
+    @contextlib.contextmanager
+    def _changing(self, what: str, what_to_do: str) -> Iterator[None]:
+        """Alone among all processes that change this store, with what others left unfinished done."""
+        try:
+            make_folder(self.folder)
+            with locked(self.folder / LOCK_FILE):
+                transaction.finish(self.folder)
+                transaction.sweep_or_warn(self.folder)
+                yield
+        except OSError as error:
+            raise StoreUnwritable(
+                f"{what} in {self.folder}: {error.strerror or error}; nothing was changed: {what_to_do}"
+            ) from error
+
+    def _read(self, name: str, keyword: str, version: int | None, read: Callable[[Path], _T]) -> _T:
+        """What `read` makes of a version's folder; whatever is wrong with it as an error that says so."""
+        tries = 0
+        while True:
+            versions = self.versions(name, keyword)
+            if not versions or version not in (None, *versions):
+                wanted = f"{keyword!r}" if version is None else f"{keyword!r} in version {version}"
+                raise PersonUnknown(f"{name!r} is not enrolled for {wanted}: enrolled for {self.keywords(name)}")
+            number = versions[-1] if version is None else version
+            place = self._version(name, keyword, number)
+            if place is None:  # erased between the two looks
+                continue
+            try:
+                return read(place)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                gone = self._version(name, keyword, number) != place or not os.path.lexists(place)
+                if not gone or tries == READ_TRIES:
+                    raise PersonError(f"{place}: cannot be read: {error.strerror}") from error
+            except OSError as error:
+                raise PersonError(f"{place}: cannot be read: {error.strerror}") from error
+            except (PersonLocked, PersonNewer) as error:
+                raise type(error)(f"{place}: {error}") from error
+            except (PersonError, InstallationError):
+                raise
+            except Exception as error:  # what json, zipfile and numpy raise on bytes made to harm is no closed list
+                raise PersonDamaged(
+                    f"{place}: damaged: {error}; remove that folder to go back to the version before, or enrol again"
+                ) from error
+            tries += 1
+
+    def _files(self, place: Path) -> Contents:
+        header = self._file(place, HEADER_FILE)
+        names = [ARRAYS_FILE, *recording_files(header)]
+        return {HEADER_FILE: header, **{name: self._file(place, name) for name in names}}
+
+    def _file(self, place: Path, name: str) -> bytes:
+        """One file of a version, opened if it is sealed."""
+        sealed = place / (name + SEALED_SUFFIX)
+        if not os.path.lexists(sealed):
+            return read_limited(place / name, MAX_FILE_BYTES)
+        content = read_limited(sealed, MAX_FILE_BYTES)
+        return open_vault(self.folder, self._secret).open(content, "/".join((*place.parts[-3:], name)))
+
+    def vault(self) -> Vault | None:
+        """What seals the files of this store; None: it is not encrypted.
+
+        Raises:
+            PersonError: its key is wrong or not to be had.
+        """
+        return open_vault(self.folder, self._secret) if self.encrypted else None
+
+    def _no_secret(self) -> bytes:
+        raise PersonLocked(f"the store {self.folder} is encrypted: its key is needed")
+
+    def _place(self, name: str, keyword: str) -> Path | None:
+        person = transaction.place_of(self.folder, folder_name(name))
+        return person and person / folder_name(keyword)
+
+    def _version(self, name: str, keyword: str, version: int) -> Path | None:
+        place = self._place(name, keyword)
+        return place and place / f"{version:04d}"
+
+    def _keywords(self, name: str) -> list[str]:
+        person = transaction.place_of(self.folder, folder_name(name))
+        if person is None or not self._is_real(person):
+            return []
+        return sorted(
+            name_of(path.name)
+            for path in folders_in(person)
+            if is_person_folder(path.name) and any(is_version(inner.name) for inner in folders_in(path))
+        )
+
+    def _all_versions(self, place: Path) -> list[int]:
+        return sorted(int(path.name) for path in folders_in(place) if is_version(path.name))
+
+    def _is_real(self, folder: Path) -> bool:
+        """Whether nothing between the store and a folder inside it is a link, which could point anywhere."""
+        between = folder.relative_to(self.folder).parts
+        with contextlib.suppress(PermissionError):  # who lists the folder will say so
+            return not any(self.folder.joinpath(*between[: n + 1]).is_symlink() for n in range(len(between)))
+        return True
+
+
+def _sealed(person: str, keyword: str, version: int, files: Contents, vault: Vault | None) -> transaction.Files:
+    """The files of a version by their paths in the person's folder, as they are written."""
+    folder = f"{folder_name(keyword)}/{version:04d}"
+    if vault is None:
+        return {f"{folder}/{name}": content for name, content in files.items()}
+    return {
+        f"{folder}/{name}{SEALED_SUFFIX}": vault.seal(content, f"{person}/{folder}/{name}")
+        for name, content in files.items()
+    }

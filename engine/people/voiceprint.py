@@ -1,0 +1,82 @@
+"""What is known of one person's voice saying one wake word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..audio.samples import Float32
+from ..errors import PersonMismatch
+from ..networks.head import HeadWeights
+
+ANY_PHRASE = "any-phrase"
+COSINE, TRAINED = "cosine", "trained"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """sha256 of the networks that a voiceprint belongs to; with others its numbers mean nothing."""
+
+    keyword: str
+    """Empty for `any-phrase`."""
+    speaker: str
+    head: str
+
+
+@dataclass(frozen=True)
+class Voiceprint:
+    """What is known of one person's voice saying one wake word."""
+
+    name: str
+    keyword: str
+    """Name of the wake word, or `any-phrase`."""
+    kind: str
+    """`trained`: the score is two parts of the raw cosine and one of the head's; `cosine`: the raw cosine alone."""
+    threshold: float
+    """Score, in -1…1, from which on it is this person."""
+    binding: Binding
+    takes: Float32
+    """(n, d) embeddings, unit rows: of the enrolment takes, then of the learned ones; d is the speaker network's
+    embedding size."""
+    centroid: Float32
+    """(d,) their mean, unit length; learned ones together weigh no more than the enrolled."""
+    prototype: Float32
+    """(p,) mean of the projected takes, unit length; p is the head's projection size."""
+    weights: HeadWeights
+    """The trained projection; empty arrays where `kind` is `cosine`."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """What enrolment measured, for people to read."""
+    copies: Float32 = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    """(e, c, d) variations of the e enrolled takes, to train with again; (0, 0, 0): none were kept."""
+    learned: tuple[Mapping[str, Any], ...] = ()
+    """Where each of the last rows of `takes` is from (engine/history/queue.py); the enrolled ones come before
+    them."""
+
+    gate: float | None = None
+    """Share of the keyword network's cutoff, 0…1, from which on this person is heard; None: it was not measured."""
+
+    @property
+    def enrolled_takes(self) -> int:
+        """How many of the takes are from the enrolment."""
+        return len(self.takes) - len(self.learned)
+
+
+def check_binding(voiceprint: Voiceprint, binding: Binding) -> None:
+    """Refuses a voiceprint that was made with other networks.
+
+    Raises:
+        PersonMismatch: it was; the message says which, and to enrol again.
+    """
+    wanted, found = asdict(binding), asdict(voiceprint.binding)
+    if voiceprint.keyword == ANY_PHRASE:
+        wanted["keyword"] = found["keyword"]
+    differing = [part for part in wanted if wanted[part] != found[part]]
+    if differing:
+        raise PersonMismatch(
+            f"{voiceprint.name!r} ({voiceprint.keyword}) was enrolled with another {' and '.join(differing)} network "
+            f"({', '.join(f'{found[part][:12]}… instead of {wanted[part][:12]}…' for part in differing)}): "
+            f"`earmark enroll {voiceprint.name}` again"
+        )

@@ -1,0 +1,72 @@
+"""What the people of the house want: who may wake it, how easily, and what happens when the speaker side fails.
+
+Pure values; a policy can be replaced while a detector runs, and the stream goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import InputError
+
+Mode = Literal["only", "prefer", "label"]
+OnError = Literal["accept", "reject"]
+MODES: tuple[Mode, ...] = ("only", "prefer", "label")
+ON_ERROR: tuple[OnError, ...] = ("accept", "reject")
+
+NEUTRAL = 0.5  # the sensitivity at which everything is as published and as enrolled
+# From 0 to 1 the odds of a wake word's cutoff fall by e^4 = 55: at 1 a published 0.85 becomes 0.43 and 0.97 0.81, at
+# 0 0.98 and 0.996; the highest mean that an 8-bit probability can have is 0.996.
+_CUTOFF_LOGITS = 4.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Sensitivities are in 0…1; 0.5 changes nothing, more hears more, of strangers too.
+
+    Raises:
+        InputError: a value is not one of its range.
+    """
+
+    mode: Mode = "only"
+    """`only` known people wake; `prefer` and `label` never reject: they name who it was, if known."""
+    on_error: OnError = "reject"
+    """What becomes of a wake word when the speaker side fails."""
+    sensitivity: float = NEUTRAL
+    """Of the wake words."""
+    sensitivity_of: Mapping[str, float] = field(default_factory=dict)
+    """wake word -> its own sensitivity."""
+    voice_sensitivity: float = NEUTRAL
+    """Of the people: half a unit is a factor of ten in the share of strangers that enrolment allowed."""
+    voice_sensitivity_of: Mapping[str, float] = field(default_factory=dict)
+    """person -> the own sensitivity."""
+    skip_quiet: bool = True
+    """Whether the keyword networks rest while the room is quiet (engine/features/activity.py)."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise InputError(f"mode={self.mode!r} must be one of {', '.join(MODES)}")
+        if self.on_error not in ON_ERROR:
+            raise InputError(f"on_error={self.on_error!r} must be one of {', '.join(ON_ERROR)}")
+        values = {"sensitivity": self.sensitivity, "voice_sensitivity": self.voice_sensitivity}
+        values.update({f"sensitivity of {name}": value for name, value in self.sensitivity_of.items()})
+        values.update({f"voice sensitivity of {name}": value for name, value in self.voice_sensitivity_of.items()})
+        for name, value in values.items():
+            if not 0 <= value <= 1:
+                raise InputError(f"{name}={value} must be within 0…1; {NEUTRAL} is as published")
+
+    def cutoff(self, keyword: str, published: float) -> float:
+        """The cutoff of a wake word, 0…1; its odds are those of the published one, e² lower at most, or e² higher."""
+        sensitivity = self.sensitivity_of.get(keyword, self.sensitivity)
+        if sensitivity == NEUTRAL:
+            return published
+        odds = math.exp(_CUTOFF_LOGITS * (NEUTRAL - sensitivity))
+        return published * odds / (1 - published + published * odds)
+
+    def threshold(self, person: str, enrolled: float, decade: float) -> float:
+        """A person's threshold; `decade` is how much a tenth of the share of strangers raises it."""
+        sensitivity = self.voice_sensitivity_of.get(person, self.voice_sensitivity)
+        return enrolled + 2 * decade * (NEUTRAL - sensitivity)

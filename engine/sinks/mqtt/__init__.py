@@ -1,0 +1,1 @@
+"""Events, state and controls through a broker."""

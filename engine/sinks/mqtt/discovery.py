@@ -1,0 +1,147 @@
+"""What Home Assistant is told through the broker, and the settings that can be changed from there."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from ...errors import InputError
+from ...settings.policy import MODES, Policy
+
+STEP = 0.05  # of the sliders
+ONLINE, OFFLINE = "online", "offline"
+_NUMBER = re.compile(rb"[01](\.[0-9]{0,20})?")  # Home Assistant writes 0.15000000000000002
+
+
+_UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")  # what Home Assistant does not take in a discovery topic
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A setting that can be changed through the broker."""
+
+    name: str
+    """Its topic."""
+    key: str
+    """In the settings."""
+    parse: Callable[[bytes], str]
+    """A command -> the value as the settings take it; InputError for anything else."""
+    read: Callable[[Policy], str]
+    """What is in force."""
+    entity: dict[str, Any]
+    """For Home Assistant."""
+
+
+def _mode(payload: bytes) -> str:
+    text = payload.decode("ascii", "replace")
+    if text not in MODES:
+        raise InputError(f"must be one of {', '.join(MODES)}")
+    return text
+
+
+def _share(payload: bytes) -> str:
+    if not _NUMBER.fullmatch(payload) or not 0 <= float(payload) <= 1:
+        raise InputError("must be a number within 0…1, as 0.55")
+    return str(float(payload))
+
+
+_SLIDER = {"platform": "number", "min": 0, "max": 1, "step": STEP, "mode": "slider", "entity_category": "config"}
+
+
+KNOBS = {
+    knob.name: knob
+    for knob in (
+        Knob(
+            "mode",
+            "wake.mode",
+            _mode,
+            lambda policy: policy.mode,
+            {"platform": "select", "name": "Mode", "options": [*MODES], "entity_category": "config"},
+        ),
+        Knob(
+            "sensitivity",
+            "wake.sensitivity",
+            _share,
+            lambda policy: str(policy.sensitivity),
+            {**_SLIDER, "name": "Sensitivity"},
+        ),
+        Knob(
+            "voice_sensitivity",
+            "people.sensitivity",
+            _share,
+            lambda policy: str(policy.voice_sensitivity),
+            {**_SLIDER, "name": "Voice sensitivity"},
+        ),
+    )
+}
+
+
+def discovery(topic: str, device: str) -> dict[str, Any]:
+    """What Home Assistant is told: one message for the whole device, as its documentation recommends for several
+    entities; it comes or goes as a whole (since Home Assistant 2024.11).
+
+    Args:
+        topic: what all topics begin with; the identifiers follow from it, so they stay when the name changes.
+        device: its name, for people.
+    """
+    node, release = node_of(topic), version("earmark")
+    last = {"state_topic": f"{topic}/last", "json_attributes_topic": f"{topic}/last"}
+    entities: dict[str, dict[str, Any]] = {
+        "last_person": {
+            "platform": "sensor",
+            "name": "Last person",
+            "icon": "mdi:account-voice",
+            "value_template": "{{ value_json.person }}",  # of nobody known `None`, which is shown as unknown
+            **last,
+        },
+        "last_wake_word": {
+            "platform": "sensor",
+            "name": "Last wake word",
+            "icon": "mdi:microphone-message",
+            "value_template": "{{ value_json.keyword }}",
+            **last,
+        },
+        "wake": {
+            "platform": "event",
+            "name": "Wake",
+            "icon": "mdi:bullhorn",
+            "event_types": ["detection", "rejection"],
+            "state_topic": f"{topic}/event",
+        },
+    }
+    for knob in KNOBS.values():
+        entities[knob.name] = {
+            **knob.entity,
+            "state_topic": f"{topic}/{knob.name}",
+            "command_topic": f"{topic}/{knob.name}/set",
+        }
+    for entity in entities.values():
+        entity["availability_topic"] = f"{topic}/availability"
+    entities["running"] = {  # has no availability: that it does not run is what it says
+        "platform": "binary_sensor",
+        "name": "Running",
+        "device_class": "running",
+        "entity_category": "diagnostic",
+        "state_topic": f"{topic}/availability",
+        "payload_on": ONLINE,
+        "payload_off": OFFLINE,
+    }
+    for name, entity in entities.items():
+        entity["unique_id"] = f"{node}_{name}"
+    return {
+        "device": {"identifiers": [node], "name": device, "manufacturer": "earmark", "sw_version": release},
+        "origin": {"name": "earmark", "sw_version": release},
+        "components": entities,
+    }
+
+
+def node_of(topic: str) -> str:
+    """A topic as an identifier of safe characters; different topics have different ones."""
+    if topic.startswith("earmark") and not _UNSAFE.search(topic):
+        return topic
+    digest = hashlib.sha256(topic.encode()).hexdigest()[:8]
+    return f"earmark_{_UNSAFE.sub('_', topic)[:40]}_{digest}"

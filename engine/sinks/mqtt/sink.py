@@ -1,0 +1,283 @@
+"""MQTT: events, state and controls through a broker; Home Assistant finds them by itself.
+
+Below the topic of the settings: `event` (each event as JSON, not retained), and retained `last` (the last wake),
+`mode`, `sensitivity`, `voice_sensitivity` (each with a `…/set` to change it) and `availability` (online, offline).
+
+Events are sent with QoS 1, so that one counts as sent when the broker has it. Everything retained is sent with QoS 0:
+it is said anew at every connection, and a state of before that came once more after it would be a lie.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import ssl
+import stat
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from ...errors import DaemonError, InputError, SettingsError
+from ..base import Control, Notice, Sink
+from .discovery import KNOBS, OFFLINE, ONLINE, Knob, discovery, node_of
+
+_LOG = logging.getLogger(__name__)
+
+KEEPALIVE_S = 20  # a broker that is gone without a word is noticed after 40 s at most, our own end there after 30 s
+FIRST_RETRY_S, LAST_RETRY_S = 1, 30
+LATE_S = 10.0  # an event that reaches nobody for so long is lost: lights should not go on for a word of long ago
+MAX_INFLIGHT = 20
+MAX_QUEUED = 64  # messages inside paho; events wait in the outbox, which counts what it drops
+MAX_TOPIC_BYTES = 1000  # the protocol allows 65,535; some brokers stop far below
+SHOWN_BYTES = 40  # of a refused command, in the log
+
+
+class MqttSink(Sink):
+    """A client of one broker; connects by itself, and again, and never makes anybody wait."""
+
+    name = "mqtt"
+
+    def __init__(self, settings: Any, control: Control) -> None:
+        super().__init__(settings, control)
+        self._topic: str = settings.topic
+        self._client: paho.Client | None = None
+        self._connected = threading.Event()
+        self._closing = False
+        self._state = threading.Lock()  # held while state is read and said, so that the last that is said is true
+        self._last: str | None = None
+        self._asks = threading.Lock()
+        self._asked: dict[str, str | None] = {}  # knob -> what to ask for when the daemon has done the one before
+        self._refused: set[str] = set()  # knobs whose last command was refused
+
+    # --- in the sink's own thread
+
+    def open(self) -> None:
+        """Begins to connect; that there is no broker yet is not a failure to open.
+
+        Raises:
+            SettingsError: the settings cannot be used.
+        """
+        settings = self._settings
+        _check_topic("mqtt.topic", self._topic)
+        if settings.discovery:
+            _check_topic("mqtt.discovery", settings.discovery)
+        try:
+            settings.host.encode("idna")
+        except UnicodeError as error:
+            raise SettingsError(f"mqtt.host={settings.host!r} is no name of a host: {error}") from error
+        password = _password(settings.password_file) if settings.password_file else None
+        if password is not None and not settings.username:
+            raise SettingsError("mqtt.password_file without mqtt.username: set both, a password goes with a name")
+        client = paho.Client(CallbackAPIVersion.VERSION2, f"{node_of(self._topic)}-{secrets.token_hex(4)}")
+        if settings.username:
+            client.username_pw_set(settings.username, password)
+        if settings.tls:
+            client.tls_set_context(ssl.create_default_context())
+        client.will_set(f"{self._topic}/availability", OFFLINE, qos=1, retain=True)
+        client.reconnect_delay_set(FIRST_RETRY_S, LAST_RETRY_S)
+        client.max_queued_messages_set(MAX_QUEUED)
+        client.max_inflight_messages_set(MAX_INFLIGHT)
+        client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
+        client.on_disconnect, client.on_message = self._on_disconnect, self._on_message
+        self._client = client
+        self.fault = f"not connected: {settings.host}:{settings.port} has not answered yet"
+        client.connect_async(settings.host, settings.port, KEEPALIVE_S)
+        client.loop_start()
+
+    def send(self, notice: Notice) -> None:
+        """Sends an event, and waits until the broker has it.
+
+        Raises:
+            DaemonError: no broker took it within 10 s; it is lost.
+        """
+        client = self._opened()
+        if not self._connected.wait(max(0.0, LATE_S - _age_s(notice))) or _age_s(notice) > LATE_S:
+            raise DaemonError(f"an event is lost: there was no broker for {LATE_S:g} s")
+        event = notice.to_json()
+        if event["type"] == "detection":
+            with self._state:
+                self._last = _as_json({key: event[key] for key in event if key != "type"})
+                self._say("last", self._last)
+        # Home Assistant's event entities want `event_type`.
+        told = client.publish(f"{self._topic}/event", _as_json({**event, "event_type": event["type"]}), qos=1)
+        try:
+            told.wait_for_publish(LATE_S)
+        except (ValueError, RuntimeError) as error:  # its queue is full, or the connection broke just now
+            raise DaemonError(f"an event may be lost: {error}") from error
+        if not told.is_published():
+            raise DaemonError(f"an event may be lost: the broker has not confirmed it for {LATE_S:g} s")
+
+    def close(self) -> None:
+        """Says goodbye where somebody listens."""
+        client = self._opened()
+        with self._state:
+            self._closing = True
+            if self._connected.is_set():
+                self._say("availability", OFFLINE)
+        client.disconnect()
+        client.loop_stop()
+
+    # --- in the daemon's thread
+
+    def state(self) -> None:
+        """Says what is in force now, and asks for what came in while the daemon was at it."""
+        with self._asks:
+            next_asks = {name: value for name, value in self._asked.items() if value is not None}
+            self._asked = dict.fromkeys(next_asks)
+        for name, value in next_asks.items():
+            self._control.change(KNOBS[name].key, value)
+        self._say_state()
+
+    # --- in paho's thread
+
+    def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        if reason.is_failure:
+            self._lose(str(reason))
+            return
+        topics = [f"{self._topic}/{name}/set" for name in KNOBS] + [f"{self._topic}/availability"]
+        if self._settings.discovery:
+            topics.append(self._birth_topic)
+        client.subscribe([(topic, 1) for topic in topics])
+        _LOG.log(logging.WARNING if self._was_away else logging.INFO, "mqtt: connected to %s", self._broker)
+        self.fault, self._was_away = None, False
+        self._connected.set()
+        self._introduce()
+
+    def _on_connect_fail(self, _client: paho.Client, _data: Any) -> None:
+        error = sys.exc_info()[1]  # paho calls this while it handles the exception, and does not hand it on
+        self._lose(str(error) if error and str(error) else "no answer")
+
+    def _on_disconnect(
+        self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any
+    ) -> None:
+        was_connected = self._connected.is_set()
+        self._connected.clear()
+        if was_connected and not self._closing:  # else why is known better already
+            self._lose(f"the connection broke ({reason})")
+
+    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        if message.retain:  # of before this connection: not a wish of now, and our own state is true already
+            return
+        if self._settings.discovery and message.topic == self._birth_topic:
+            if message.payload == ONLINE.encode():
+                self._introduce()
+        elif message.topic == f"{self._topic}/availability":
+            # An older connection of ours that the broker gives up only now leaves its last will behind.
+            with self._state:
+                if message.payload != ONLINE.encode() and not self._closing:
+                    self._say("availability", ONLINE)
+        else:
+            self._obey(KNOBS[message.topic[len(self._topic) + 1 : -len("/set")]], bytes(message.payload))
+
+    # --- shared
+
+    _was_away = False
+
+    @property
+    def _broker(self) -> str:
+        return f"{self._settings.host}:{self._settings.port}"
+
+    @property
+    def _birth_topic(self) -> str:
+        return f"{self._settings.discovery}/status"
+
+    def _opened(self) -> paho.Client:
+        if self._client is None:
+            raise DaemonError("mqtt is not open")
+        return self._client
+
+    def _lose(self, why: str) -> None:
+        fault = f"not connected: {self._broker}: {why}"
+        if fault != self.fault:
+            _LOG.warning("mqtt: %s; it is tried again", fault)
+        self.fault, self._was_away = fault, True
+
+    def _obey(self, knob: Knob, payload: bytes) -> None:
+        """A command: to the daemon, or back to the truth."""
+        try:
+            value = knob.parse(payload)
+        except InputError as error:
+            self._control.stats.add("refused", sink=self.name)
+            if knob.name not in self._refused:  # once, until there is a good one
+                shown = repr(payload[:SHOWN_BYTES]) + ("…" if len(payload) > SHOWN_BYTES else "")
+                _LOG.warning("mqtt: %s/%s/set: %s %s", self._topic, knob.name, shown, error)
+            self._refused.add(knob.name)
+            self._say_state()
+            return
+        self._refused.discard(knob.name)
+        with self._asks:
+            if knob.name in self._asked:  # one at a time: a slider that is dragged, or somebody who floods us
+                self._asked[knob.name] = value
+                return
+            if is_new := value != knob.read(self._control.house.policy):
+                self._asked[knob.name] = None
+        if is_new:
+            self._control.change(knob.key, value)
+        else:
+            self._say_state()
+
+    def _introduce(self) -> None:
+        """Everything that somebody needs who has not heard of us."""
+        with self._state:
+            if self._closing:
+                return
+            if self._settings.discovery:
+                topic = f"{self._settings.discovery}/device/{node_of(self._topic)}/config"
+                self._opened().publish(topic, _as_json(discovery(self._topic, self._settings.name)), retain=True)
+            if self._last is not None:
+                self._say("last", self._last)
+            self._say("availability", ONLINE)
+        self._say_state()
+
+    def _say_state(self) -> None:
+        with self._state:
+            if self._closing or not self._connected.is_set():  # the next connection begins with it
+                return
+            policy = self._control.house.policy
+            for knob in KNOBS.values():
+                self._say(knob.name, knob.read(policy))
+
+    def _say(self, name: str, payload: str) -> None:
+        self._opened().publish(f"{self._topic}/{name}", payload, retain=True)
+
+
+def _check_topic(key: str, topic: str) -> None:
+    """Raises SettingsError for what is no topic to publish to."""
+    parts = topic.split("/")
+    is_long = len(topic.encode("utf-8", "replace")) > MAX_TOPIC_BYTES
+    if is_long or topic.startswith("$") or not all(parts) or not topic.isprintable() or set(topic) & set("+#"):
+        raise SettingsError(
+            f"{key}={topic[:80]!r} must be names with / between them, without + and #, of {MAX_TOPIC_BYTES} bytes "
+            "at most, and must not begin with $"
+        )
+
+
+def _password(file: str) -> str:
+    """The first line of a file; who else can read it is worth a word."""
+    try:
+        with Path(file).open(encoding="utf-8") as lines:
+            if stat.S_IMODE(os.fstat(lines.fileno()).st_mode) & 0o077:
+                _LOG.warning("mqtt.password_file=%s can be read by others: chmod 600 %s", file, file)
+            password = lines.readline(4096).rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"mqtt.password_file={file}: cannot be read: {error}") from error
+    if not password:
+        raise SettingsError(f"mqtt.password_file={file}: its first line is empty, and should be the password")
+    return password
+
+
+def _age_s(notice: Notice) -> float:
+    """Of a clock that was set back: 0."""
+    return max(0.0, time.time() - notice.at_s)
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""The wake service for Home Assistant and its satellites."""

@@ -1,0 +1,265 @@
+"""One connection: reads events, hears the audio that they carry, and answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import time
+from typing import Any, Protocol
+
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.event import Event
+from wyoming.info import Describe
+from wyoming.ping import Ping, Pong
+from wyoming.version import __version__ as PROTOCOL_VERSION  # noqa: N812
+from wyoming.wake import Detect, Detection, NotDetected
+
+from ...audio.samples import RATE_HZ, AudioFormat, Converter, Int16, from_pcm
+from ...errors import AudioError, EarmarkError, ProtocolError
+from ...event import Event as Heard
+from ...listener import Listener, Voices
+from ..base import Control, Notice
+from .messages import checked_format, checked_length, checked_names, checked_timestamp, json_object, shortened
+
+_LOG = logging.getLogger(__name__)
+
+MAX_HEADER_BYTES = 64 * 1024  # a header is some 100 bytes
+MAX_DATA_BYTES = 64 * 1024
+MAX_PAYLOAD_BYTES = 1024 * 1024  # half a minute of 16 kHz; satellites send 2 kB
+MAX_WAITING_BYTES = 64 * 1024  # some 500 detections; who is so far behind does not read
+PATIENCE_S = 60.0  # for a first event, and for the rest of one that has begun
+FLUSH_S = 5.0  # what a client that has said all it had to say gets to read the answers
+PIECES_A_SECOND = 4  # audio is taken in such pieces, 3 ms of work each, so that the others' turn comes soon
+KEEPALIVE_S = (60, 20, 3)  # a satellite that lost its power is forgotten after two minutes
+
+
+class Service(Protocol):
+    """What a client asks of the sink that accepted it."""
+
+    name: str
+    loop: asyncio.AbstractEventLoop
+
+    def describe(self) -> Event:
+        """What there is to be detected."""
+
+    def say_unknown(self, names: list[str]) -> None:
+        """Names of wake words that a client asked for."""
+
+
+class Client:
+    """One connection and its dialogue."""
+
+    def __init__(
+        self,
+        sink: Service,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        control: Control,
+        voices: Voices,
+    ) -> None:
+        self._sink, self._reader, self._writer = sink, reader, writer
+        self._control, self._voices = control, voices
+        self._peer = _peer_name(writer)
+        self._names: list[str] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._listener: Listener | None = None
+        self._format: AudioFormat | None = None
+        self._converter: Converter | None = None
+        self._timestamp: float | None = None
+        self._detected = False
+
+    async def run(self) -> None:
+        """Until the client goes, or has to."""
+        _LOG.info("wyoming: %s connected", self._peer)
+        _keep_alive(self._writer)
+        try:
+            self._hurry("sent no event")
+            while (event := await self._read()) is not None:
+                await self._answer(event)
+            await self._flush()
+        except (ProtocolError, AudioError) as error:
+            self._control.stats.add("turned_away", server=self._sink.name)
+            _LOG.info("wyoming: %s is cut off: %s", self._peer, error)
+        except OSError as error:
+            _LOG.info("wyoming: %s is gone: %s", self._peer, error)
+        except EarmarkError as error:  # ours: a network of another house that cannot be opened, for one
+            _LOG.error("wyoming: %s is cut off: %s", self._peer, error)
+        finally:
+            self._relax()
+            self._end_stream()
+            self._writer.transport.abort()
+
+    # --- the protocol
+
+    async def _read(self) -> Event | None:
+        """The next event; None: the client has no more to say.
+
+        Raises:
+            ProtocolError: it is none, or is too large.
+        """
+        try:
+            line = await self._reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:
+            if error.partial:
+                raise ProtocolError(f"it ended within a header, after {len(error.partial)} bytes") from error
+            return None
+        except asyncio.LimitOverrunError as error:
+            raise ProtocolError(f"its header has more than {MAX_HEADER_BYTES} bytes") from error
+        header = json_object(line, "header")
+        data_bytes = checked_length(header, "data_length", MAX_DATA_BYTES)
+        payload_bytes = checked_length(header, "payload_length", MAX_PAYLOAD_BYTES)
+        kind, data = header.get("type"), header.get("data") or {}
+        if not isinstance(kind, str) or not isinstance(data, dict):
+            raise ProtocolError(f"type={shortened(kind)} must be a text, data={shortened(data)} an object")
+        self._hurry("sent no end of its event")
+        try:
+            if data_bytes:
+                data.update(json_object(await self._reader.readexactly(data_bytes), "data"))
+            payload = await self._reader.readexactly(payload_bytes) if payload_bytes else None
+        except asyncio.IncompleteReadError as error:
+            raise ProtocolError(f"it ended within an event, {error.expected} bytes were to come") from error
+        self._relax()
+        return Event(kind, data, payload)
+
+    def _write(self, event: Event) -> None:
+        """Sends an event, without waiting.
+
+        Raises:
+            ProtocolError: the client does not read.
+        """
+        if self._writer.transport.get_write_buffer_size() > MAX_WAITING_BYTES:
+            raise ProtocolError("it does not read its answers")
+        if self._writer.transport.is_closing():
+            return
+        data = json.dumps(event.data).encode() if event.data else b""
+        header: dict[str, Any] = {"type": event.type, "version": PROTOCOL_VERSION}
+        if data:
+            header["data_length"] = len(data)
+        self._writer.write(json.dumps(header).encode() + b"\n" + data)
+
+    async def _flush(self) -> None:
+        """Lets the client read its last answers."""
+        self._writer.close()
+        try:
+            await asyncio.wait_for(self._writer.wait_closed(), FLUSH_S)
+        except asyncio.TimeoutError as error:
+            raise ProtocolError("it does not read its answers") from error
+
+    def _hurry(self, what: str) -> None:
+        """From now on it has a minute; a read that still waits then fails."""
+        self._relax()
+        late = ProtocolError(f"it {what} for {PATIENCE_S:g} s")
+        self._deadline = self._sink.loop.call_later(PATIENCE_S, self._reader.set_exception, late)
+
+    def _relax(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    # --- the dialogue
+
+    async def _answer(self, event: Event) -> None:
+        if AudioChunk.is_type(event.type):
+            await self._hear(event)
+        elif AudioStart.is_type(event.type):
+            checked_format(event.data)
+            self._end_stream()
+        elif AudioStop.is_type(event.type):
+            await self._stop()
+        elif Detect.is_type(event.type):
+            self._end_stream()
+            self._names = checked_names(event.data)
+            self._sink.say_unknown(self._names or [])
+        elif Describe.is_type(event.type):
+            self._write(self._sink.describe())
+        elif Ping.is_type(event.type):
+            text = event.data.get("text")
+            self._write(Pong(text if isinstance(text, str) else None).event())
+        # others are of a later version of the protocol, or not for a wake service
+
+    async def _hear(self, event: Event) -> None:
+        """A chunk of audio; it says itself what format it has."""
+        audio_format, width = checked_format(event.data)
+        audio, frame_bytes = event.payload or b"", width * audio_format.channels
+        if len(audio) % frame_bytes:
+            raise ProtocolError(f"{len(audio)} bytes of audio are no whole frames of {frame_bytes} bytes")
+        timestamp = checked_timestamp(event.data)
+        if self._converter is None or audio_format != self._format:
+            if self._converter is not None:
+                await self._push(self._converter.finish())
+            self._format, self._converter = audio_format, Converter(audio_format)
+        self._timestamp = timestamp
+        step = audio_format.rate_hz // PIECES_A_SECOND * frame_bytes
+        for start in range(0, len(audio), step):
+            frames = from_pcm(audio[start : start + step], width, audio_format.channels)
+            await self._push(self._converter.push(frames))
+
+    async def _stop(self) -> None:
+        """The audio is over: a word at its very end is heard, and that there was none is said."""
+        if self._listener is not None and self._converter is not None:
+            await self._push(self._converter.finish())
+            start_s = time.perf_counter()
+            self._report(self._listener, self._listener.finish(), time.perf_counter() - start_s)
+        if not self._detected:
+            self._write(NotDetected().event())
+        self._end_stream()
+
+    async def _push(self, samples: Int16) -> None:
+        """(n,) int16 at 16 kHz, a fraction of a second; then it is the others' turn."""
+        house, journal = self._control.house, self._control.journal
+        if self._listener is None:
+            self._listener = Listener(house, journal, self._names, self._voices)
+        self._listener.follow(house, journal)
+        start_s = time.perf_counter()
+        events = self._listener.push(samples)
+        self._report(self._listener, events, time.perf_counter() - start_s)
+        await asyncio.sleep(0)
+
+    def _report(self, listener: Listener, events: list[Heard], computed_s: float, at_end: bool = False) -> None:
+        for event in events:
+            if event.type != "near_miss":
+                self._control.stats.latency(1000 * (_waited_s(listener, event) + computed_s))
+            self._publish(listener, event)
+            if event.type == "detection":
+                self._detected = True
+                # the client's own timestamp goes back as it came, even where it is no count of milliseconds
+                self._write(Detection(event.keyword, self._timestamp, event.person).event())  # type: ignore[arg-type]
+        for event, clip in listener.clips(now=at_end):
+            self._publish(listener, event, clip)
+
+    def _publish(self, listener: Listener, event: Heard, clip: Int16 | None = None) -> None:
+        at_s = time.time() - _waited_s(listener, event)
+        self._control.publish(Notice(event, f"{self._sink.name}:{self._peer}", at_s, clip))
+
+    def _end_stream(self) -> None:
+        """What comes next has nothing to do with what came before."""
+        if self._listener is not None:
+            self._report(self._listener, [], 0.0, at_end=True)
+        self._listener = self._converter = self._timestamp = None
+        self._detected = False
+
+
+def _waited_s(listener: Listener, event: Heard) -> float:
+    return (listener.samples - event.sample) / RATE_HZ
+
+
+def _peer_name(writer: asyncio.StreamWriter) -> str:
+    """HOST:PORT, or `unix`."""
+    address = writer.get_extra_info("peername")
+    if not isinstance(address, tuple):
+        return "unix"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    """Lets the kernel find out about clients that vanished without a word."""
+    connection = writer.get_extra_info("socket")
+    if connection.family == socket.AF_UNIX:
+        return
+    idle_s, between_s, count = KEEPALIVE_S
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, between_s)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)

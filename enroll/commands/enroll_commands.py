@@ -1,0 +1,283 @@
+"""Commands of a person who joins. Each takes the parsed arguments and returns an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from earmark.engine.audio.files import read_audio
+from earmark.engine.commands import wakes_commands
+from earmark.engine.commands.arguments import make_detector, models, networks, open_store
+from earmark.engine.commands.people_commands import KINDS
+from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
+from earmark.engine.event import Event
+from earmark.engine.networks.card import load_manifest
+from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.people.store import PersonStore, Voiceprint, folder_name
+from earmark.engine.verifier import Verifier
+
+from ..enrolment import Enroller, Enrolment, Options, as_they_are, read_recordings
+from ..evaluation.conditions import Conditions, read_noises
+from ..evaluation.evaluate import Setup, read_trials
+from ..evaluation.evaluate import evaluate as run_evaluation
+from ..guided.progress import progress
+from ..training import achieved, calibrate
+from ..training.alike import Alike, alike
+
+
+def enroll(arguments: argparse.Namespace) -> int:
+    """Learns a voice, once for each wake word: from recordings, asking nothing, or in a conversation."""
+    folder_name(arguments.name)  # refuses a bad name before the work
+    enroller = Enroller.load(models(arguments))
+    keywords: list[KeywordNetwork | None] = [None] if arguments.any_phrase else [*networks(arguments)]
+    options = Options(seed=arguments.seed, far=arguments.far, min_takes=arguments.min_takes)
+    store = open_store(arguments)
+    made = (_from_files if arguments.files else _guided)(arguments, enroller, keywords, options, store)
+    try:
+        for enrolment, saved in made:
+            verifier = Verifier([], enroller.speaker, enroller.head)
+            known = list(_others(store, enrolment.voiceprint))
+            confused = list(alike(enrolment.voiceprint, known, verifier))
+            version = store.save(enrolment.voiceprint)
+            saved()
+            _print_enrolment(enrolment, confused, int(version.name), arguments)
+            if arguments.plot:
+                from ..evaluation.plots import scores  # matplotlib is in an extra, and slow
+
+                people = {
+                    other.name: verifier.score(enrolment.voiceprint, other.takes)
+                    for other in known
+                    if other.binding == enrolment.voiceprint.binding
+                }
+                scores(enrolment.achieved, enrolment.voiceprint, people, arguments.plot)
+    except EnrolmentRefused as refusal:
+        if arguments.json:
+            faults = [vars(fault) for fault in refusal.faults]
+            print(json.dumps({"type": "refused", "name": arguments.name, "faults": faults}, ensure_ascii=False))
+        raise
+    return 0
+
+
+Made = Iterator[tuple[Enrolment, Callable[[], None]]]
+"""Enrolments, each with what is to be done when it is saved."""
+
+
+def _from_files(
+    arguments: argparse.Namespace,
+    enroller: Enroller,
+    keywords: list[KeywordNetwork | None],
+    options: Options,
+    _: PersonStore,
+) -> Made:
+    recordings, unreadable = read_recordings(arguments.files)
+    others, unreadable_others = read_recordings(arguments.others)
+    if arguments.others and not others:
+        listed = "".join(f"\n  {fault}" for fault in unreadable_others)
+        raise EnrolmentRefused(f"none of the others can be read{listed}", unreadable_others)
+    for keyword in keywords:
+        with progress(arguments.json, options.plan.steps, arguments.plain) as shown:
+            enrolment = enroller.enrol(
+                arguments.name,
+                recordings,
+                keyword,
+                options,
+                shown.stage,
+                shown.step,
+                faults=[*unreadable, *unreadable_others],
+                others=others,
+            )
+        yield enrolment, _nothing_more
+
+
+def _guided(
+    arguments: argparse.Namespace,
+    enroller: Enroller,
+    keywords: list[KeywordNetwork | None],
+    options: Options,
+    store: PersonStore,
+) -> Made:
+    if arguments.others:
+        raise InputError("--others belongs to --from: the guided session asks for others itself")
+    from ..guided.conversation import guided  # rich is in an extra
+    from ..guided.screen import open_screen
+
+    yield from guided(arguments, enroller, keywords, options, store, open_screen(arguments.plain))
+
+
+def _nothing_more() -> None:
+    """Files leave nothing to tidy up."""
+
+
+def _others(store: PersonStore, person: Voiceprint) -> Iterator[Voiceprint]:
+    """Everybody else of the store who is enrolled for the same wake word and can be read."""
+    for name in store.names():
+        if name != person.name and person.keyword in store.keywords(name):
+            try:
+                yield store.load(name, person.keyword)
+            except PersonError as error:
+                print(f"earmark: not compared with {name}: {error}", file=sys.stderr)
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Measures error rates on a trial list, through the real enrolment."""
+    trials = read_trials(Path(arguments.trials))
+    keyword = None if arguments.any_phrase else _one_network(arguments)
+    setup = Setup(
+        Enroller.load(models(arguments)),
+        keyword,
+        as_they_are(arguments.far),
+        arguments.takes,
+        Conditions(
+            room_rt60_s=arguments.room,
+            noises=read_noises(Path(arguments.noise)) if arguments.noise else (),
+            snr_db=arguments.snr_db,
+            telephone=arguments.telephone,
+            gain_db=arguments.gain_db,
+        ),
+    )
+    with progress(arguments.json == "-", 0) as shown:
+        results = run_evaluation(trials, replace(setup, on_progress=shown.stage))
+    if trials.negatives and keyword is None:
+        print("earmark: negative rows need --keyword: without one nothing can wake falsely", file=sys.stderr)
+    for line in (*results.refused, *results.unreadable):
+        print(f"earmark: left out: {line}", file=sys.stderr)
+    if arguments.plot:
+        from ..evaluation.plots import det  # matplotlib is in an extra, and slow
+
+        det(results.systems, arguments.plot)
+    values = results.to_json()
+    text = json.dumps(values, indent=None if arguments.json == "-" else 1, ensure_ascii=False)
+    if arguments.json and arguments.json != "-":
+        _write_text(Path(arguments.json), text + "\n")
+    print(text if arguments.json == "-" else _table(values))
+    return 0
+
+
+def _write_text(path: Path, text: str) -> None:
+    """All of it or nothing: whoever reads the file meanwhile sees the old one."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(text, "utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _one_network(arguments: argparse.Namespace) -> KeywordNetwork:
+    found = networks(arguments)
+    if len(found) != 1:
+        raise InputError(f"{len(found)} wake words are named: a trial list is measured with one --keyword")
+    return found[0]
+
+
+def _table(values: dict[str, Any]) -> str:
+    """The rates in %, with their 95 % intervals, for people."""
+    columns = {
+        "eer": "EER",
+        "frr_at_far_0.01": "FRR at 1 % FAR",
+        "frr_at_far_0.001": "FRR at 0.1 % FAR",
+        "frr_at_enrolled": "FRR enrolled",
+        "far_at_enrolled": "FAR enrolled",
+    }
+    counts = values["trials"]
+    lines = [f"{counts['target']} own trials, {counts['impostor']} of strangers; % with 95 % intervals over speakers"]
+    lines.append("".join(f"{title:>22}" for title in ("", *columns.values())))
+    for name, rates in values["systems"].items():
+        cells = [
+            f"{100 * rates[key]:.2f} [{100 * rates['ci95'][key][0]:.1f}, {100 * rates['ci95'][key][1]:.1f}]"
+            for key in columns
+        ]
+        lines.append(f"{name:>22}" + "".join(f"{cell:>22}" for cell in cells))
+    if values["false_accepts_per_hour"] is not None:
+        lines.append(f"false accepts per hour: {values['false_accepts_per_hour']:.2f}")
+    return "\n".join(lines)
+
+
+def plot(arguments: argparse.Namespace) -> int:
+    """Draws the timeline of a recording."""
+    from ..evaluation.plots import timeline  # matplotlib is in an extra, and slow
+
+    timeline(read_audio(arguments.file), networks(arguments), make_detector(arguments), arguments.out)
+    if arguments.json:
+        print(json.dumps({"picture": arguments.out}))
+    else:
+        print(arguments.out)
+    return 0
+
+
+def show_wake(arguments: argparse.Namespace) -> int:
+    """`earmark wakes show N --plot`: everything about an entry of the journal, and its picture.
+
+    The keyword network hears the clip from a fresh state, as if nothing had been said before it.
+    """
+    from ..evaluation.plots import picture  # matplotlib is in an extra, and slow
+
+    entry, samples = wakes_commands.find(arguments)
+    names = wakes_commands.settings_of(arguments).wake.keywords
+    manifests = {manifest.name: manifest for manifest in map(load_manifest, names)}
+    word = entry.event["keyword"]
+    manifest = manifests.get(word) or load_manifest(word)
+    scores = {key: entry.event[key] for key in ("keyword_score", "person", "speaker_score", "reason")}
+    event = Event(type=entry.event["type"], keyword=word, sample=entry.word_end, **scores)
+    picture(samples, [KeywordNetwork(manifest)], [event], arguments.plot)
+    return wakes_commands.show(arguments)
+
+
+def _print_enrolment(
+    enrolment: Enrolment, confused: list[Alike], version: int, arguments: argparse.Namespace
+) -> None:
+    person, report = enrolment.voiceprint, enrolment.voiceprint.report
+    facts: dict[str, Any] = {
+        "type": "enrolled",
+        "name": person.name,
+        "keyword": person.keyword,
+        "version": version,
+        "kind": person.kind,
+        "threshold": round(person.threshold, 4),
+        "takes": len(person.takes),
+        "faults": [vars(fault) for fault in enrolment.faults],
+        "alike": [vars(other) for other in confused],
+        "report": dict(report),
+    }
+    if arguments.json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    for fault in enrolment.faults if arguments.files else ():  # a conversation has told them already
+        print(f"not used: {fault}", file=sys.stderr)
+    own = report["leave_one_out"].get(person.kind, {}).get("own", [])
+    takes = "1 take" if len(person.takes) == 1 else f"{len(person.takes)} takes"
+    compared = len(report["achieved"]) > 1
+    print(f"{person.name}: enrolled for {person.keyword} from {takes} (version {version})")
+    why = (
+        "* is used, and was better on the takes left out"
+        if compared
+        else f"the head is trained from {calibrate.MIN_TRAINED_TAKES} takes on"
+    )
+    print(f"  for {100 * report['wanted_far']:g} % of strangers; {why}")
+    for line in achieved.lines(report["achieved"], person.kind, KINDS):
+        print(line)
+    if own:
+        print(f"  own takes, each left out in turn  {'  '.join(f'{score:.2f}' for score in own)}")
+        print("  in brackets: the range of your rejected tries, with 95 % confidence; so few takes cannot say more")
+    others = report.get("others")
+    if others:
+        trained = (
+            f"trained against {others['trained']}" if others["trained"] else "the plain cosine learns nothing of them"
+        )
+        print(
+            f"  others     {others['crops']} crops of {others['recordings']} recordings: {trained}; "
+            f"{others['let_in']} would be let in"
+        )
+    for other in confused:
+        print(
+            f"warning: cannot tell {person.name} apart from {other.name}: {other.theirs} of {other.theirs_of} takes "
+            f"of {other.name} pass as {person.name}, {other.own} of {other.own_of} the other way round; enrol both "
+            "again, each with the other one recorded as somebody else (--others), or with --far 0.001",
+            file=sys.stderr,
+        )

@@ -1,0 +1,1 @@
+"""Error rates on recordings, and pictures of them."""

@@ -1,0 +1,1 @@
+"""Learning on, from what woke the daemon, and voiceprints made anew."""

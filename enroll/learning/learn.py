@@ -1,0 +1,246 @@
+"""Learning on: one more accepted wake word in a voiceprint, where the enrolment's own takes allow it.
+
+What an update may do is bounded twice. Learned takes together never weigh more than the enrolled ones, so that
+whatever slips in, half of the voiceprint is what the person said when enrolling. And the guard asks what nobody has
+to be believed for: the enrolled takes alone must accept it, and on them, each left out in turn, on the cohort, the
+home's own impostors and the other people the voiceprint must do no worse than without anything learned, so that many
+small steps lead no farther than a single one may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from earmark.engine.audio.samples import Float32
+from earmark.engine.people.store import TRAINED, Voiceprint
+from earmark.engine.verifier import DECADE, Verifier, fused
+
+from ..enrolment import MAX_OTHERS, Enroller
+from ..takes.quality import SAME_COSINE
+from ..training import calibrate
+from ..training.train import TakeEmbeddings, TrainPlan, rows_of, train
+from .impostors import Home
+
+# So many utterances Apple keeps for "Personalized Hey Siri" (Machine Learning Journal, 2018).
+MOST_TAKES = 40
+WIDE_DECADES = 1.0  # a margin is wide where the wake would also have been accepted at a tenth of the wanted FAR
+# Of scores, in the guard: so much lower may the enrolled takes score after all that was learned. It is a ninth of a
+# decade of the trained head, and hardly more than a single take of another voice costs (docs/research/learning.md).
+TOLERANCE = 0.01
+TRIES = 3  # so many may be refused in one update
+FAR_ENOUGH = 0.2  # so far below the threshold nobody's takes matter: enroll/learning/impostors.py says who lies there
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What might be learned."""
+
+    embedding: Float32
+    """(d,), unit length."""
+    facts: Mapping[str, Any]
+    """Where it is from; goes into the voiceprint."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How a voiceprint does on takes that are beyond doubt."""
+
+    own: Float32
+    """(e,) scores less the threshold, of the enrolled takes, each left out in turn; (0,) where there is only one."""
+    strangers_in: int
+    """Of the cohort and of the home's impostors, how many reach the threshold."""
+    nearest: float
+    """Highest score less the threshold, of the enrolled takes of the other people; -2 where there is nobody."""
+
+    def worse_than(self, before: Figures) -> str | None:
+        """Why a voiceprint with those figures must not become one with these; None: it may."""
+        rejected, were = int(np.sum(self.own < 0)), int(np.sum(before.own < 0))
+        lost = float(before.own.mean() - self.own.mean()) if len(self.own) else 0.0
+        if rejected > were:
+            return f"{rejected} of {len(self.own)} enrolled takes would be rejected, {were} were"
+        if lost > TOLERANCE:
+            return f"the enrolled takes would score {lost:.3f} less"
+        if self.strangers_in > before.strangers_in:
+            return f"{self.strangers_in} strangers would be let in, {before.strangers_in} were"
+        if self.nearest > max(before.nearest, -FAR_ENOUGH) + TOLERANCE:
+            return f"another person would come nearer, from {before.nearest:+.3f} to {self.nearest:+.3f}"
+        return None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an update."""
+
+    voiceprint: Voiceprint | None
+    """None: nothing was learned."""
+    added: tuple[Addition, ...]
+    refused: tuple[tuple[Addition, str], ...]
+    """What was tried and must not be, and why."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Makes voiceprints anew from embeddings, and compares them."""
+
+    enroller: Enroller
+    plan: TrainPlan = field(default_factory=TrainPlan)
+
+    def wide(self, person: Voiceprint, embedding: Float32) -> bool:
+        """Whether it is the person beyond the doubt that the threshold leaves."""
+        return float(self._margin(person, embedding[None])[0]) >= WIDE_DECADES * DECADE[person.kind]
+
+    def in_order(self, person: Voiceprint, additions: Sequence[Addition]) -> list[Addition]:
+        """From the middle of their scores outwards: the highest say nothing new, the lowest are in doubt."""
+        if not additions:
+            return []
+        scores = self._margin(person, np.array([one.embedding for one in additions]))
+        distance = np.abs(scores - np.median(scores))
+        return [additions[number] for number in np.argsort(distance, kind="stable")]
+
+    def learn(
+        self,
+        person: Voiceprint,
+        additions: Sequence[Addition],
+        home: Home,
+        others: Sequence[Voiceprint],
+        most: int = 1,
+        guard: bool = True,
+    ) -> Outcome:
+        """Takes at most `most` of the additions in, each only if the guard allows it.
+
+        Args:
+            person: as it is.
+            additions: in the order in which they are tried.
+            home: its impostors.
+            others: everybody else who is enrolled for the same wake word.
+            most: how many may be taken in.
+            guard: only scripts/studies/home.py goes without, to see what it is worth.
+
+        What somebody said to be the person's (`label` in its facts) need not be accepted by the enrolled takes.
+        """
+        guard = guard and bool(additions)
+        now, home = self.at_home(person, home, others) if guard else (person, home)
+        anchor = self.with_takes(person, [], home) if guard and person.learned else now
+        before = self.figures(anchor, home, others) if guard else None
+        added: list[Addition] = []
+        refused: list[tuple[Addition, str]] = []
+        for addition in additions[: most + TRIES - 1]:
+            if len(added) == most:
+                break
+            if float((now.takes @ addition.embedding).max()) > SAME_COSINE:
+                refused.append((addition, "it is in the voiceprint already"))
+                continue
+            if guard and not addition.facts.get("label") and self._margin(anchor, addition.embedding[None])[0] < 0:
+                refused.append((addition, "the enrolled takes alone would reject it"))
+                continue
+            after = self.with_takes(now, [*learned_of(now), addition], home)
+            if before is not None:
+                reason = self.figures(after, home, others).worse_than(before)
+                if reason is not None:
+                    refused.append((addition, reason))
+                    continue
+            now = after
+            added.append(addition)
+        return Outcome(now if added else None, tuple(added), tuple(refused))
+
+    def at_home(self, person: Voiceprint, home: Home, others: Sequence[Voiceprint]) -> tuple[Voiceprint, Home]:
+        """The person trained against the home's impostors, and these; or as it is, and only those that were said.
+
+        The second where the impostors would cost the enrolled takes too much.
+        """
+        if not len(home.everybody):
+            return person, home
+        after = self.with_takes(person, learned_of(person), home)
+        if self.figures(after, home, others).worse_than(self.figures(person, home, others)) is None:
+            return after, home
+        return person, replace(home, impostors=home.impostors[:0])
+
+    def with_takes(self, person: Voiceprint, learned: Sequence[Addition], home: Home) -> Voiceprint:
+        """The person from the enrolled takes and these learned ones, trained anew.
+
+        Args:
+            person: as it is; the kind of score and the wanted FAR stay.
+            learned: all that are to be in it; beyond `MOST_TAKES` the oldest are left out, never an enrolled one.
+            home: its impostors train too; who is said to be a stranger raises the threshold, by a decade at most.
+        """
+        learned = list(learned)[max(0, len(learned) - max(0, MOST_TAKES - person.enrolled_takes)) :]
+        takes = _material(person, learned)
+        mean = _weighted_mean(takes)
+        to_train, _ = self._cohorts(person, mean, home)
+        head = self.enroller.head
+        trained = train(head, takes, to_train, self.plan) if person.kind == TRAINED else None
+        # The rule's term for few takes stays that of the enrolment, which it was fitted to, but for one or two takes.
+        count = person.enrolled_takes if person.kind == TRAINED else max(person.enrolled_takes, min(3, len(takes)))
+        threshold = calibrate.threshold(person.kind, count, float(person.report["wanted_far"]))
+        if len(home.strangers):
+            highest = float(calibrate.kind_scores(person.kind, head, trained, mean, home.strangers).max())
+            threshold = max(threshold, min(highest + TOLERANCE, threshold + DECADE[person.kind]))
+        return replace(
+            person,
+            threshold=threshold,
+            takes=np.array([take.clean for take in takes], np.float32),
+            centroid=mean,
+            prototype=trained.prototype if trained else person.prototype,
+            weights=trained.weights if trained else person.weights,
+            learned=tuple(one.facts for one in learned),
+        )
+
+    def figures(self, person: Voiceprint, home: Home, others: Sequence[Voiceprint]) -> Figures:
+        """What the guard compares.
+
+        Left out is a take, with its variations, of the mean and of the prototype. The projection is not trained anew
+        without it: it moves little, both sides of the comparison are alike in it, and a Pi has six times less to do.
+        A single take cannot be left out: then there are only the others to compare with.
+        """
+        takes = _material(person, learned_of(person))
+        own = np.empty(person.enrolled_takes if person.enrolled_takes > 1 else 0, np.float32)
+        rows, weight, take_of_row = rows_of(takes, self.plan, self.enroller.head.take_rows)
+        if person.kind == TRAINED:
+            self.enroller.head.set_weights(person.weights)
+            projected = self.enroller.head.project(rows)
+        for number in range(len(own)):
+            rest = [take for other, take in enumerate(takes) if other != number]
+            score = takes[number].clean @ _weighted_mean(rest)
+            if person.kind == TRAINED:
+                prototype = (weight * (take_of_row != number)) @ projected
+                clean = projected[int(np.flatnonzero(take_of_row == number)[0])]
+                score = fused(score, clean @ prototype / np.linalg.norm(prototype))
+            own[number] = score - person.threshold
+        strangers = np.concatenate([self._cohorts(person, person.centroid, home)[1], home.everybody])
+        near = [other.takes[: other.enrolled_takes] for other in others if other.binding == person.binding]
+        nearest = float(self._margin(person, np.concatenate(near)).max()) if near else -2.0
+        return Figures(own, int(np.sum(self._margin(person, strangers) >= 0)), nearest)
+
+    def _cohorts(self, person: Voiceprint, mean: Float32, home: Home) -> tuple[Float32, Float32]:
+        """Impostors to train against, those of the home first, and to measure with."""
+        to_train, to_measure = self.enroller.cohorts(person.keyword, mean)
+        heard = home.everybody
+        nearest = heard[np.argsort(-(heard @ mean), kind="stable")[:MAX_OTHERS]]
+        return np.concatenate([nearest, to_train])[: self.enroller.head.cohort_rows], to_measure
+
+    def _margin(self, person: Voiceprint, embeddings: Float32) -> Float32:
+        return Verifier([], self.enroller.speaker, self.enroller.head).margin(person, embeddings)
+
+
+def learned_of(person: Voiceprint) -> list[Addition]:
+    """What a person has learned so far, oldest first."""
+    return [Addition(*pair) for pair in zip(person.takes[person.enrolled_takes :], person.learned)]
+
+
+def _material(person: Voiceprint, learned: Sequence[Addition]) -> list[TakeEmbeddings]:
+    """The enrolled takes with their variations, and the learned ones, which together weigh no more."""
+    count = person.enrolled_takes
+    none = np.zeros((0, person.takes.shape[1]), np.float32)
+    copies = person.copies if len(person.copies) == count else [none] * count
+    share = min(1.0, count / max(1, len(learned)))
+    return [TakeEmbeddings(*pair) for pair in zip(person.takes[:count], copies)] + [
+        TakeEmbeddings(one.embedding, none, share) for one in learned
+    ]
+
+
+def _weighted_mean(takes: Sequence[TakeEmbeddings]) -> Float32:
+    return calibrate.unit_mean(np.array([take.weight * take.clean for take in takes], np.float32))

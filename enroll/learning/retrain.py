@@ -1,0 +1,167 @@
+"""Voiceprints made anew from what the store has kept: with other networks, or from two names of one person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from earmark.engine.audio.samples import Int16
+from earmark.engine.errors import EnrolmentRefused, InputError, PersonMismatch
+from earmark.engine.history import erasure
+from earmark.engine.history.journal import Journal
+from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.people import codec, operations
+from earmark.engine.people.store import ANY_PHRASE, KEPT_VERSIONS, PersonStore, Tree, Voiceprint, check_binding
+from earmark.engine.verifier import Verifier, binding_of
+
+from ..enrolment import Enroller, Options, Recording
+from ..takes.quality import AS_THEY_ARE
+from ..training.train import Progress
+
+RECORDINGS, EMBEDDINGS = "recordings", "embeddings"
+
+FindNetwork = Callable[[str], KeywordNetwork]
+"""Opens the keyword network of a wake word's name; may raise KeywordError."""
+
+
+@dataclass(frozen=True)
+class Remade:
+    """A voiceprint that is not saved yet."""
+
+    voiceprint: Voiceprint
+    recordings: list[Int16]
+    """To be kept with it; none where none were kept before."""
+    source: str
+    """`recordings` or `embeddings`: what it was made from."""
+
+
+def remade(
+    store: PersonStore,
+    name: str,
+    keyword: str,
+    enroller: Enroller,
+    find: FindNetwork,
+    on_step: Progress | None = None,
+) -> Remade:
+    """A person's newest voiceprint, made anew with the networks in use; nothing is written.
+
+    Raises:
+        PersonMismatch: no recordings were kept, and the embeddings are of another speaker network.
+        EnrolmentRefused: with these networks the recordings would not make a person that works.
+        PersonError: it cannot be read.
+    """
+    old, recordings = store.load(name, keyword), store.recordings(name, keyword)
+    network = None if keyword == ANY_PHRASE else find(keyword)
+    return _remade(old, [old], recordings, enroller, network, on_step)
+
+
+def merge(
+    store: PersonStore,
+    name: str,
+    other: str,
+    enroller: Enroller,
+    find: FindNetwork,
+    force: bool = False,
+    on_step: Progress | None = None,
+    journal: Journal | None = None,
+) -> tuple[list[Remade], erasure.Renamed]:
+    """Makes one person of two names; `other` is erased in the same step.
+
+    For a wake word that both have, a new version is made from the takes of both; one that only `other` has is taken
+    over with its versions. What waits to be learned of `other`, and `other` in the journal, is of `name` afterwards.
+
+    Returns:
+        What was made anew, and where else the name has changed.
+
+    Raises:
+        EnrolmentRefused: they do not sound like one person, and it is not forced; nothing has changed.
+        InputError: the two names are one.
+        PersonError: one is not there, cannot be read, or is of other networks; nothing has changed.
+        StoreUnwritable: the store may not be written; nothing has changed.
+    """
+    if name == other:
+        raise InputError(f"{name!r} and {other!r} are the same name")
+    words = store.keywords(name), store.keywords(other)
+    both = [keyword for keyword in words[0] if keyword in words[1]]
+    made = {keyword: _merged(store, name, other, keyword, enroller, find, force, on_step) for keyword in both}
+    before = store.fingerprint()
+
+    def put() -> dict[str, Tree]:
+        if store.fingerprint() != before:
+            raise InputError(f"{store.folder} has changed meanwhile: try again")
+        tree = {**store.tree(name)}
+        for keyword, new in made.items():
+            versions = store.versions(name, keyword)
+            for old in versions[: -(KEPT_VERSIONS - 1)]:
+                del tree[keyword, old]
+            tree[keyword, versions[-1] + 1] = codec.encode(new.voiceprint, new.recordings)
+        others = operations.as_name(store.tree(other), name)
+        tree.update({key: files for key, files in others.items() if key[0] not in both})
+        return {name: tree}
+
+    what = f"{name!r} and {other!r} could not be merged"
+    _, also = erasure.called(store, journal, other, name, lambda: store.exchange(what, put, [other]))
+    return list(made.values()), also
+
+
+def _merged(
+    store: PersonStore,
+    name: str,
+    other: str,
+    keyword: str,
+    enroller: Enroller,
+    find: FindNetwork,
+    force: bool,
+    on_step: Progress | None,
+) -> Remade:
+    one, two = store.load(name, keyword), store.load(other, keyword)
+    network = None if keyword == ANY_PHRASE else find(keyword)
+    binding = binding_of(network.manifest.model_sha256 if network else "", enroller.speaker.card, enroller.head.card)
+    for each in (one, two):
+        check_binding(each, binding)
+    verifier = Verifier([], enroller.speaker, enroller.head)
+    theirs = int(np.sum(verifier.margin(one, two.takes) >= 0))
+    own = int(np.sum(verifier.margin(two, one.takes) >= 0))
+    if 2 * (theirs + own) < len(one.takes) + len(two.takes) and not force:
+        raise EnrolmentRefused(
+            f"{name!r} and {other!r} do not sound like one person ({keyword}): {theirs} of {len(two.takes)} takes of "
+            f"{other!r} pass as {name!r}, {own} of {len(one.takes)} the other way round; --force merges them"
+        )
+    recordings = [store.recordings(name, keyword), store.recordings(other, keyword)]
+    kept = [*recordings[0], *recordings[1]] if all(recordings) else []
+    return _remade(one, [one, two], kept[: codec.MAX_RECORDINGS], enroller, network, on_step)
+
+
+def _remade(
+    old: Voiceprint,
+    of: Sequence[Voiceprint],
+    recordings: list[Int16],
+    enroller: Enroller,
+    network: KeywordNetwork | None,
+    on_step: Progress | None,
+) -> Remade:
+    """From recordings where there are some, else from embeddings; what was learned since is not among them."""
+    report = old.report
+    options = replace(Options(), seed=int(report.get("seed", 0)), far=float(report.get("wanted_far", Options().far)))
+    if recordings:
+        numbered = [Recording(f"recording {number}", samples) for number, samples in enumerate(recordings, start=1)]
+        # they were good enough once, and nobody can say them again
+        options = replace(options, min_takes=min(options.min_takes, len(old.takes)), limits=AS_THEY_ARE)
+        enrolment = enroller.enrol(old.name, numbered, network, options, on_step=on_step)
+        return Remade(enrolment.voiceprint, recordings, RECORDINGS)
+    if old.binding.speaker != enroller.speaker.card.sha256:
+        raise PersonMismatch(
+            f"{old.name!r} ({old.keyword}) was enrolled with another speaker network, and no recordings were kept: "
+            f"`earmark enroll {old.name}` again"
+        )
+    sha256 = network.manifest.model_sha256 if network else ""
+    takes = np.concatenate([each.takes[: each.enrolled_takes] for each in of])
+    copies = [each.copies for each in of]
+    varied = np.concatenate(copies) if len({each.shape[1:] for each in copies}) == 1 else None
+    made = enroller.remake(old.name, takes, old.keyword, sha256, options, on_step, varied)
+    gate = old.gate if old.binding.keyword == sha256 else None  # of another network it says nothing
+    if "takes_snr_db" in report:  # no sound, no SNR; it is of the same takes, though
+        made = replace(made, report={**made.report, "takes_snr_db": report["takes_snr_db"]})
+    return Remade(replace(made, gate=gate), [], EMBEDDINGS)

@@ -1,0 +1,1 @@
+"""From a recording to takes, or to the reason why there is none."""

@@ -1,0 +1,131 @@
+"""Listens for a session: recordings in, what they are to the session out; holds the takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from earmark.engine.audio.samples import RATE_HZ, Float32, Int16
+from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.networks.speaker import SpeakerNetwork, snr_db
+
+from ..guided.session import TakeHeard
+from . import quality, voices
+from .quality import Context, Fault, Limits, Take
+
+MIN_LENGTHS = 3  # takes before whose length says what is usual
+FILES_VOICES_FROM = 4  # recordings may be of several days: of fewer than four nobody can say which is the odd one
+MAX_ALONE_SAMPLES = 3 * RATE_HZ  # more than twice the slowest wake word
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A good take and its embedding."""
+
+    take: Take
+    embedding: Float32
+    """(192,), unit length."""
+    crop_snr_db: float
+    """By `engine.speaker.snr_db`: what later tries are compared with."""
+
+
+class Hearing:
+    """Judges one recording after the other.
+
+    Args:
+        speaker: the speaker network.
+        keyword: None accepts any phrase.
+        room: (40,) power of the room while nobody spoke, by `measure.room_power`, if it is known.
+        limits: that takes must keep to.
+    """
+
+    def __init__(
+        self,
+        speaker: SpeakerNetwork,
+        keyword: KeywordNetwork | None,
+        room: Float32 | None = None,
+        limits: Limits = Limits(),  # noqa: B008  it is frozen
+    ) -> None:
+        self.room, self._limits = room, limits
+        self._speaker, self._keyword = speaker, keyword
+        self.heard: dict[int, Heard] = {}
+        """Number -> every take without a fault of its own, other voices' included."""
+        self.good: tuple[int, ...] = ()
+        """Numbers of those that are of one voice."""
+        self._odd: dict[int, float] = {}
+
+    def restore(self, heard: list[Heard]) -> tuple[int, ...]:
+        """Takes of an earlier session, good ones; their numbers."""
+        self.heard = dict(enumerate(heard))
+        self.good = tuple(self.heard)
+        return self.good
+
+    def files(self, samples: Int16, file: str) -> TakeHeard:
+        """All utterances of the wake word in (n,) int16; voices are compared at `settle`, when all are there."""
+        faults = []
+        for found in quality.find_takes(samples, file, self._keyword, self._context()):
+            judged = found if isinstance(found, Fault) else self._embed(found)
+            if isinstance(judged, Fault):
+                faults.append(judged)
+            else:
+                self._add(judged)
+        return TakeHeard(self.good, tuple(faults))
+
+    def settle(self) -> TakeHeard:
+        """After the last file: whose voices they are."""
+        return TakeHeard(*self._compared(FILES_VOICES_FROM))
+
+    def take(self, samples: Int16, file: str) -> TakeHeard:
+        """The one utterance in (n,) int16, compared with those before."""
+        judged = self._alone(samples, file)
+        if isinstance(judged, Fault):
+            return TakeHeard(self.good, (judged,))
+        self._add(judged)
+        return TakeHeard(*self._compared(2))
+
+    def _alone(self, samples: Int16, file: str) -> Heard | Fault:
+        found = quality.find_takes(samples, file, self._keyword, self._context())
+        good = [take for take in found if isinstance(take, Take)]
+        fault = next((fault for fault in found if isinstance(fault, Fault)), None)
+        if fault is None or fault.reason not in ("nothing_said", "clipped"):
+            length = quality.spoken_samples(samples, self.room) if self._keyword is not None else 0
+            if length > MAX_ALONE_SAMPLES:
+                return Fault(file, "too_long", f"{length / RATE_HZ:.1f} s of speech")
+        if good or fault is None:
+            return self._embed(good[-1])
+        return fault
+
+    def _embed(self, take: Take) -> Heard | Fault:
+        heard = Heard(take, self._speaker.embed(take.crop), snr_db(take.crop))
+        for earlier in self.heard.values():
+            if float(heard.embedding @ earlier.embedding) > quality.SAME_COSINE:
+                return Fault(take.file, "same_take_twice", f"it is {earlier.take.file}")
+        return heard
+
+    def _add(self, heard: Heard) -> None:
+        number = max(self.heard, default=-1) + 1
+        self.heard[number] = heard
+        self.good = (*self.good, number)
+
+    def _compared(self, least: int) -> tuple[tuple[int, ...], tuple[Fault, ...]]:
+        """The takes of the voice of most, and the faults of those that are newly odd."""
+        numbers = list(self.heard)
+        embeddings = np.array([self.heard[number].embedding for number in numbers])
+        odd = {numbers[row]: score for row, score in voices.odd(embeddings, least).items()}
+        faults = []
+        for number, score in odd.items():
+            if number not in self._odd:
+                same = voices.limit(len(numbers))
+                detail = f"its voice is like the other takes by {score:.2f}, a take of the same by {same:.2f} or more"
+                faults.append(Fault(self.heard[number].take.file, "other_voice", detail))
+        self._odd = odd
+        self.good = tuple(number for number in numbers if number not in odd)
+        return self.good, tuple(faults)
+
+    def _context(self) -> Context:
+        takes = [self.heard[number].take for number in self.good]
+        if len(takes) < MIN_LENGTHS:
+            return Context(self._limits, self.room)
+        lengths, active = zip(*((take.speech_samples, take.active_samples) for take in takes))
+        return Context(self._limits, self.room, lengths, active)

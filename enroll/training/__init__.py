@@ -1,0 +1,1 @@
+"""From takes to a voiceprint: variations, training, choice, thresholds."""

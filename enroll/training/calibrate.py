@@ -1,0 +1,156 @@
+"""Which score to use, and the threshold: by takes the model has not seen and impostors it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import beta, betabinom
+
+from earmark.engine.audio.samples import Float32
+from earmark.engine.networks.head import SpeakerHead
+from earmark.engine.people.store import COSINE, TRAINED
+from earmark.engine.verifier import DECADE, fused
+
+from .train import TakeEmbeddings, Trained, TrainPlan, train
+
+MIN_TRAINED_TAKES = 2  # of a single one nothing can be left out
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The threshold as a sum; the numbers are from the people of fold 0 (docs/research/thresholds.md)."""
+
+    constant: float
+    one_take: float
+    """Divided by the number of takes: a mean of few takes is farther from the next one."""
+    decade: float
+    """Added for each tenth of the FAR."""
+
+
+RULES = {
+    COSINE: Rule(constant=0.69, one_take=-0.045, decade=DECADE[COSINE]),
+    TRAINED: Rule(constant=0.665, one_take=-0.035, decade=DECADE[TRAINED]),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Scores of one kind: of the person's own takes, each left out of what it is measured against, and of others."""
+
+    own: Float32
+    """(n,)."""
+    varied: Float32
+    """(n,): the mean over each take's variations, left out with it; as `own` where there are none."""
+    others: Float32
+    """(n, k): fold by fold, the cohort against the same model as the take left out."""
+
+    def margin(self) -> float:
+        """How far the own takes and their variations lie above the impostors' 99 % quantile, both with the same
+        weight, in the impostors' standard deviations."""
+        deviation = self.others.std(axis=1) + 1e-6
+        own = (self.own + self.varied) / 2
+        return float(np.mean((own - np.quantile(self.others, 0.99, axis=1)) / deviation))
+
+
+def leave_one_out(
+    head: SpeakerHead,
+    takes: Sequence[TakeEmbeddings],
+    cohort: Float32,
+    negatives: Float32,
+    plan: TrainPlan,
+) -> dict[str, Trial]:
+    """What each kind of score would have said of every take, had it not been there.
+
+    Args:
+        takes: n of them; with a single one there is nothing to leave out, and no trial.
+        cohort: (k, 192) impostors who score.
+        negatives: (j, 192) impostors who train; other speakers than those of `cohort`.
+    """
+    own: dict[str, list[float]] = {COSINE: [], TRAINED: []}
+    varied: dict[str, list[float]] = {COSINE: [], TRAINED: []}
+    others: dict[str, list[Float32]] = {COSINE: [], TRAINED: []}
+    for left_out, take in enumerate(takes if len(takes) > 1 else ()):
+        rest = [other for number, other in enumerate(takes) if number != left_out]
+        probe = np.concatenate([take.clean[None], take.copies, cohort])
+        scores = {COSINE: probe @ centroid(rest)}
+        if len(takes) >= MIN_TRAINED_TAKES:
+            trained = train(head, rest, negatives, plan)
+            scores[TRAINED] = fused(scores[COSINE], head.score(probe, trained.prototype))
+        for kind, values in scores.items():
+            copies = values[1 : 1 + len(take.copies)]
+            own[kind].append(float(values[0]))
+            varied[kind].append(float(copies.mean() if len(copies) else values[0]))
+            others[kind].append(values[1 + len(take.copies) :])
+    return {
+        kind: Trial(np.array(own[kind], np.float32), np.array(varied[kind], np.float32), np.array(others[kind]))
+        for kind in own
+        if own[kind]
+    }
+
+
+def better_kind(trials: dict[str, Trial]) -> str:
+    """The trained head, only where there is one and leave-one-out says that it is better than the plain cosine."""
+    if TRAINED not in trials or trials[TRAINED].margin() <= trials[COSINE].margin():
+        return COSINE
+    return TRAINED
+
+
+def threshold(kind: str, takes: int, far: float) -> float:
+    """The score from which on it is the person.
+
+    The own takes have no say: how well they agree depends on whether they were said in one go or on five days, and
+    a threshold that follows them let five times as many strangers in where they were not
+    (docs/research/thresholds.md).
+
+    Args:
+        kind: of the score.
+        takes: how many the person has.
+        far: the wanted share of accepted strangers, 0…1.
+    """
+    rule = RULES[kind]
+    decades = float(np.log10(0.01 / far))
+    return float(np.clip(rule.constant + rule.one_take / takes + rule.decade * decades, -1, 1))
+
+
+def halfway(others: Float32, own: Float32 | None, far: float) -> float:
+    """Between the score that a share `far` of the (k,) impostors reaches and the mean of the own takes left out.
+
+    A rule without constants, for a score of any scale.
+    """
+    quantile = float(np.quantile(others, 1 - far))
+    return quantile if own is None else (quantile + max(quantile, float(own.mean()))) / 2
+
+
+def share_interval(count: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share of which `count` of `total` were seen (C. Clopper and E. Pearson, 1934)."""
+    low = float(beta.ppf(0.025, count, total - count + 1)) if count else 0.0
+    high = float(beta.ppf(0.975, count + 1, total - count)) if count < total else 1.0
+    return low, high
+
+
+def predicted_count(count: int, total: int, tries: int) -> tuple[int, int]:
+    """In 95 % so few and so many of `tries` will be, where `count` of `total` were (H. Jeffreys' prior, 1946)."""
+    spread = betabinom(tries, count + 0.5, total - count + 0.5)
+    return int(spread.ppf(0.025)), int(spread.ppf(0.975))
+
+
+def centroid(takes: Sequence[TakeEmbeddings]) -> Float32:
+    """The mean of the takes as they were said, (192,) of unit length."""
+    return unit_mean(np.array([take.clean for take in takes]))
+
+
+def unit_mean(embeddings: Float32) -> Float32:
+    """(n, 192) -> (192,), of unit length."""
+    mean: Float32 = np.mean(embeddings, axis=0, dtype=np.float32)
+    mean /= np.float32(np.linalg.norm(mean))
+    return mean
+
+
+def kind_scores(kind: str, head: SpeakerHead, trained: Trained | None, mean: Float32, rows: Float32) -> Float32:
+    """(n,) scores of (n, 192) embeddings as the detector will compute them; `head` has the trained weights in it."""
+    cosine: Float32 = rows @ mean
+    if kind == COSINE or trained is None:
+        return cosine
+    return fused(cosine, head.score(rows, trained.prototype))

@@ -1,0 +1,115 @@
+"""What a household costs: `python scripts/studies/household.py > docs/research/household.md`.
+
+People of random numbers, all of them with a trained head, in five versions each; each figure is the lowest of several
+runs in one process on one core of this machine: compare rows, not machines.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is loaded: one core is what is measured
+
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from heading import heading
+
+from earmark.engine.audio.files import read_audio
+from earmark.engine.history import sealing
+from earmark.engine.household import load_house
+from earmark.engine.networks import runtime
+from earmark.engine.networks.card import load_card, load_manifest
+from earmark.engine.networks.head import HeadWeights, SpeakerHead
+from earmark.engine.networks.speaker import SpeakerNetwork
+from earmark.engine.people import vault
+from earmark.engine.people.store import KEPT_VERSIONS, TRAINED, PersonStore, Voiceprint
+from earmark.engine.settings.schema import People, Settings
+from earmark.engine.verifier import Verifier, binding_of
+
+PEOPLE = (1, 2, 5, 10)
+RUNS = 15
+TAKE = Path(__file__).parents[2] / "tests" / "audio" / "slt_okay_nabu_test_1.flac"
+
+
+def main() -> int:
+    """Measures and prints."""
+    print(heading("A household", __file__))
+    print(f"{runtime.version()}, Python {platform.python_version()}. Milliseconds of processor time, the lowest")
+    print(f"of {RUNS} runs, for the machine is shared. Everybody has a trained head and {KEPT_VERSIONS} versions.\n")
+    print("* *Look* is what the daemon does every `people.watch_s`.")
+    print("* *Start* is the loading of wake word, networks and people that a start or a reload costs.")
+    print("* *Wake* is the whole question whose voice a wake word was.\n")
+    print("| people | load all | load all, encrypted | look | start | wake | bytes on disk |")
+    print("|---|---|---|---|---|---|---|")
+    for count in PEOPLE:
+        with tempfile.TemporaryDirectory() as folder:
+            print(f"| {count} | {' | '.join(_row(count, Path(folder)))} |", flush=True)
+    print(f"\nOpening the keyring, once in a process: {_number(_lowest(_derived, runs=5))} ms, ", end="")
+    print(f"{128 * vault.SCRYPT['n'] * vault.SCRYPT['r'] >> 20} MiB while it lasts.")
+    return 0
+
+
+def _row(count: int, folder: Path) -> list[str]:
+    store = PersonStore(folder / "plain")
+    for number in range(count):
+        for version in range(KEPT_VERSIONS):
+            store.save(_person(f"person {number}", 10 * number + version))
+    size = sum(path.stat().st_size for path in store.folder.rglob("*") if path.is_file())
+    verifier = Verifier(_load(store), SpeakerNetwork(), SpeakerHead())
+    crop = read_audio(TAKE)
+    settings = Settings(people=People(store=str(store.folder)))
+    times = [
+        _lowest(lambda: _load(store)),
+        0.0,
+        _lowest(store.fingerprint),
+        _lowest(lambda: load_house(settings), runs=5),
+        _lowest(lambda: verifier.verify(crop, "okay_nabu")),
+    ]
+    sealing.encrypt(store, b"correct horse")
+    sealed = PersonStore(store.folder, lambda: b"correct horse")
+    times[1] = _lowest(lambda: _load(sealed))
+    return [*map(_number, times), str(size)]
+
+
+def _load(store: PersonStore) -> list[Voiceprint]:
+    return [store.load(name, keyword) for name in store.names() for keyword in store.keywords(name)]
+
+
+def _person(name: str, seed: int) -> Voiceprint:
+    rng = np.random.default_rng(seed)
+    speaker, head = load_card("speaker"), load_card("head")
+    size, projected = (int(head.parameters[key]) for key in ("embedding_size", "projection_size"))
+    takes = rng.standard_normal((5, size)).astype(np.float32)
+    weights = HeadWeights(rng.standard_normal((size, projected)).astype(np.float32), np.zeros(1, np.float32))
+    prototype = rng.standard_normal(projected).astype(np.float32)
+    binding = binding_of(load_manifest("okay_nabu").model_sha256, speaker, head)
+    return Voiceprint(name, "okay_nabu", TRAINED, 0.6, binding, takes, takes[0], prototype, weights)
+
+
+def _derived() -> None:
+    vault.new_vault().keyring(b"correct horse")
+
+
+def _lowest(run: Callable[[], object], runs: int = RUNS) -> float:
+    """ms of processor time, after one run that is not counted."""
+    run()
+    taken = []
+    for _ in range(runs):
+        start_s = time.process_time()
+        run()
+        taken.append(1000 * (time.process_time() - start_s))
+    return min(taken)
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,649 @@
+"""Small changes that make earmark wrong, each of which some test must notice; `mutations.py` tries them.
+
+A change is one that a tired hand could make: an edge moved by one, a mean for a median, the wrong one of two. Each
+`old` occurs exactly once in its file (tests/test_mutations.py); who changes such a line changes its entry here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One change of one line."""
+
+    file: str
+    """From the root of the repository."""
+    old: str
+    new: str
+    what: str
+    """What is wrong then."""
+    tests: tuple[str, ...]
+    """Names of the test files that should notice, without their folders; they are tried first."""
+    equivalent_because: str = ""
+    """Why it may survive: nothing that anybody could see is different. Empty: it may not."""
+
+
+CALIBRATE = "enroll/training/calibrate.py"
+ENROLMENT = "enroll/enrolment.py"
+VOICES = "enroll/takes/voices.py"
+IMPOSTORS = "enroll/learning/impostors.py"
+LEARN = "enroll/learning/learn.py"
+RATES = "enroll/evaluation/error_rates.py"
+STORE = "engine/people/store.py"
+BUNDLE = "engine/people/bundle.py"
+JOURNAL = "engine/history/journal.py"
+QUEUE = "engine/history/queue.py"
+OUTBOX = "engine/sinks/base.py"
+
+_CALIBRATE = ("test_calibrate.py",)
+_ENROLMENT = ("test_enrolment.py",)
+_VOICES = ("test_voices.py",)
+_IMPOSTORS = ("test_impostors.py",)
+_LEARN = ("test_learn.py",)
+_RATES = ("test_error_rates.py",)
+_STORE = ("test_store.py", "test_operations.py")
+_BUNDLE = ("test_bundle.py",)
+_JOURNAL = ("test_journal.py",)
+_QUEUE = ("test_queue.py",)
+_OUTBOX = ("test_outbox.py",)
+
+ENROLLING = (
+    # --- calibration
+    Mutation(
+        CALIBRATE,
+        "trials[TRAINED].margin() <= trials[COSINE].margin()",
+        "trials[TRAINED].margin() < trials[COSINE].margin()",
+        "a head that is only as good as the cosine is kept",
+        _CALIBRATE,
+    ),
+    Mutation(CALIBRATE, "constant=0.69,", "constant=0.70,", "another threshold of the cosine", _CALIBRATE),
+    Mutation(CALIBRATE, "constant=0.665,", "constant=0.66,", "another threshold of the head", _CALIBRATE),
+    Mutation(
+        CALIBRATE, "rule.one_take / takes", "rule.one_take * takes", "many takes lower the threshold", _CALIBRATE
+    ),
+    Mutation(
+        CALIBRATE, "np.log10(0.01 / far)", "np.log10(far / 0.01)", "a smaller FAR lowers the threshold", _CALIBRATE
+    ),
+    Mutation(
+        CALIBRATE,
+        "np.quantile(self.others, 0.99, axis=1)",
+        "np.quantile(self.others, 0.95, axis=1)",
+        "the margin is taken from another quantile of the impostors",
+        _CALIBRATE,
+    ),
+    Mutation(
+        CALIBRATE,
+        "own = (self.own + self.varied) / 2",
+        "own = self.own",
+        "the guard does not look at the variations",
+        _CALIBRATE,
+    ),
+    Mutation(
+        CALIBRATE,
+        "deviation = self.others.std(axis=1) + 1e-6",
+        "deviation = 1.0",
+        "margins of scores on different scales are compared",
+        _CALIBRATE,
+    ),
+    Mutation(
+        CALIBRATE,
+        "train(head, rest, negatives, plan)",
+        "train(head, rest, cohort, plan)",
+        "the guard measures those it was trained against",
+        _CALIBRATE,
+    ),
+    Mutation(
+        CALIBRATE,
+        "scores = {COSINE: probe @ centroid(rest)}",
+        "scores = {COSINE: probe @ centroid(takes)}",
+        "no take is left out of the mean",
+        _CALIBRATE,
+    ),
+    Mutation(
+        CALIBRATE,
+        "if number != left_out]",
+        "if number >= 0]",
+        "no take is left out of the training",
+        _CALIBRATE,
+    ),
+    Mutation(
+        CALIBRATE,
+        "if len(takes) >= MIN_TRAINED_TAKES:",
+        "if len(takes) > MIN_TRAINED_TAKES:",
+        "of two takes none is trained with",
+        _CALIBRATE,
+    ),
+    Mutation(CALIBRATE, "beta.ppf(0.975,", "beta.ppf(0.95,", "the interval of a share is too narrow", _CALIBRATE),
+    Mutation(
+        CALIBRATE,
+        "count + 0.5, total - count + 0.5",
+        "count + 1, total - count + 1",
+        "another prior of the prediction",
+        _CALIBRATE,
+    ),
+    # --- enrolment
+    Mutation(
+        ENROLMENT,
+        "halves[1].embeddings",
+        "halves[0].embeddings",
+        "impostors are measured who were trained against",
+        _ENROLMENT,
+    ),
+    Mutation(
+        ENROLMENT,
+        "takes, to_measure, to_train, options.plan)",
+        "takes, to_train, to_train, options.plan)",
+        "the guard measures those it was trained against",
+        _ENROLMENT,
+    ),
+    Mutation(
+        ENROLMENT,
+        "len(same) >= MIN_PHRASE_COHORT",
+        "len(same) > MIN_PHRASE_COHORT",
+        "a hundred who say the very phrase are not enough",
+        _ENROLMENT,
+    ),
+    Mutation(
+        ENROLMENT,
+        ".nearest(mean, self.head.cohort_rows)",
+        ".nearest(-mean, self.head.cohort_rows)",
+        "those train who resemble the person least",
+        _ENROLMENT,
+    ),
+    Mutation(
+        ENROLMENT,
+        "[options.seed, number, copy]",
+        "[options.seed, copy]",
+        "all takes have the same variations",
+        _ENROLMENT,
+    ),
+    Mutation(ENROLMENT, "[options.seed, number, copy]", "[number, copy]", "the seed changes nothing", _ENROLMENT),
+    Mutation(
+        ENROLMENT,
+        "[options.seed, number, copy]",
+        "[options.seed, number]",
+        "all variations of a take are the same",
+        _ENROLMENT,
+    ),
+    Mutation(
+        ENROLMENT,
+        "self.head.take_rows // of - 1",
+        "self.head.take_rows // of",
+        "more variations are made than the head has rows",
+        _ENROLMENT,
+    ),
+    Mutation(
+        ENROLMENT,
+        "2 * like_owner.sum() < len(found)",
+        "2 * like_owner.sum() <= len(found)",
+        "a recording of others that is half the owner is taken",
+        ("test_others.py",),
+    ),
+    Mutation(
+        ENROLMENT,
+        "embeddings[~like_owner])",
+        "embeddings)",
+        "the owner's own crops are trained against",
+        ("test_others.py",),
+    ),
+    Mutation(
+        ENROLMENT,
+        "np.median([take.crop_snr_db",
+        "np.max([take.crop_snr_db",
+        "the report has the SNR of the cleanest take",
+        _ENROLMENT,
+    ),
+    Mutation(
+        ENROLMENT, "2 * rejected > of:", "2 * rejected >= of:", "half of the takes may not disagree", _ENROLMENT
+    ),
+    Mutation(
+        ENROLMENT,
+        "of >= MIN_AGREEING",
+        "of > MIN_AGREEING",
+        "four takes that disagree are enrolled",
+        _ENROLMENT,
+    ),
+    Mutation(
+        ENROLMENT,
+        'kind="stable")[:MAX_OTHERS]',
+        'kind="stable")[: 2 * MAX_OTHERS]',
+        "the people of the home crowd the shipped cohort out",
+        _ENROLMENT,
+    ),
+    Mutation(
+        ENROLMENT,
+        "np.argsort(-(others.embeddings @ mean)",
+        "np.argsort(others.embeddings @ mean",
+        "of many others those train who resemble the person least",
+        _ENROLMENT,
+    ),
+    Mutation(
+        ENROLMENT,
+        "np.sum(own < thresholds[kind])",
+        "np.sum(own <= thresholds[kind])",
+        "a take that scores the threshold counts as rejected",
+        _ENROLMENT,
+    ),
+    Mutation(
+        "enroll/training/cohort.py",
+        "_, number = np.unique(self.speaker, return_inverse=True)",
+        "number = np.arange(len(self))",
+        "the cohort's halves share speakers",
+        _ENROLMENT,
+    ),
+    Mutation(
+        "enroll/training/train.py",
+        "take.weight * plan.copy_weight",
+        "take.weight",
+        "a variation weighs as much as a take",
+        ("test_train.py",),
+    ),
+    Mutation(
+        "enroll/training/train.py",
+        "(limit - len(takes)) // max(1, varied)",
+        "limit // max(1, varied)",
+        "more rows are trained with than the head has",
+        _ENROLMENT,
+    ),
+    Mutation(
+        "enroll/training/achieved.py",
+        "self.cohort >= self.threshold",
+        "self.cohort > self.threshold",
+        "a stranger who scores the threshold is not counted as let in",
+        ("test_achieved.py",),
+    ),
+    Mutation(
+        "enroll/training/achieved.py",
+        "self.own < self.threshold",
+        "self.own <= self.threshold",
+        "a take that scores the threshold is counted as rejected",
+        _ENROLMENT,
+    ),
+    Mutation(
+        "enroll/training/alike.py",
+        "verifier.margin(person, other.takes) >= 0",
+        "verifier.margin(person, other.takes) > 0.2",
+        "people who sound alike are not named",
+        _ENROLMENT,
+    ),
+    # --- takes
+    Mutation(
+        "enroll/takes/quality.py",
+        "embeddings @ centroid >= OWN_VOICE_COSINE",
+        "embeddings @ centroid > OWN_VOICE_COSINE",
+        "the edge of what counts as the owner's is left out",
+        ("test_others.py",),
+    ),
+    Mutation(
+        "enroll/takes/quality.py",
+        "OWN_VOICE_COSINE = 0.68",
+        "OWN_VOICE_COSINE = 0.69",
+        "the owner is known less often among others",
+        ("test_others.py",),
+    ),
+    Mutation(
+        VOICES, "at = 1 if len(left) == 2", "at = 0 if len(left) == 2", "of two takes the first is odd", _VOICES
+    ),
+    Mutation(VOICES, "int(np.argmin(each))", "int(np.argmax(each))", "the take most like the others is odd", _VOICES),
+    Mutation(
+        VOICES, "each[at] >= limit(len(left))", "each[at] > limit(len(left))", "the limit itself is odd", _VOICES
+    ),
+    Mutation(
+        VOICES,
+        "2 * len(found) < len(embeddings) - 1",
+        "2 * len(found) <= len(embeddings) - 1",
+        "two of three takes may be odd",
+        _VOICES,
+    ),
+    Mutation(
+        VOICES,
+        "len(left) >= max(least, 2)",
+        "len(left) >= 2",
+        "fewer takes than asked for are compared",
+        _VOICES,
+    ),
+    # --- impostors of the home
+    Mutation(IMPOSTORS, ">= APART", "> APART", "the edge of what is near is a stranger", _IMPOSTORS),
+    Mutation(IMPOSTORS, "& ~near", "", "a stranger need not be far from every single take", _IMPOSTORS),
+    Mutation(IMPOSTORS, "< -BELOW", "<= -BELOW", "the edge of what is far below is a stranger", _IMPOSTORS),
+    Mutation(
+        IMPOSTORS,
+        "(verifier.margin(person, embeddings) < -BELOW) & ~near",
+        "~near",
+        "a stranger need not be far below the threshold",
+        _IMPOSTORS,
+    ),
+    Mutation(
+        IMPOSTORS,
+        "np.concatenate([person.takes, unit_rows(",
+        "np.concatenate([person.takes, (",
+        "variations are compared at whatever length they were stored",
+        _IMPOSTORS,
+    ),
+    # --- learning on
+    Mutation(LEARN, "if rejected > were:", "if rejected >= were:", "nothing is ever learned", _LEARN),
+    Mutation(
+        LEARN,
+        "share = min(1.0, count / max(1, len(learned)))",
+        "share = 1.0",
+        "learned takes outweigh the enrolled ones",
+        _LEARN,
+    ),
+    Mutation(
+        LEARN, "if lost > TOLERANCE:", "if lost > 10 * TOLERANCE:", "the enrolled takes may lose a decade", _LEARN
+    ),
+    Mutation(
+        LEARN,
+        "self._margin(anchor, addition.embedding[None])[0] < 0",
+        "self._margin(now, addition.embedding[None])[0] < 0",
+        "what was learned may vouch for what is learned next",
+        _LEARN,
+    ),
+    Mutation(
+        LEARN,
+        "if self.strangers_in > before.strangers_in:",
+        "if self.strangers_in > before.strangers_in + 1:",
+        "one more stranger may be let in",
+        _LEARN,
+    ),
+    Mutation(
+        LEARN,
+        "if self.nearest > max(before.nearest, -FAR_ENOUGH) + TOLERANCE:",
+        "if self.nearest > max(before.nearest, FAR_ENOUGH) + TOLERANCE:",
+        "another person may come nearer",
+        _LEARN,
+    ),
+    Mutation(
+        LEARN,
+        "min(highest + TOLERANCE, threshold + DECADE[person.kind])",
+        "highest + TOLERANCE",
+        "a stranger who sounds like the person raises the threshold without limit",
+        _LEARN,
+    ),
+    Mutation(
+        LEARN,
+        ">= WIDE_DECADES * DECADE[person.kind]",
+        ">= 0",
+        "wakes in doubt are learned",
+        _LEARN,
+    ),
+    Mutation(
+        LEARN,
+        "if len(added) == most:",
+        "if len(added) > most:",
+        "one more is learned than may be",
+        _LEARN,
+    ),
+    Mutation(
+        "enroll/learning/update.py",
+        "0 if learned_today else 1",
+        "1",
+        "more than one wake a day is learned",
+        _LEARN,
+    ),
+    Mutation(
+        "enroll/learning/update.py",
+        "and one.id not in undone]",
+        "]",
+        "what was taken back is learned again",
+        _LEARN,
+    ),
+    Mutation(
+        "enroll/learning/update.py",
+        "one.label != NOISE and one.label not in names]",
+        "one.label not in names]",
+        "noise is trained against as if it were somebody",
+        _LEARN,
+    ),
+    # --- error rates
+    Mutation(RATES, "self.far <= far", "self.far < far", "a FAR on the grid is not reached", _RATES),
+    Mutation(
+        RATES,
+        "(passed_over[-1] - passed_over) / passed_over[-1]",
+        "1 - passed_over / passed_over[-1]",
+        "a FAR on the grid is missed by rounding",
+        _RATES,
+    ),
+    Mutation(
+        RATES,
+        "np.r_[True, sorted_scores[1:] != sorted_scores[:-1]]",
+        "np.r_[True, sorted_scores[1:] >= sorted_scores[:-1]]",
+        "equal scores are accepted one without the other",
+        _RATES,
+    ),
+    Mutation(RATES, "DCF_TARGET_SHARE = 0.01", "DCF_TARGET_SHARE = 0.05", "another detection cost", _RATES),
+    Mutation(
+        RATES,
+        "np.where(self.own, 1.0, times[self.speaker])",
+        "1.0",
+        "strangers are not drawn anew in the intervals",
+        _RATES,
+    ),
+)
+
+STORING = (
+    # --- the person store
+    Mutation(STORE, "KEPT_VERSIONS = 5", "KEPT_VERSIONS = 6", "six versions are kept", _STORE),
+    Mutation(STORE, "version = versions[-2]", "version = versions[0]", "rollback goes to the oldest", _STORE),
+    Mutation(
+        STORE,
+        "return sorted(int(path.name) for path in folders_in(place) if is_version(path.name))[-KEPT_VERSIONS:]",
+        "return [*map(int, sorted(one.name for one in folders_in(place) if is_version(one.name)))][-KEPT_VERSIONS:]",
+        "versions are sorted as texts",
+        _STORE,
+    ),
+    Mutation(
+        STORE,
+        "for old in kept[: -(KEPT_VERSIONS - 1)]:",
+        "for old in kept[:-KEPT_VERSIONS]:",
+        "an old version stays on the disk",
+        _STORE,
+    ),
+    Mutation(
+        STORE,
+        "number = versions[-1] if version is None else version",
+        "number = versions[0] if version is None else version",
+        "the oldest version counts",
+        _STORE,
+    ),
+    Mutation(
+        STORE,
+        "!= place.parts[-3:-1]:",
+        "!= place.parts[-3:-1] and False:",
+        "a folder that was copied is another person",
+        _STORE,
+    ),
+    Mutation(
+        STORE,
+        "version = (kept[-1] if kept else 0) + 1",
+        "version = len(kept) + 1",
+        "a version's number is given twice",
+        _STORE,
+    ),
+    Mutation(
+        "engine/people/codec.py",
+        'header["arrays_sha256"] != _sha256(contents[ARRAYS_FILE])',
+        "False",
+        "damaged arrays are believed",
+        _STORE,
+    ),
+    Mutation(
+        "engine/people/voiceprint.py",
+        "differing = [part for part in wanted if wanted[part] != found[part]]",
+        'differing = [part for part in ("keyword", "speaker") if wanted[part] != found[part]]',
+        "a voiceprint of another head is scored",
+        _STORE,
+    ),
+    # --- a person in one file
+    Mutation(
+        BUNDLE,
+        '_check_sums(members, manifest["files"])',
+        "pass",
+        "the sums of the manifest are not checked",
+        _BUNDLE,
+    ),
+    Mutation(
+        BUNDLE,
+        "if set(members) != set(sums):",
+        "if not set(members) <= set(sums):",
+        "a member that is missing is not missed",
+        _BUNDLE,
+    ),
+    Mutation(
+        BUNDLE,
+        "if max(counts.values()) > KEPT_VERSIONS:",
+        "if max(counts.values()) >= KEPT_VERSIONS:",
+        "a person with all versions cannot be imported",
+        _BUNDLE,
+    ),
+    Mutation(
+        BUNDLE,
+        "if (voiceprint.name, voiceprint.keyword) != (name, keyword):",
+        "if voiceprint.keyword != keyword:",
+        "a person is imported under another name",
+        _BUNDLE,
+    ),
+    Mutation(
+        BUNDLE, 'if rest.strip(b"\\0"):', "if False:", "what is behind the last member is not looked at", _STORE
+    ),
+    # --- the journal
+    Mutation(
+        JOURNAL,
+        "now_s - self._stored_s(number) > self._max_age_s",
+        "now_s - self._stored_s(number) >= self._max_age_s",
+        "an entry goes a moment too early",
+        _JOURNAL,
+    ),
+    Mutation(
+        JOURNAL, "self._beyond(self._most - 1)", "self._beyond(self._most)", "one entry too many is kept", _JOURNAL
+    ),
+    Mutation(JOURNAL, "DAY_S = 86_400.0", "DAY_S = 3_600.0", "a day has an hour", _JOURNAL),
+    Mutation(
+        JOURNAL, "abs(step_s) > STEP_S", "step_s > STEP_S", "a clock that is set back makes entries young", _JOURNAL
+    ),
+    Mutation(
+        JOURNAL,
+        "max([last, *self.numbers()]) + 1",
+        "max([0, *self.numbers()]) + 1",
+        "a number is given twice",
+        _JOURNAL,
+    ),
+    Mutation(
+        JOURNAL,
+        'if hashlib.sha256(audio).hexdigest() != values["audio_sha256"]:',
+        "if False:",
+        "damaged sound is believed",
+        _JOURNAL,
+    ),
+    # --- what waits to be learned
+    Mutation(QUEUE, "MOST_OWN = 200", "MOST_OWN = 201", "one own wake more waits", _QUEUE),
+    Mutation(
+        QUEUE,
+        "OWN_DAYS, IMPOSTOR_DAYS = 14.0, 60.0",
+        "OWN_DAYS, IMPOSTOR_DAYS = 15.0, 60.0",
+        "own wakes wait a day longer",
+        _QUEUE,
+    ),
+    Mutation(QUEUE, "young[-most:]", "young[:most]", "the newest go where there are too many", _QUEUE),
+    Mutation(
+        QUEUE,
+        "now_s - heard.at_s <= days * DAY_S",
+        "abs(now_s - heard.at_s) <= days * DAY_S",
+        "what seems to come from the future is erased",
+        _QUEUE,
+    ),
+    Mutation(
+        QUEUE,
+        "heard.keyword == keyword and heard.sample >= since_sample",
+        "heard.keyword == keyword",
+        "an accepted wake takes back rejections of long ago",
+        _QUEUE,
+    ),
+    Mutation(QUEUE, "[-MOST_UNDONE:]", "[:MOST_UNDONE]", "the newest that was taken back is forgotten", _QUEUE),
+    Mutation(
+        QUEUE,
+        "if heard.is_own == own and heard.id not in gone",
+        "if heard.id not in gone",
+        "own wakes and strangers crowd each other out",
+        _QUEUE,
+    ),
+    Mutation(
+        "engine/history/queued_wake.py",
+        'self.label not in ("not-me", NOISE)',
+        'self.label not in ("not-me",)',
+        "noise counts as somebody's own wake",
+        _QUEUE,
+    ),
+    Mutation(
+        "engine/history/updates.py",
+        "if versions[-1] != instead_of:",
+        "if versions[-1] < instead_of:",
+        "what was learned overtakes a new enrolment",
+        _QUEUE,
+    ),
+    Mutation(
+        "engine/history/updates.py",
+        "keep = {_enrolment(tree, keyword), *versions[-(KEPT_VERSIONS - 2) :]}",
+        "keep = {*versions[-(KEPT_VERSIONS - 1) :]}",
+        "updates crowd the enrolment out",
+        _QUEUE,
+    ),
+    # --- where events go
+    Mutation(
+        OUTBOX,
+        "min(2 * retry_s, LAST_RETRY_S)",
+        "min(retry_s, LAST_RETRY_S)",
+        "a retry's delay does not grow",
+        _OUTBOX,
+    ),
+    Mutation(
+        OUTBOX,
+        "FIRST_RETRY_S, LAST_RETRY_S = 1.0, 30.0",
+        "FIRST_RETRY_S, LAST_RETRY_S = 1.0, 300.0",
+        "a retry comes after minutes only",
+        _OUTBOX,
+    ),
+    Mutation(OUTBOX, "QUEUE_NOTICES = 64", "QUEUE_NOTICES = 65", "one notice more waits", _OUTBOX),
+    Mutation(
+        OUTBOX,
+        "timeout=self.sink.idle_s if is_open else retry_s",
+        "timeout=retry_s",
+        "a sink is idle when it did not ask for it",
+        _OUTBOX,
+    ),
+    Mutation(
+        OUTBOX, "            if not self._dropping:", "            if True:", "each dropped notice is logged", _OUTBOX
+    ),
+    Mutation(
+        "engine/sinks/dispatch.py",
+        '{"all"} if notice.event.type == "near_miss" else {"all", "events"}',
+        '{"all", "events"}',
+        "near misses are events for every sink",
+        ("test_dispatch.py",),
+    ),
+    Mutation(
+        "engine/sinks/mqtt/sink.py",
+        "FIRST_RETRY_S, LAST_RETRY_S = 1, 30",
+        "FIRST_RETRY_S, LAST_RETRY_S = 1, 120",
+        "a broker that is back is found after minutes",
+        ("test_mqtt.py",),
+    ),
+    Mutation(
+        "engine/audio/microphone.py",
+        "min(2 * retry_s, LAST_RETRY_S)",
+        "2 * retry_s",
+        "a microphone that is back is heard after minutes",
+        ("test_microphone.py",),
+    ),
+    Mutation(
+        "engine/sinks/learning.py",
+        "RETRY_SAMPLES = 30 * RATE_HZ",
+        "RETRY_SAMPLES = 300 * RATE_HZ",
+        "an accepted wake takes back strangers of minutes ago",
+        ("test_learning_sink.py",),
+    ),
+)
+
+MUTATIONS = (*ENROLLING, *STORING)

@@ -1,0 +1,258 @@
+"""A real capture path without hardware: PulseAudio, ALSA's plug-in, PortAudio, and the daemon as a subprocess."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import live
+import pytest
+import soundfile
+from conftest import Takes
+from live import LIMIT_S, Live
+from sound_server import SoundServer, require_pulseaudio
+
+from earmark.engine.audio.files import read_audio
+from earmark.engine.audio.samples import RATE_HZ
+from earmark.engine.errors import DeviceError
+from earmark.engine.people.store import PersonStore, Voiceprint
+
+try:
+    from earmark.engine.audio import microphone
+except DeviceError as error:  # as on a machine without PortAudio
+    pytest.skip(str(error), allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def store(slt: Voiceprint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("people")
+    PersonStore(folder).save(slt)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recordings(takes: Takes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """voice -> "okay nabu" as a WAV file that paplay can play."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for voice in ("slt", "rms"):
+        soundfile.write(folder / f"{voice}.wav", read_audio(takes(voice, "okay_nabu", "test")[0]), RATE_HZ)
+    return {path.stem: path for path in folder.iterdir()}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[SoundServer]:
+    require_pulseaudio()
+    home = tmp_path / "pulse"
+    home.mkdir(mode=0o700)
+    with SoundServer(home) as server:
+        yield server
+
+
+@pytest.fixture
+def daemon(server: SoundServer, store: Path, tmp_path: Path) -> Iterator[Live]:
+    with Live(
+        "--device", "mic", "--store", store, "--set", f"socket.path={tmp_path / 's'}", env=server.env
+    ) as daemon:
+        daemon.says("listening to mic")
+        yield daemon
+
+
+def assert_heard(daemon: Live, server: SoundServer, recordings: dict[str, Path]) -> None:
+    server.play(recordings["slt"])
+    event = daemon.event()
+    assert (event["type"], event["person"], event["reason"]) == ("detection", "slt", "known_voice")
+    assert event["file"] == "mic"
+
+
+def test_the_right_person_is_heard_and_another_voice_rejected(
+    daemon: Live, server: SoundServer, recordings: dict[str, Path], tmp_path: Path
+) -> None:
+    assert_heard(daemon, server, recordings)
+    server.play(recordings["rms"])
+    event = daemon.event()
+    assert (event["type"], event["person"], event["reason"]) == ("rejection", None, "unknown_voice")
+    status = daemon.status(tmp_path / "s")
+    assert status["microphone"] == {
+        "name": "mic",
+        "fault": None,
+        "opened": 1,
+        "silent_s": status["microphone"]["silent_s"],
+    }
+    assert status["people"] == ["slt"]
+    assert {(count["type"], count["reason"], count["count"]) for count in status["counts"]["events"]} == {
+        ("detection", "known_voice", 1),
+        ("rejection", "unknown_voice", 1),
+    }
+    assert status["latency_ms"]["count"] == 2
+    assert "overruns" not in status["counts"]
+    run = daemon.stop()
+    assert (run.code, run.out, run.err) == (0, "", "earmark: listening to mic")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_sound_server_that_is_killed_and_comes_back(
+    daemon: Live, server: SoundServer, recordings: dict[str, Path], tmp_path: Path
+) -> None:
+    assert_heard(daemon, server, recordings)
+    server.kill()
+    daemon.says("cannot be opened: No input device matching 'mic'")
+    assert daemon.status(tmp_path / "s")["microphone"]["fault"]
+    server.start()
+    daemon.says("microphone 'mic' is back")
+    assert_heard(daemon, server, recordings)
+    status = daemon.status(tmp_path / "s")
+    assert (status["microphone"]["fault"], status["microphone"]["opened"]) == (None, 2)
+    assert status["counts"]["events"][0]["count"] == 2  # what was counted before is still counted
+    run = daemon.stop()
+    assert run.code == 0
+    assert run.err.count("is back") == 1
+    assert run.err.count("No input device matching") == 1  # said once, not at each try
+
+
+def test_a_microphone_that_is_unplugged_and_plugged_in_again(
+    daemon: Live, server: SoundServer, recordings: dict[str, Path]
+) -> None:
+    assert_heard(daemon, server, recordings)
+    server.unplug()
+    daemon.says("microphone 'mic'")
+    server.plug_in()
+    daemon.says("microphone 'mic' is back")
+    assert_heard(daemon, server, recordings)
+    assert daemon.stop().code == 0
+
+
+def test_a_microphone_that_stops_to_deliver_is_opened_again_and_again(
+    daemon: Live, server: SoundServer, recordings: dict[str, Path], tmp_path: Path
+) -> None:
+    assert_heard(daemon, server, recordings)
+    server.suspend(True)
+    daemon.says("microphone 'mic': nothing for 1 s: is it unplugged?; trying again")
+    daemon.says("microphone 'mic': nothing for 3 s")  # it was opened again, in vain
+    server.suspend(False)
+    daemon.says("microphone 'mic' is back")
+    assert_heard(daemon, server, recordings)
+    assert daemon.status(tmp_path / "s")["microphone"]["opened"] == 2
+    assert daemon.stop().code == 0
+
+
+def test_a_sound_system_that_hangs_ends_the_process_so_that_another_begins(
+    daemon: Live, server: SoundServer, recordings: dict[str, Path]
+) -> None:
+    assert_heard(daemon, server, recordings)
+    server.freeze()
+    run = daemon.wait()
+    assert run.code == 1
+    assert "the sound system has not answered for 5 s" in run.err
+
+
+BROKEN = """
+import sys
+from earmark import cli
+from earmark.engine.audio.microphone import MicrophoneSource
+def broken(self):
+    raise RuntimeError("a bug of the capture thread")
+MicrophoneSource._read = broken
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_capture_thread_that_ends_by_a_bug_ends_the_process_so_that_another_begins(
+    server: SoundServer, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "command", lambda *line: [sys.executable, "-c", BROKEN, *map(str, line)])
+    with Live("--device", "mic", "--store", store, env=server.env) as daemon:
+        assert daemon.process.wait(LIMIT_S) == 1
+        daemon.says("RuntimeError: a bug of the capture thread")
+
+
+def test_a_service_waits_for_a_microphone_that_comes_late(
+    server: SoundServer, store: Path, recordings: dict[str, Path]
+) -> None:
+    server.kill()
+    wait: list[str | Path] = ["--device", "mic", "--store", store, "--set", "audio.wait_for_device=true"]
+    with Live(*wait, env=server.env) as daemon:
+        daemon.says("trying again")
+        daemon.says("waiting for mic")
+        server.start()
+        daemon.says("microphone 'mic' is back")
+        assert_heard(daemon, server, recordings)
+        assert daemon.stop().code == 0
+
+
+def test_a_muted_microphone_is_said(server: SoundServer, store: Path, recordings: dict[str, Path]) -> None:
+    settings: list[str | Path] = ["--device", "mic", "--store", store, "--set", "audio.silence_warning_s=0.5"]
+    with Live(*settings, env=server.env) as daemon:
+        daemon.says("nothing but zeros for 0.5 s: is it muted?")
+        assert_heard(daemon, server, recordings)
+        daemon.says("the microphone gives sound again")
+        assert daemon.stop().code == 0
+
+
+def test_an_ended_device_that_runs_too_fast_is_no_microphone(server: SoundServer, store: Path) -> None:
+    """ALSA's null device, to which configurations fall back, gives audio as fast as it is read."""
+    asoundrc = Path(server.env["HOME"]) / ".asoundrc"
+    asoundrc.write_text(asoundrc.read_text() + 'pcm.fast { type null hint { show on description "fast" } }\n')
+    with Live("--device", "fast", "--store", store, env=server.env) as daemon:
+        daemon.says("that is no microphone; trying again")
+        assert daemon.stop().code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (None, None),
+        ("USB", "USB"),
+        ("default", "default"),
+        ("plughw:CARD=Device,DEV=1", "(hw:2,1)"),
+        ("hw:CARD=PCH", "(hw:0,0)"),
+        ("plughw:2", "(hw:2,0)"),
+        ("hw:1,3", "(hw:1,3)"),
+        ("plughw:CARD=Absent", "(hw:Absent,0)"),
+    ],
+)
+def test_alsa_names_are_found_as_portaudio_lists_them(name: str | None, found: str | None, tmp_path: Path) -> None:
+    for number, card in ((0, "PCH"), (2, "Device")):
+        (tmp_path / f"card{number}").mkdir()
+        (tmp_path / f"card{number}" / "id").write_text(f"{card}\n")
+    assert microphone._portaudio_name(name, tmp_path) == found
+
+
+class Stopping:
+    """Instead of an event: writes down how long it is waited for, and is set after some times."""
+
+    def __init__(self, times: int) -> None:
+        self.waited_s: list[float] = []
+        self._times = times
+
+    def is_set(self) -> bool:
+        return len(self.waited_s) == self._times
+
+    def wait(self, seconds: float) -> None:
+        self.waited_s.append(seconds)
+
+    def set(self) -> None:
+        """It ends by itself."""
+
+
+class AtOnce:
+    """Instead of a thread: all of it in the one that starts it."""
+
+    def __init__(self, target: Callable[[], None], **_more: object) -> None:
+        self.start = target
+
+    def join(self, _seconds: float) -> None:
+        """It has ended."""
+
+
+def test_a_device_that_is_away_is_looked_for_twice_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_self: object) -> None:
+        raise DeviceError("away")
+
+    stopping = Stopping(5)
+    monkeypatch.setattr(microphone.MicrophoneSource, "_open", away)
+    monkeypatch.setattr(microphone, "threading", SimpleNamespace(Event=lambda: stopping, Thread=AtOnce))
+    with microphone.MicrophoneSource("nowhere", wait=True) as source:
+        assert source.fault == "away"
+    assert stopping.waited_s == [0.2, 0.4, 0.5, 0.5, 0.5]

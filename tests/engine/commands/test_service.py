@@ -1,0 +1,310 @@
+"""`earmark service`: what it writes, judged by systemd's own tools where they are.
+
+No test starts a service: where a service manager is needed, a program in its place writes down what it is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+from helpers_store import Run, earmark, environment, snapshot
+
+from earmark.engine.commands.service import unit
+from earmark.engine.errors import ServiceError
+from earmark.engine.settings.reading import load
+from earmark.engine.settings.schema import Settings
+
+PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else "/bin/sh"  # systemd wants one that exists
+UNIT = "etc/systemd/system/earmark.service"
+SETTINGS = "etc/earmark/earmark.toml"
+MOST_EXPOSURE = 1.5
+FAKE_SYSTEMCTL = """#!/bin/sh
+echo "$*" >>"$0.log"
+case "$*" in
+*is-system-running*) echo running ;;
+*is-enabled*) echo enabled ;;
+*is-active*) echo "${ACTIVE:-active}" ;;
+*show*) echo "listening to mic" ;;
+*"${FAILING:-none of them}"*) echo "no such thing" >&2; exit 5 ;;
+esac
+"""
+
+needs_systemd_analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze"
+)
+
+
+def install(root: Path, *arguments: str, code: int = 0) -> Run:
+    return earmark("service", "install", "--root", root, "--python", PYTHON, *arguments, code=code)
+
+
+def verify(file: Path, *arguments: str) -> None:
+    """systemd's own opinion; it must have nothing to say, for a misspelt key is only a word on standard error."""
+    runtime = file.parent / "run"
+    runtime.mkdir(exist_ok=True)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *arguments, file],
+        capture_output=True,
+        text=True,
+        env=environment(XDG_RUNTIME_DIR=str(runtime)),
+        check=False,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+# --- the units
+
+
+@needs_systemd_analyze
+def test_systemd_finds_nothing_wrong_with_the_system_unit(tmp_path: Path) -> None:
+    install(tmp_path)
+    verify(tmp_path / UNIT)
+
+
+@needs_systemd_analyze
+def test_systemd_finds_nothing_wrong_with_the_user_unit(tmp_path: Path) -> None:
+    file = tmp_path / "earmark.service"
+    file.write_text(unit(True, PYTHON, str(tmp_path / "earmark.toml")))
+    verify(file, "--user")
+
+
+@needs_systemd_analyze
+def test_the_system_unit_is_hardened(tmp_path: Path) -> None:
+    install(tmp_path)
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", tmp_path / UNIT],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=True,
+    )
+    found = re.search(r"exposure level for earmark\.service: ([0-9.]+)", done.stdout)
+    assert found, done.stdout
+    assert float(found[1]) <= MOST_EXPOSURE
+
+
+@needs_systemd_analyze
+@pytest.mark.parametrize("name", ["a b", "50%n", "$HOME", "${HOME}", "Zoë;", "~", "-@:+!"])
+def test_systemd_finds_an_interpreter_wherever_it_is(tmp_path: Path, name: str) -> None:
+    """systemd-analyze says so if the program of the unit is not there."""
+    python = tmp_path / name / "python"
+    python.parent.mkdir()
+    python.symlink_to(PYTHON)
+    file = tmp_path / "earmark.service"
+    file.write_text(unit(True, str(python), str(tmp_path / name / "earmark.toml")))
+    verify(file, "--user")
+
+
+def test_an_argument_of_the_unit_is_not_expanded() -> None:
+    lines = unit(True, "/a$b/python", '/c $d/50%/"e".toml').splitlines()
+    (line,) = [line for line in lines if line.startswith("ExecStart=")]
+    assert line == r'ExecStart=/a$b/python -m earmark.cli listen --json --settings "/c $$d/50%%/\"e\".toml"'
+
+
+@pytest.mark.parametrize("path", ["bin/python", "/a\nExecStartPre=/bin/rm", "/a\udcff", ""])
+def test_a_path_that_cannot_stand_in_a_unit_is_refused(path: str) -> None:
+    with pytest.raises(ServiceError, match="absolute path of printable"):
+        unit(False, path, "/etc/earmark/earmark.toml")
+
+
+@pytest.mark.parametrize("path", ["/it's/python", '/say "hi"/python', "/back\\slash/python"])
+def test_an_interpreter_that_systemd_does_not_start_is_refused(path: str) -> None:
+    with pytest.raises(ServiceError, match="no quotes and no backslash"):
+        unit(True, path, "/etc/earmark/earmark.toml")
+
+
+@pytest.mark.parametrize("user", [False, True])
+def test_what_the_daemon_relies_on_is_in_the_unit(user: bool) -> None:
+    lines = set(unit(user, PYTHON, "/etc/earmark/earmark.toml").splitlines())
+    assert lines >= {
+        "Type=notify",
+        "NotifyAccess=main",
+        "TimeoutStartSec=infinity",
+        "Restart=on-failure",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "MemoryDenyWriteExecute=yes",
+        "RuntimeDirectory=earmark",
+    }
+    if not user:
+        assert lines >= {"ProtectHome=yes", "IPAddressDeny=any", "DevicePolicy=closed", "StateDirectoryMode=0700"}
+
+
+def test_a_wheel_carries_the_units(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("engine", "enroll", "models"):
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "folds"))
+    for name in ("setup.cfg", "pyproject.toml", "cli.py", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(REPOSITORY / name, source)
+    line = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(source)]
+    done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "PIP_RETRIES": "0"}, check=False)
+    if done.returncode and "No matching distribution found for setuptools" in done.stderr:
+        pytest.skip("no package index to get setuptools from")
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for name in ("earmark.service", "earmark-user.service"):
+            unit = (REPOSITORY / "engine/daemon/units" / name).read_bytes()
+            assert archive.read(f"earmark/engine/daemon/units/{name}") == unit
+
+
+# --- into an image
+
+
+def test_a_dry_run_writes_nothing_and_shows_everything(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    before = snapshot(tmp_path)
+    shown = install(tmp_path, "--dry-run").out
+    told = install(tmp_path, "--dry-run", "--json").events
+    assert snapshot(tmp_path) == before
+    assert {step["result"] for step in told} == {"dry run"}
+    install(tmp_path)
+    for file in (UNIT, SETTINGS):
+        content = (tmp_path / file).read_text()
+        assert {"step": f"write {tmp_path / file}", "result": "dry run", "content": content} in told
+        assert "".join(f"    {line}\n" for line in content.splitlines()) in shown
+    written = snapshot(tmp_path)
+    earmark("service", "uninstall", "--root", tmp_path, "--dry-run")
+    assert snapshot(tmp_path) == written
+
+
+def test_install_and_uninstall_leave_only_the_settings(tmp_path: Path) -> None:
+    assert [step["result"] for step in install(tmp_path, "--json").events] == ["written"] * 4
+    files = {name for name, content in snapshot(tmp_path).items() if content is not None}
+    link = "etc/systemd/system/multi-user.target.wants/earmark.service"
+    assert files == {UNIT, SETTINGS, link, "etc/sysusers.d/earmark.conf"}
+    assert (tmp_path / link).resolve() == tmp_path / UNIT
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in (UNIT, SETTINGS)] == [0o644, 0o644]
+    run = earmark("service", "uninstall", "--root", tmp_path)
+    assert "/etc/earmark/earmark.toml stays" in run.out
+    assert "/var/lib/earmark stays" in run.out
+    assert {name for name, content in snapshot(tmp_path).items() if content is not None} == {SETTINGS}
+    earmark("service", "uninstall", "--root", tmp_path)  # nothing is there any more
+
+
+def test_the_fresh_settings_change_nothing(tmp_path: Path) -> None:
+    install(tmp_path)
+    loaded = load(tmp_path / SETTINGS, {})
+    assert (loaded.settings, dict(loaded.origins)) == (Settings(), {})
+
+
+def test_installing_again_changes_nothing(tmp_path: Path) -> None:
+    install(tmp_path)
+    before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
+    results = {step["step"].split("/")[-1]: step["result"] for step in install(tmp_path, "--json").events}
+    assert {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert set(results.values()) == {"unchanged", "kept"}
+
+
+def test_settings_that_are_there_are_kept_and_an_old_unit_is_not(tmp_path: Path) -> None:
+    for name, content in ((SETTINGS, '[wake]\nmode = "label"\n'), (UNIT, "[Unit]\nDescription=old\n")):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(content)
+    install(tmp_path)
+    assert (tmp_path / SETTINGS).read_text() == '[wake]\nmode = "label"\n'
+    assert "Type=notify" in (tmp_path / UNIT).read_text()
+
+
+def test_settings_that_cannot_be_used_stop_an_installation(tmp_path: Path) -> None:
+    (tmp_path / SETTINGS).parent.mkdir(parents=True)
+    (tmp_path / SETTINGS).write_text('[wake]\nmod = "label"\n')
+    before = snapshot(tmp_path)
+    assert "did you mean wake.mode or" in install(tmp_path, code=2).err
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("folder", ["/home", "/root", "/run/user", "/tmp"])
+def test_an_interpreter_that_the_service_cannot_see_is_refused(tmp_path: Path, folder: str) -> None:
+    python = f"{folder}/1000/bin/python"
+    run = earmark("service", "install", "--root", tmp_path, "--python", python, code=1)
+    assert f"{python} is below {folder}, which a system service does not see" in run.err
+    assert "/opt/earmark" in run.err
+    assert snapshot(tmp_path) == {}
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "etc").write_text("a file")
+    assert "Not a directory" in install(tmp_path, code=1).err
+
+
+# --- with a service manager
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home folder with a `systemctl` in it."""
+    program = tmp_path / "bin" / "systemctl"
+    program.parent.mkdir()
+    program.write_text(FAKE_SYSTEMCTL)
+    program.chmod(0o755)
+    return tmp_path
+
+
+def as_user(home: Path, *arguments: str, code: int = 0, **variables: str) -> Run:
+    told = environment(HOME=str(home), PATH=f"{home / 'bin'}:{os.environ['PATH']}", **variables)
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "SUDO_USER"):
+        if name not in variables:
+            told.pop(name, None)
+    return earmark("service", *arguments, "--user", env=told, code=code)
+
+
+def asked(home: Path) -> list[str]:
+    """What systemctl was asked, questions about its own state left out."""
+    log = home / "bin" / "systemctl.log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return [line for line in lines if "is-system-running" not in line]
+
+
+def test_a_user_installs_and_uninstalls_a_service(home: Path) -> None:
+    run = as_user(home, "install")
+    file, settings = home / ".config/systemd/user/earmark.service", home / ".config/earmark/earmark.toml"
+    assert file.read_text() == unit(True, sys.executable, str(settings))
+    assert settings.stat().st_mode & 0o777 == 0o600
+    restart = "--user --no-block restart earmark.service"  # waiting for READY would be waiting for a microphone
+    assert asked(home) == ["--user daemon-reload", "--user enable earmark.service", restart]
+    for line in ("systemctl --user daemon-reload", f"write {file}  (written)", f"write {settings}  (written)"):
+        assert line in run.out.splitlines()
+    run = as_user(home, "uninstall")
+    assert asked(home) == ["--user disable --now earmark.service", "--user daemon-reload"]
+    assert (file.exists(), settings.exists()) == (False, True)
+    assert f"{settings} stays" in run.out
+
+
+def test_a_step_that_fails_is_said_and_ends_it(home: Path) -> None:
+    err = as_user(home, "install", code=1, FAILING="enable").err
+    assert "`systemctl --user enable earmark.service` failed with exit code 5: no such thing" in err
+    assert asked(home)[-1] == "--user enable earmark.service"
+
+
+def test_status_tells_what_systemd_says(home: Path) -> None:
+    as_user(home, "install")
+    (facts,) = as_user(home, "status", "--json").events
+    assert facts["unit"] == str(home / ".config/systemd/user/earmark.service")
+    assert (facts["enabled"], facts["active"], facts["says"]) == ("enabled", "active", "listening to mic")
+    assert "no daemon answers" in facts["fault"]
+    assert "listening to mic" in as_user(home, "status").out
+    assert as_user(home, "status", "--json", code=1, ACTIVE="failed").events[0]["active"] == "failed"
+
+
+def test_without_systemd_nothing_is_written(home: Path) -> None:
+    (home / "bin" / "systemctl").write_text("#!/bin/sh\necho offline\nexit 1\n")
+    before = snapshot(home)
+    for what in ("install", "uninstall", "status"):
+        assert "no systemd of this user runs here (offline)" in as_user(home, what, code=1).err
+    assert snapshot(home) == before
+    assert json.loads(as_user(home, "install", "--dry-run", "--json").out.splitlines()[0])["result"] == "dry run"
+
+
+def test_a_users_service_is_not_for_sudo(home: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root is refused")
+    assert "the same without sudo" in as_user(home, "install", code=1, SUDO_USER="pi").err

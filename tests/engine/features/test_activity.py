@@ -1,0 +1,172 @@
+"""The sound-activity gate: what it leaves out, and that nothing is lost by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import MakeNetwork, Read, Takes, cut, cut_points
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from earmark.engine.audio.samples import FULL_SCALE, RATE_HZ, Int16
+from earmark.engine.detector import PUSH_SAMPLES, Detector
+from earmark.engine.event import Event
+from earmark.engine.features.activity import AFTER_HOPS, BEFORE_HOPS, CUT_HOPS, FLOOR_SECONDS, TILE_HOPS, Gate, Span
+from earmark.engine.features.frontend import HOP_SAMPLES, RING_SAMPLES
+from earmark.engine.settings.policy import Policy
+from earmark.engine.verifier import Verifier
+
+SECOND_HOPS = RATE_HZ // HOP_SAMPLES
+FLOOR_HOPS = FLOOR_SECONDS * SECOND_HOPS
+
+
+def room(seconds: float, level_dbfs: float = -65, seed: int = 0) -> Int16:
+    """White noise."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(0, FULL_SCALE * 10 ** (level_dbfs / 20), int(seconds * RATE_HZ))
+    samples: Int16 = np.rint(noise).astype(np.int16)
+    return samples
+
+
+def tone(audio: Int16, start_s: float, seconds: float, level_dbfs: float = -30) -> Int16:
+    """The audio with a tone of 1 kHz in it."""
+    loud: Int16 = audio.copy()
+    start, count = int(start_s * RATE_HZ), int(seconds * RATE_HZ)
+    phase = 2 * np.pi * np.arange(count) * 1000 / RATE_HZ
+    loud[start : start + count] += np.rint(np.sin(phase) * FULL_SCALE * 10 ** (level_dbfs / 20)).astype(np.int16)
+    return loud
+
+
+def spans(pieces: Iterable[Int16], gate: Gate | None = None) -> list[Span]:
+    """What the gate gives, joined where one begins at the end of the last."""
+    gate = gate or Gate()
+    joined: list[Span] = []
+    for piece in pieces:
+        for begin, end in gate.push(piece):
+            if joined and joined[-1][1] == begin:
+                begin = joined.pop()[0]
+            joined.append((begin, end))
+    return joined
+
+
+def seconds_of(audio: Int16) -> list[Int16]:
+    return cut(audio, list(range(RATE_HZ, len(audio), RATE_HZ)))
+
+
+@pytest.mark.parametrize("level_dbfs", [-90, -80, -65, -58])
+def test_steady_noise_is_heard_for_five_seconds_only(level_dbfs: float) -> None:
+    assert spans(seconds_of(room(600, level_dbfs))) == [(0, FLOOR_HOPS)]
+
+
+def test_digital_silence_is_quiet() -> None:
+    assert spans(seconds_of(np.zeros(20 * RATE_HZ, np.int16))) == [(0, FLOOR_HOPS)]
+
+
+def test_an_offset_is_no_sound() -> None:
+    assert spans(seconds_of(room(20) + np.int16(3000))) == [(0, FLOOR_HOPS)]
+
+
+def test_louder_noise_than_a_quiet_room_is_always_heard() -> None:
+    assert spans(seconds_of(room(20, -50))) == [(0, 20 * SECOND_HOPS)]
+
+
+def test_around_a_sound_everything_is_heard_in_step_with_the_networks() -> None:
+    first, second = spans(seconds_of(tone(room(30), 12.03, 0.05)))
+    assert first == (0, FLOOR_HOPS)
+    assert 1200 - BEFORE_HOPS - CUT_HOPS < second[0] <= 1200 - BEFORE_HOPS
+    assert (second[0] - first[1]) % CUT_HOPS == 0
+    assert second[1] == 1200 + TILE_HOPS + AFTER_HOPS
+
+
+def test_two_sounds_close_together_are_one_stretch() -> None:
+    audio = tone(tone(room(30), 10, 0.1), 13.4, 0.1)
+    assert spans(seconds_of(audio))[1][1] == 1340 + TILE_HOPS + AFTER_HOPS
+
+
+def test_a_quiet_word_right_after_loud_noise_ends_is_heard() -> None:
+    """The floor falls with the noise, at once."""
+    audio = np.concatenate([room(20, -58), room(10, -80, seed=1)])
+    found = spans(seconds_of(tone(audio, 20.4, 0.2, -62)))
+    assert any(begin < 2040 and end >= 2060 for begin, end in found), found
+
+
+def test_switched_off_everything_is_heard() -> None:
+    gate = Gate()
+    gate.enabled = False
+    assert spans(seconds_of(room(20)), gate) == [(0, 20 * SECOND_HOPS)]
+
+
+def test_what_is_heard_again_is_still_in_the_ring() -> None:
+    """Also where a whole second is pushed and the sound is in its last tile."""
+    for start_s in np.arange(12, 13.2, 0.1):
+        gate = Gate()
+        pushed = 0
+        for piece in cut(tone(room(20), start_s, 0.1), list(range(PUSH_SAMPLES, 20 * RATE_HZ, PUSH_SAMPLES))):
+            pushed += len(piece)
+            assert all(begin * HOP_SAMPLES >= pushed - RING_SAMPLES for begin, _ in gate.push(piece))
+
+
+@given(data=st.data())
+@settings(max_examples=40)
+def test_any_cut_hears_the_same(data: st.DataObject) -> None:
+    audio = tone(tone(room(24), 9.97, 0.2), 17.5, 0.03)
+    pieces = [part for piece in cut(audio, data.draw(cut_points(len(audio)))) for part in seconds_of(piece)]
+    assert spans(pieces) == spans(seconds_of(audio))
+
+
+# --- in the detector
+
+
+def pushed(detector: Detector, pieces: Iterable[Int16]) -> list[Event]:
+    detector.reset()
+    return [event for piece in pieces for event in detector.push(piece)] + detector.finish()
+
+
+@pytest.fixture(scope="module")
+def words_in_quiet(takes: Takes, read: Read) -> Int16:
+    """Two words, each after enough quiet for the gate to close, in half a minute of a quiet room."""
+    audio = room(32).astype(np.int32)
+    for start_s, voice in ((11.234, "slt"), (24.007, "rms")):
+        word = read(takes(voice, "okay_nabu", "test")[0]) // 4
+        audio[int(start_s * RATE_HZ) :][: len(word)] += word
+    return audio.astype(np.int16)
+
+
+def test_the_detector_says_the_same_with_the_gate_and_without(
+    make_network: MakeNetwork, words_in_quiet: Int16
+) -> None:
+    """Scores within what another stretch of the noise before the word makes of them."""
+    network = make_network("okay_nabu")
+    gated, plain = (
+        pushed(Detector([network], Verifier([]), Policy(mode="label", skip_quiet=on)), [words_in_quiet])
+        for on in (True, False)
+    )
+    assert len(plain) == 2
+    assert [event.sample for event in gated] == [event.sample for event in plain]
+    assert [event.keyword_score for event in gated] == pytest.approx([e.keyword_score for e in plain], abs=0.03)
+
+
+@given(data=st.data())
+@settings(max_examples=8)
+def test_any_cut_gives_the_same_events_where_the_gate_closes(
+    make_network: MakeNetwork, words_in_quiet: Int16, data: st.DataObject
+) -> None:
+    detector = Detector([make_network("okay_nabu"), make_network("alexa")], Verifier([]), "label")
+    whole = pushed(detector, [words_in_quiet])
+    assert len(whole) == 2
+    assert pushed(detector, cut(words_in_quiet, data.draw(cut_points(len(words_in_quiet))))) == whole
+    assert pushed(detector, cut(words_in_quiet, list(range(321, len(words_in_quiet), 321)))) == whole
+
+
+def test_switching_it_in_mid_stream_loses_nothing(make_network: MakeNetwork, words_in_quiet: Int16) -> None:
+    networks, verifier, policy = [make_network("okay_nabu")], Verifier([]), Policy(mode="label")
+    detector = Detector(networks, verifier, policy)
+    events = []
+    for second, piece in enumerate(seconds_of(words_in_quiet)):
+        detector.update(networks, verifier, replace(policy, skip_quiet=second // 3 % 2 == 0))
+        events += detector.push(piece)
+    assert len(events) == 2
+    assert detector.samples == len(words_in_quiet)

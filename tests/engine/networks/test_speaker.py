@@ -1,0 +1,205 @@
+"""The speaker network: what it is given of a crop, and what another implementation computes with the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Read
+
+from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float, to_int16
+from earmark.engine.errors import AudioError
+from earmark.engine.features import mel
+from earmark.engine.networks.speaker import SpeakerNetwork, locate_speech, network_input
+from earmark.enroll.training.augment import with_noise
+
+Golden = dict[str, tuple[Float32, Float32]]
+LONGEST = 20_800  # samples of speech that an embedding is made of: 1.3 s
+QUIETER = 64  # times: 36 dB
+
+
+@pytest.fixture(scope="module")
+def golden(golden_dir: Path) -> Golden:
+    """File in tests/audio -> (192,) of it, and of it 36 dB quieter, by scripts/studies/make_golden.py in float64."""
+    with np.load(golden_dir / "speaker.npz") as arrays:
+        return dict(zip(arrays["paths"].tolist(), zip(arrays["embeddings"], arrays["quiet"])))
+
+
+# --- what it computes
+
+
+def test_embeddings_equal_the_golden_ones(
+    speaker: SpeakerNetwork, golden: Golden, audio_dir: Path, read: Read
+) -> None:
+    """Int8 against float64: measured 0.9977 to 0.9988 under tflite-runtime, 0.9975 to 0.9988 under LiteRT.
+
+    The quiet ones notice a speech that is not brought to the network's level: 0.987 at the worst.
+    """
+    for path, expected in golden.items():
+        samples = read(audio_dir / path)
+        for crop, wanted in zip((samples, samples // QUIETER), expected):
+            found = speaker.embed(crop)
+            assert found @ wanted >= 0.997, path
+            assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
+
+
+def test_golden_embeddings_tell_voices_apart(golden: Golden) -> None:
+    """Else the test above would pass for a network that gives everybody the same."""
+    stacked = np.array([embedding for embedding, _ in golden.values()])
+    cosines = stacked @ stacked.T
+    assert cosines[~np.eye(len(stacked), dtype=bool)].max() < 0.7
+
+
+def test_an_utterance_does_not_touch_the_next_one(audio_dir: Path, read: Read) -> None:
+    first, second = read(audio_dir / "rms_alexa_test_1.flac"), read(audio_dir / "slt_alexa_test_1.flac")
+    alone = SpeakerNetwork().embed(second)
+    network = SpeakerNetwork()
+    network.embed(first)
+    np.testing.assert_array_equal(network.embed(second), alone)
+    network.embed(first[:8000])  # another length in between
+    np.testing.assert_array_equal(network.embed(second), alone)
+
+
+@pytest.fixture(scope="module")
+def take_of_each(audio_dir: Path, read: Read) -> list[Int16]:
+    """One take of each voice; the last four bits are zero, so that it can be made quieter exactly."""
+    found = [read(path) // np.int16(16) * np.int16(16) for path in sorted(audio_dir.glob("*_alexa_test_1.flac"))]
+    assert len(found) == 7
+    return found
+
+
+@pytest.mark.parametrize("times", [2, 4, 16])
+def test_the_same_take_louder_is_the_same_embedding_to_the_last_bit(
+    speaker: SpeakerNetwork, take_of_each: list[Int16], times: int
+) -> None:
+    """6, 12 and 24 dB: powers of two are exact in floating point, from the samples to the mel of the level."""
+    for take in take_of_each:
+        loud, quiet = speaker.hear(take), speaker.hear(take // np.int16(times))
+        np.testing.assert_array_equal(loud.embedding, quiet.embedding)
+        assert loud.snr_db == quiet.snr_db
+
+
+@pytest.mark.parametrize("gain_db", [6.0, -20.0])
+def test_a_take_at_another_level_embeds_the_same(
+    speaker: SpeakerNetwork, take_of_each: list[Int16], gain_db: float
+) -> None:
+    """Within what its samples lose when they are rounded, which is more in a quiet take.
+
+    Measured under both runtimes: 0.9995 at the least for 6 dB more, 0.9975 for 20 dB less.
+    """
+    for take in take_of_each:
+        scaled = to_float(take) * np.float32(10 ** (gain_db / 20))
+        if np.abs(scaled).max() < 1:
+            least = 0.999 if gain_db > 0 else 0.995
+            assert speaker.embed(to_int16(scaled)) @ speaker.embed(take) >= least
+
+
+@pytest.mark.parametrize(("off_db", "low", "high"), [(6.0, 0.9997, 0.99995), (-40.0, 0.92, 0.96)])
+def test_how_much_a_level_is_worth_to_the_network(
+    speaker: SpeakerNetwork,
+    take_of_each: list[Int16],
+    monkeypatch: pytest.MonkeyPatch,
+    off_db: float,
+    low: float,
+    high: float,
+) -> None:
+    """The medians that `mel.gain_to_level` tells; 0.9998 and 0.94 under both runtimes."""
+    at_level = np.array([speaker.embed(take) for take in take_of_each])
+    to_level = mel.to_level
+    monkeypatch.setattr(mel, "to_level", lambda speech: to_level(speech, mel.LEVEL_DBFS + off_db))
+    off_level = np.array([speaker.embed(take) for take in take_of_each])
+    assert low <= np.median(np.einsum("ij,ij->i", at_level, off_level)) <= high
+
+
+def test_a_voice_in_noise_is_nearer_to_itself_than_to_others(
+    speaker: SpeakerNetwork, audio_dir: Path, read: Read, rng: np.random.Generator
+) -> None:
+    words = [read(path) for path in sorted(audio_dir.glob("*_alexa_test_1.flac"))]
+    clean = np.array([speaker.embed(word) for word in words])
+    noisy = [to_int16(with_noise(to_float(np.pad(word, RATE_HZ // 4)), 10.0, 1.0, rng)) for word in words]
+    cosines = np.array([speaker.embed(word) for word in noisy]) @ clean.T
+    assert len(words) >= 4
+    np.testing.assert_array_equal(cosines.argmax(axis=1), np.arange(len(words)))
+
+
+# --- what it is given
+
+
+def test_the_network_hears_the_speech_alone_at_30_db_below_full_scale(audio_dir: Path, read: Read) -> None:
+    """Power is quadratic: the mel of the speech as it is, times the square of what brings its RMS to the level."""
+    samples = read(audio_dir / "slt_alexa_test_1.flac")
+    start, end = locate_speech(samples)
+    speech = samples[start:end].astype(np.float64) / 32768
+    power = mel.power_mel(speech.astype(np.float32), mel.VOICE)
+    found = network_input(samples, start, end, mel.VOICE)
+    assert found.shape == (1 + (end - start) // 160, 80)
+    np.testing.assert_allclose(found, power * 10**-3 / np.mean(speech**2), rtol=1e-3)
+    np.testing.assert_array_equal(
+        network_input(samples // 2 * 2, start, end, mel.VOICE), network_input(samples // 2, start, end, mel.VOICE)
+    )
+
+
+def test_of_a_longer_phrase_the_first_1_3_s_are_heard(speaker: SpeakerNetwork, audio_dir: Path, read: Read) -> None:
+    """Two seconds of speech; what is said after 1.3 s of it makes no difference, what is said just before does."""
+    phrase = read(audio_dir / "slt_please_turn_the_lights_other_1.flac")
+    start, end = locate_speech(phrase)
+    assert end - start >= 2 * RATE_HZ
+    heard = network_input(phrase, start, end, mel.VOICE)
+    np.testing.assert_array_equal(heard, network_input(phrase, start, start + LONGEST, mel.VOICE))
+    assert len(heard) == 1 + 130
+    embedding = speaker.embed(phrase)
+    for changed, is_same in ((start + LONGEST, True), (start + LONGEST - 1600, False)):
+        other = phrase.copy()
+        other[changed : changed + 1600] = phrase[start + 1600 : start + 3200]
+        assert locate_speech(other) == (start, end), "or the next line shows nothing"
+        assert np.array_equal(speaker.embed(other), embedding) == is_same
+
+
+def test_three_seconds_of_speech_embed_as_their_first_1_3_s(
+    speaker: SpeakerNetwork, audio_dir: Path, read: Read
+) -> None:
+    """The same words twice without a pause; then what follows 1.3 s of them is said backwards."""
+    phrase = read(audio_dir / "rms_please_turn_the_lights_other_1.flac")
+    start, end = locate_speech(phrase)
+    long = np.concatenate([phrase[:end], phrase[start:]])
+    other = long.copy()
+    other[start + LONGEST :] = long[: start + LONGEST - 1 : -1]
+    for spoken in (long, other):
+        first, last = locate_speech(spoken)
+        assert (first, last - first >= 3 * RATE_HZ) == (start, True), "or the next line shows nothing"
+    np.testing.assert_array_equal(speaker.embed(other), speaker.embed(long))
+    assert not np.array_equal(speaker.embed(long[::-1].copy()), speaker.embed(long))
+
+
+def test_what_is_said_is_found_in_silence_and_in_noise(audio_dir: Path, read: Read, rng: np.random.Generator) -> None:
+    word = read(audio_dir / "slt_alexa_test_1.flac")
+    start, end = locate_speech(word)
+    word = word[start:end]
+    padded = np.concatenate([np.zeros(RATE_HZ, np.int16), word, np.zeros(RATE_HZ, np.int16)])
+    assert locate_speech(padded) == pytest.approx((RATE_HZ, RATE_HZ + len(word)), abs=RATE_HZ // 12)
+    scale = np.sqrt(np.mean(np.square(word, dtype=np.float64)) / 10)  # 10 dB below the word
+    noisy = (padded + scale * rng.standard_normal(len(padded))).astype(np.int16)
+    assert locate_speech(noisy) == pytest.approx((RATE_HZ, RATE_HZ + len(word)), abs=RATE_HZ // 5)
+
+
+def test_a_drawn_out_vowel_is_speech_and_a_click_is_not() -> None:
+    """A tone never gets quiet: what is subtracted as noise would be all of it."""
+    tone = (8000 * np.sin(2 * np.pi * 200 * np.arange(RATE_HZ) / RATE_HZ)).astype(np.int16)
+    start, end = locate_speech(tone)
+    assert end - start > 0.9 * RATE_HZ
+    click = np.zeros(RATE_HZ, np.int16)
+    click[RATE_HZ // 2 : RATE_HZ // 2 + 200] = 20_000
+    with pytest.raises(AudioError, match="nothing said"):
+        locate_speech(click)
+    with pytest.raises(AudioError, match="0 ms of sound"):
+        locate_speech(np.zeros(RATE_HZ, np.int16))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 159, 400, 1600])
+def test_a_crop_of_any_length_is_judged(samples: int, rng: np.random.Generator) -> None:
+    try:
+        start, end = locate_speech((rng.standard_normal(samples) * 1000).astype(np.int16))
+    except AudioError:
+        return
+    assert 0 <= start < end <= samples

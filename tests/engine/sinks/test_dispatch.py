@@ -1,0 +1,65 @@
+"""Which events go to which sinks."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from earmark.engine.event import Event
+from earmark.engine.settings.schema import Settings
+from earmark.engine.sinks.base import Notice, Sink
+from earmark.engine.sinks.dispatch import Outlets
+from earmark.engine.sinks.stats import Stats
+
+LIMIT_S = 60
+KINDS = ("detection", "rejection", "near_miss")
+
+
+def notice(kind: str, with_clip: bool = False) -> Notice:
+    event: Any = Event(kind, "okay_nabu", 16_000, 0.9, None, None, "unknown_voice")  # type: ignore[arg-type]
+    return Notice(event, "mic", 1e9, np.zeros(9, np.int16) if with_clip else None)
+
+
+class Recorder(Sink):
+    """Writes down what comes."""
+
+    def __init__(self, wants: Any) -> None:
+        self.name = self.wants = wants
+        self.came: list[tuple[str, bool]] = []
+
+    def send(self, notice: Notice) -> None:
+        self.came.append((notice.event.type, notice.clip is not None))
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["pipe", "microphone"])
+def test_every_sink_gets_what_it_wants_and_nothing_else(live: bool) -> None:
+    """Near misses only to who wants all, clips only to who wants clips; standard output is as any other sink."""
+    control: Any = SimpleNamespace(stats=Stats())
+    console: Any = Recorder("events")
+    sinks = {wants: Recorder(wants) for wants in ("events", "all", "clips", "nothing")}
+    dispatch = Outlets(control, console, live)
+    dispatch.replace(sinks, Settings())
+    for kind in KINDS:
+        dispatch.publish(notice(kind))
+        dispatch.publish(notice(kind, with_clip=True))
+    dispatch.close(LIMIT_S)
+    plain = [(kind, False) for kind in KINDS]
+    assert sinks["all"].came == plain
+    assert sinks["events"].came == console.came == plain[:2]
+    assert sinks["clips"].came == [(kind, True) for kind in KINDS]
+    assert sinks["nothing"].came == []
+
+
+def test_a_pipe_is_written_at_once_and_a_microphone_never_waits_for_standard_output() -> None:
+    control: Any = SimpleNamespace(stats=Stats())
+    console: Any = Recorder("events")
+    piped = Outlets(control, console, live=False)
+    piped.publish(notice("detection"))
+    assert console.came == [("detection", False)], "before anything is closed"
+    assert piped.report() == {}
+    live = Outlets(control, console, live=True)
+    assert set(live.report()) == {"stdout"}
+    live.close(LIMIT_S)

@@ -1,0 +1,576 @@
+"""MQTT through a real broker: discovery, controls that work live, brokers that vanish, refuse or talk nonsense."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+import paho.mqtt.client as paho
+import pytest
+import soxr
+from broker import LIMIT_S, Broker, Ear, free_port
+from conftest import Read, Takes
+from helpers_store import environment
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from live import Live
+from sound_server import until
+
+from earmark.engine.audio.samples import RATE_HZ, to_float, to_int16
+from earmark.engine.commands.status import ask
+from earmark.engine.settings.schema import Mqtt
+from earmark.engine.sinks.base import Control
+from earmark.engine.sinks.mqtt.discovery import discovery
+from earmark.engine.sinks.mqtt.sink import MqttSink
+
+DISCOVERY = "homeassistant/device/earmark/config"
+MILLION = 1 << 20
+
+Spoken = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One that nobody kills."""
+    with Broker(tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[Broker]:
+    """One where nothing is retained yet."""
+    with Broker(tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def connected(store: Path, port: int, *sets: str, wait: bool = True, **changes: str) -> Iterator[tuple[Live, Path]]:
+    """A daemon on a pipe that stays open, and its socket; with `wait` the broker has it."""
+    path = store.parent / "s"
+    arguments = [f"socket.path={path}", "mqtt.host=127.0.0.1", f"mqtt.port={port}", *sets]
+    flags = [part for setting in arguments for part in ("--set", setting)]
+    with Live("-", "--store", store, *flags, env=environment(**changes)) as daemon:
+        daemon.says("listening to -")
+        until(path.exists, "its socket")
+        if wait:
+            until(lambda: fault(path) is None, "the daemon is connected", LIMIT_S)
+        yield daemon, path
+
+
+def fault(path: Path) -> str | None:
+    """Why MQTT does not work, as the status has it."""
+    said: str | None = ask([path])["sinks"]["mqtt"]["failure"]
+    return said
+
+
+def count(path: Path, name: str) -> int:
+    counts = ask([path])["counts"].get(name, [])
+    return sum(part["count"] for part in counts if part["sink"] == "mqtt")
+
+
+def decoded(payload: bytes) -> dict[str, Any]:
+    value = json.loads(payload)
+    assert isinstance(value, dict)
+    return value
+
+
+# --- what a subscriber sees
+
+
+def test_a_subscriber_sees_discovery_availability_state_and_events(
+    slt_store: Path, spoken: Spoken, own_broker: Broker
+) -> None:
+    broker = own_broker
+    with Ear(broker.port) as ear, connected(slt_store, broker.port, "mqtt.name=Küche") as (daemon, path):
+        ear.wait("earmark/availability", "online")
+        ear.wait("earmark/mode", "only")
+        ear.wait("earmark/sensitivity", "0.5")
+        ear.wait("earmark/voice_sensitivity", "0.5")
+        config = decoded(ear.wait(DISCOVERY).payload)
+        assert config == discovery("earmark", "Küche")
+        assert config["device"]["name"] == "Küche"
+        daemon.feed(spoken["slt"] + spoken["rms"])
+        printed = [daemon.event(), daemon.event()]
+        assert [event["type"] for event in printed] == ["detection", "rejection"]
+        told = [decoded(ear.wait("earmark/event", count=n).payload) for n in (1, 2)]
+        for event, original in zip(told, printed):
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", event.pop("at"))
+            assert event.pop("event_type") == original["type"]  # what an event entity wants
+            assert event == original
+        assert told[0]["person"] == "slt"
+        last = decoded(ear.wait("earmark/last").payload)
+        assert (last["person"], last["keyword"], last["reason"]) == ("slt", "okay_nabu", "known_voice")
+        assert {"keyword_score", "speaker_score", "at"} <= set(last)
+        assert [m.topic for m in ear.heard].count("earmark/last") == 1, "a rejection is no wake"
+        until(lambda: count(path, "sent") == 2, "the broker has confirmed both")
+
+        with Ear(broker.port) as late:  # who comes later is told what is, not what was
+            for topic in ("availability", "mode", "sensitivity", "voice_sensitivity", "last"):
+                assert late.wait(f"earmark/{topic}").retained
+            assert late.wait(DISCOVERY).retained
+            assert "earmark/event" not in {m.topic for m in late.heard}
+        assert daemon.stop().code == 0
+        ear.wait("earmark/availability", "offline")
+
+
+def test_every_topic_that_home_assistant_is_told_is_one_that_is_used(
+    slt_store: Path, spoken: Spoken, broker: Broker
+) -> None:
+    with Ear(broker.port) as ear, connected(slt_store, broker.port, "mqtt.topic=home/ear 1") as (daemon, _):
+        daemon.feed(spoken["slt"])
+        ear.wait("home/ear 1/event")
+        (config,) = (m for m in ear.heard if m.topic.startswith("homeassistant/") and b"home/ear 1" in m.payload)
+        assert re.fullmatch(r"homeassistant/device/earmark_home_ear_1_[0-9a-f]{8}/config", config.topic)
+        entities = decoded(config.payload)["components"]
+        assert {entity["platform"] for entity in entities.values()} == {
+            "sensor",
+            "event",
+            "select",
+            "number",
+            "binary_sensor",
+        }
+        said = {m.topic for m in ear.heard}
+        for name, entity in entities.items():
+            for key in ("state_topic", "availability_topic", "json_attributes_topic"):
+                assert entity.get(key, "home/ear 1/mode") in said, (name, key)
+        ear.say(entities["mode"]["command_topic"], "label")
+        ear.wait(entities["mode"]["state_topic"], "label")
+
+
+def test_home_assistants_birth_is_answered(slt_store: Path, own_broker: Broker) -> None:
+    broker = own_broker
+    with Ear(broker.port) as ear, connected(slt_store, broker.port):
+        ear.wait("earmark/voice_sensitivity")  # the last thing that it says of itself
+        for topic, payload in (("homeassistant/status", "offline"), ("homeassistant/status", "online")):
+            mark = ear.mark()
+            ear.say(topic, payload)
+        for topic in (DISCOVERY, "earmark/mode", "earmark/sensitivity", "earmark/availability"):
+            ear.wait(topic, since=mark)
+        assert [m.topic for m in ear.heard[mark:]].count(DISCOVERY) == 1, "its death is no reason to speak"
+
+
+def test_without_a_prefix_there_is_no_discovery(slt_store: Path, own_broker: Broker) -> None:
+    with Ear(own_broker.port) as ear:
+        with connected(slt_store, own_broker.port, "mqtt.discovery="):
+            ear.wait("earmark/voice_sensitivity")
+        assert {m.topic.split("/")[0] for m in ear.heard} == {"earmark"}
+
+
+TOPICS = st.text(st.characters(exclude_characters="+#\0", codec="utf-8"), min_size=1, max_size=60)
+
+
+@given(topics=st.lists(TOPICS, min_size=2, max_size=2, unique=True))
+@example(topics=["a/b", "a_b"])
+@example(topics=["earmark/a", "earmark_a"])
+@example(topics=["ear", "earmark_ear"])
+def test_identifiers_are_safe_and_differ(topics: list[str]) -> None:
+    found = []
+    for topic in topics:
+        config = discovery(topic, "x")
+        (node,) = config["device"]["identifiers"]
+        identifiers = [node, *(entity["unique_id"] for entity in config["components"].values())]
+        assert all(re.fullmatch("[a-zA-Z0-9_-]{1,80}", identifier) for identifier in identifiers)
+        assert len(set(identifiers)) == len(identifiers)
+        found.append(set(identifiers))
+    assert not found[0] & found[1]
+
+
+# --- controls
+
+
+def test_the_mode_changes_live(slt_store: Path, spoken: Spoken, broker: Broker) -> None:
+    with Ear(broker.port) as ear, connected(slt_store, broker.port) as (daemon, path):
+        daemon.feed(spoken["rms"])
+        assert daemon.event()["type"] == "rejection"
+        ear.say("earmark/mode/set", "prefer")
+        ear.wait("earmark/mode", "prefer")
+        daemon.feed(spoken["rms"])
+        event = daemon.event()
+        assert (event["type"], event["person"], event["reason"]) == ("detection", None, "unknown_voice:prefer")
+        assert ask([path])["mode"] == "prefer"
+        ear.wait("earmark/event", count=2)
+        last = [decoded(m.payload) for m in ear.heard if m.topic == "earmark/last" and not m.retained]
+        assert [(wake["person"], wake["reason"]) for wake in last] == [(None, "unknown_voice:prefer")]
+
+
+def test_the_sensitivities_change_live(slt_store: Path, takes: Takes, read: Read, broker: Broker) -> None:
+    take = to_float(read(takes("slt", "okay_nabu", "test")[2]))
+    slower = to_int16(soxr.resample(take, RATE_HZ, 1.08 * RATE_HZ))  # and so lower: half another's voice, 0.70
+    word = bytes(32_000) + slower.tobytes() + bytes(32_000)
+    with Ear(broker.port) as ear, connected(slt_store, broker.port) as (daemon, path):
+        seen = []
+        for knob, value, state in (
+            ("voice_sensitivity", "0.5", "0.5"),
+            ("voice_sensitivity", "0", "0.0"),
+            ("voice_sensitivity", "0.50000000000000001", "0.5"),  # as Home Assistant adds up steps
+            ("sensitivity", "1", "1.0"),
+        ):
+            mark = ear.mark()
+            ear.say(f"earmark/{knob}/set", value)
+            ear.wait(f"earmark/{knob}", state, since=mark)
+            assert str(ask([path])[knob]) == state
+            daemon.feed(word)
+            event = daemon.event()
+            seen.append((event["type"], event["reason"]))
+        assert seen == [
+            ("detection", "known_voice"),
+            ("rejection", "unknown_voice:sensitivity"),
+            ("detection", "known_voice"),
+            ("detection", "known_voice:sensitivity"),
+        ]
+
+
+BAD = [b"", b"maybe", b"ONLY", b"only\n", b"\xff\xfe", b"1.5", b"-0.1", b"nan", b"1e-3", b"0x1", b"x" * MILLION]
+
+
+@pytest.mark.parametrize("knob", ["mode", "sensitivity"])
+def test_a_bad_command_changes_nothing_and_the_truth_is_said_again(
+    slt_store: Path, broker: Broker, knob: str
+) -> None:
+    with Ear(broker.port) as ear, connected(slt_store, broker.port) as (daemon, path):
+        ear.wait("earmark/voice_sensitivity")
+        truth = {"mode": "only", "sensitivity": "0.5"}[knob]
+        for payload in BAD:
+            mark = ear.mark()
+            ear.say(f"earmark/{knob}/set", payload)
+            ear.wait(f"earmark/{knob}", truth, since=mark)
+        assert count(path, "refused") == len(BAD)
+        assert sum("/set: " in line for line in daemon.lines) == 1, "once, not for each"
+        assert max(map(len, daemon.lines)) < 300
+        assert ask([path])["counts"].get("reloads") is None
+        ear.say(f"earmark/{knob}/set", {"mode": "label", "sensitivity": "0.55"}[knob])  # it is not deaf now
+        ear.wait(f"earmark/{knob}", {"mode": "label", "sensitivity": "0.55"}[knob])
+
+
+@pytest.fixture(scope="module")
+def fuzzed(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ear, Path, dict[str, str]]]:
+    """A daemon for all examples of one test, where nobody is enrolled, and what should be in force there."""
+    store = tmp_path_factory.mktemp("fuzzed") / "people"
+    with (
+        Ear(broker.port) as ear,
+        connected(store, broker.port, "mqtt.topic=fuzz") as (daemon, path),
+    ):
+        ear.wait("fuzz/voice_sensitivity")
+        yield ear, path, {"mode": "only", "sensitivity": "0.5"}
+        assert daemon.stop().code == 0
+
+
+GOOD = {
+    "mode": {b"only": "only", b"prefer": "prefer", b"label": "label"},
+    "sensitivity": {b"0": "0.0", b"1": "1.0", b"0.05": "0.05", b"1.0": "1.0", b"0.": "0.0"},
+}
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    knob=st.sampled_from(["mode", "sensitivity"]),
+    payload=st.one_of(
+        st.binary(max_size=200),
+        st.text(max_size=50).map(str.encode),
+        st.floats().map(lambda value: str(value).encode()).filter(lambda text: not text.startswith((b"0", b"1"))),
+        st.sampled_from([b"only", b"prefer", b"label", b"0", b"1", b"0.05", b"1.0", b"1.0000001", b"0."]),
+    ),
+)
+def test_any_command_leaves_a_true_state(fuzzed: tuple[Ear, Path, dict[str, str]], knob: str, payload: bytes) -> None:
+    ear, path, expected = fuzzed
+    mark = ear.mark()
+    ear.say(f"fuzz/{knob}/set", payload)
+    expected[knob] = GOOD[knob].get(payload, expected[knob])
+    ear.wait(f"fuzz/{knob}", expected[knob], since=mark)
+    until(lambda: in_force(path) == expected, f"{in_force(path)} should be {expected}")
+    if payload not in GOOD[knob]:
+        assert {m.payload.decode() for m in ear.heard[mark:] if m.topic == f"fuzz/{knob}"} == {expected[knob]}
+
+
+def in_force(path: Path) -> dict[str, str]:
+    status = ask([path])
+    return {name: str(status[name]) for name in ("mode", "sensitivity")}
+
+
+def test_of_a_flood_of_commands_the_last_one_stays(slt_store: Path, broker: Broker) -> None:
+    """A slider that is dragged: each change loads the people again, so they are not done one after another."""
+    with Ear(broker.port) as ear, connected(slt_store, broker.port) as (_, path):
+        ear.wait("earmark/voice_sensitivity")
+        for step in range(1000):
+            ear.client.publish("earmark/sensitivity/set", f"0.{step % 7 + 1}", qos=0)
+        ear.say("earmark/sensitivity/set", "0.95")
+        ear.wait("earmark/sensitivity", "0.95")
+        assert ask([path])["sensitivity"] == 0.95
+        states = sum(m.topic == "earmark/sensitivity" for m in ear.heard)
+        assert states < 500, "one change at a time"
+
+
+def test_a_change_that_the_daemon_refuses_is_taken_back(slt_store: Path, broker: Broker, tmp_path: Path) -> None:
+    file = tmp_path / "earmark.toml"
+    file.write_text("[wake]\nmode = 'only'\n")
+    with Ear(broker.port) as ear, connected(slt_store, broker.port, EARMARK_SETTINGS=str(file)) as (daemon, path):
+        ear.wait("earmark/voice_sensitivity")
+        file.write_text("[wake\n")
+        for _ in range(2):  # nothing is stuck after the first
+            mark = ear.mark()
+            ear.say("earmark/mode/set", "prefer")
+            ear.wait("earmark/mode", "only", since=mark)
+        daemon.says("everything stays as it was", 2)
+        file.write_text("[wake]\nmode = 'only'\n")
+        ear.say("earmark/mode/set", "prefer")
+        ear.wait("earmark/mode", "prefer")
+        assert ask([path])["mode"] == "prefer"
+
+
+def test_a_retained_command_is_not_obeyed_at_every_connection(slt_store: Path, broker: Broker) -> None:
+    with Ear(broker.port) as ear:
+        ear.say("old/mode/set", "label", retain=True)
+        with connected(slt_store, broker.port, "mqtt.topic=old") as (_, path):
+            ear.wait("old/mode", "only")
+            mark = ear.mark()
+            ear.say("old/sensitivity/set", "0.75")  # behind the retained one
+            ear.wait("old/sensitivity", "0.75", since=mark)
+            assert ask([path])["mode"] == "only"
+
+
+def test_people_who_come_and_go_do_not_lose_a_change(slt_store: Path, broker: Broker) -> None:
+    with Ear(broker.port) as ear, connected(slt_store, broker.port, "people.watch_s=0.05") as (daemon, path):
+        ear.say("earmark/mode/set", "prefer")
+        ear.wait("earmark/mode", "prefer")
+        shutil.rmtree(slt_store / "slt")
+        daemon.says("known: nobody")
+        assert ask([path])["mode"] == "prefer"
+
+
+# --- brokers that are away, and ends
+
+
+def test_a_broker_that_is_killed_and_comes_back(slt_store: Path, spoken: Spoken, tmp_path: Path) -> None:
+    with Broker(tmp_path) as broker, connected(slt_store, broker.port) as (daemon, path):
+        with Ear(broker.port) as ear:
+            daemon.feed(spoken["slt"])
+            assert daemon.event()["person"] == "slt"
+            ear.wait("earmark/event")
+        broker.kill()
+        until(lambda: fault(path) is not None, "the loss is noticed", LIMIT_S)
+        assert str(fault(path)).startswith(f"not connected: 127.0.0.1:{broker.port}: ")
+        daemon.feed(spoken["slt"] + spoken["rms"])
+        assert [daemon.event()["type"] for _ in range(2)] == ["detection", "rejection"]  # nobody waits for a broker
+        broker.start()
+        with Ear(broker.port) as ear:
+            for topic in (DISCOVERY, "earmark/mode", "earmark/sensitivity", "earmark/voice_sensitivity"):
+                ear.wait(topic)
+            ear.wait("earmark/availability", "online")
+            until(lambda: not str(fault(path)).startswith("not connected"), "it is connected again", LIMIT_S)
+            mark = ear.mark()
+            daemon.feed(spoken["slt"])
+            assert daemon.event()["person"] == "slt"
+            ear.wait("earmark/event", since=mark)
+            ear.say("earmark/mode/set", "prefer")  # the controls are back, too
+            ear.wait("earmark/mode", "prefer")
+        daemon.says("mqtt: not connected: ")
+        daemon.says("mqtt: connected to ")
+        assert daemon.stop().code == 0
+
+
+def test_what_reaches_no_broker_for_long_is_lost_and_counted(slt_store: Path, spoken: Spoken, tmp_path: Path) -> None:
+    with Broker(tmp_path) as broker, connected(slt_store, broker.port) as (daemon, path):
+        broker.kill()
+        until(lambda: fault(path) is not None, "the loss is noticed", LIMIT_S)
+        daemon.feed(spoken["slt"])
+        assert daemon.event()["person"] == "slt"
+        until(lambda: count(path, "failed") == 1, "one is lost", LIMIT_S)
+        assert (count(path, "sent"), count(path, "dropped")) == (0, 0)
+        daemon.says("send failed: an event is lost")
+        broker.start()
+        with Ear(broker.port) as ear:
+            ear.wait("earmark/availability", "online")
+            assert fault(path) == "an event is lost: there was no broker for 10 s"  # of the last thing it tried
+            daemon.feed(spoken["rms"])
+            assert daemon.event()["type"] == "rejection"
+            assert decoded(ear.wait("earmark/event").payload)["type"] == "rejection", "the old one is not told"
+            until(lambda: fault(path) is None, "all is well again")
+
+
+def test_a_broker_that_stands_still_delays_nothing(slt_store: Path, spoken: Spoken, tmp_path: Path) -> None:
+    with Broker(tmp_path) as broker, connected(slt_store, broker.port) as (daemon, path):
+        broker.pause()
+        daemon.feed(spoken["slt"] * 3)
+        assert [daemon.event()["person"] for _ in range(3)] == ["slt"] * 3
+        assert ask([path])["sinks"]["mqtt"]["waiting"] >= 1  # the first is on its way, the others wait
+        until(lambda: count(path, "failed") == 3, "all are given up", LIMIT_S)
+        daemon.says("the broker has not confirmed it")
+        daemon.says("an event is lost")  # the others are too old by then
+        assert daemon.stop().code == 0
+
+
+def test_a_killed_daemon_leaves_its_last_will(slt_store: Path, broker: Broker) -> None:
+    with Ear(broker.port) as ear, connected(slt_store, broker.port) as (daemon, _):
+        mark = ear.mark()
+        daemon.process.kill()
+        ear.wait("earmark/availability", "offline", since=mark)
+    with Ear(broker.port) as late:
+        assert late.wait("earmark/availability", "offline").retained
+
+
+def test_the_will_of_an_older_connection_is_contradicted(slt_store: Path, own_broker: Broker) -> None:
+    broker = own_broker
+    with Ear(broker.port) as ear, connected(slt_store, broker.port) as (daemon, _):
+        ear.wait("earmark/voice_sensitivity")
+        mark = ear.mark()
+        ear.say("earmark/availability", "offline", retain=True)
+        ear.wait("earmark/availability", "online", since=mark)
+        mark = ear.mark()
+        assert daemon.stop(signal.SIGINT).code == 0
+        ear.wait("earmark/availability", "offline", since=mark)
+    with Ear(broker.port) as late:
+        assert late.wait("earmark/availability").payload == b"offline"
+
+
+def test_a_broker_that_talks_nonsense_ends_nothing(slt_store: Path, spoken: Spoken) -> None:
+    answers = [
+        bytes([0x20, 2, 0, 0, 0x90, 0]),  # connected; then an answer to a subscription without anything in it
+        bytes([0x20, 2, 0, 0, 0x32, 3, 0, 1, 97]),  # a message that ends in its topic
+        bytes([0x20, 2, 0, 0, 0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]),  # a length that does not end
+        bytes([0x20, 1, 0]),
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        os.urandom(4096),
+    ]
+    for answer in answers:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(LIMIT_S)
+            port = server.getsockname()[1]
+            with connected(slt_store, port, wait=False) as (daemon, path):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(answer)
+                    until(lambda: "not connected" in str(fault(path)), "it is said", LIMIT_S)
+                    daemon.feed(spoken["slt"])
+                    assert daemon.event()["person"] == "slt"
+                    assert daemon.stop().code == 0  # which looks for tracebacks
+
+
+def test_connections_that_are_cut_again_and_again(slt_store: Path, broker: Broker) -> None:
+    """A relay that hangs up after each introduction: it comes back by itself, and controls work in the end."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(LIMIT_S)
+        with connected(slt_store, server.getsockname()[1], wait=False) as (daemon, _), Ear(broker.port) as ear:
+            for attempt in range(3):
+                near, _ = server.accept()
+                with near, socket.create_connection(("127.0.0.1", broker.port)) as far:
+                    mark = ear.mark()
+                    relays = [threading.Thread(target=relay, args=pair) for pair in ((near, far), (far, near))]
+                    for thread in relays:
+                        thread.start()
+                    try:
+                        ear.wait("earmark/voice_sensitivity", since=mark)
+                        if attempt == 2:
+                            ear.say("earmark/mode/set", "label")
+                            ear.wait("earmark/mode", "label")
+                            assert daemon.stop().code == 0
+                    finally:
+                        for one in (near, far):
+                            hang_up(one)
+                        for thread in relays:
+                            thread.join(LIMIT_S)
+
+
+def relay(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while piece := source.recv(4096):
+            target.sendall(piece)
+    except OSError:
+        pass
+    finally:
+        hang_up(target)
+
+
+def hang_up(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+# --- who may, and what cannot be
+
+
+def test_a_password_from_a_file(slt_store: Path, tmp_path: Path) -> None:
+    accounts, secret = tmp_path / "accounts", tmp_path / "secret"
+    accounts.touch(0o600)
+    if shutil.which("mosquitto_passwd") is None:
+        pytest.skip("no mosquitto_passwd")
+    subprocess.run(["mosquitto_passwd", "-b", accounts, "ear", "hunter2 ü"], check=True, capture_output=True)
+    accounts.chmod(0o644)
+    secret.write_text("wrong\n")
+    sets = ["mqtt.username=ear", f"mqtt.password_file={secret}"]
+    with Broker(tmp_path, ["allow_anonymous false", f"password_file {accounts}"]) as broker:
+        with connected(slt_store, broker.port, *sets, wait=False) as (daemon, path):
+            until(lambda: "ot authori" in str(fault(path)), "the broker refuses", LIMIT_S)
+            daemon.says("can be read by others")
+        secret.write_text("hunter2 ü\nanother line\n")
+        secret.chmod(0o600)
+        with connected(slt_store, broker.port, *sets) as (daemon, path):
+            run = daemon.stop()
+            assert run.code == 0
+            assert "others" not in run.err
+            assert "hunter2" not in run.err
+
+
+def test_tls_with_the_systems_certificates(slt_store: Path, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*make, *names], check=True, capture_output=True)
+    lines = ["allow_anonymous true", f"cafile {certificate}", f"certfile {certificate}", f"keyfile {key}"]
+    with Broker(tmp_path, lines) as broker:
+        with connected(slt_store, broker.port, "mqtt.tls=true", wait=False) as (_, path):
+            until(lambda: "certificate verify failed" in str(fault(path)), "nobody vouches for it", LIMIT_S)
+        with connected(slt_store, broker.port, "mqtt.tls=true", SSL_CERT_FILE=str(certificate)) as (daemon, path):
+            assert fault(path) is None
+            assert daemon.stop().code == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("mqtt.topic=a/#", "without + and #"),
+        ("mqtt.topic=/a", "names with / between them"),
+        ("mqtt.topic=", "names with / between them"),
+        ("mqtt.topic=$SYS", "must not begin with $"),
+        ("mqtt.discovery=+", "mqtt.discovery"),
+        (f"mqtt.host={'a' * 70}", "no name of a host"),
+        ("mqtt.password_file=/nowhere", "cannot be read"),
+        ("mqtt.password_file=/dev/null", "first line is empty"),
+        ("mqtt.password_file=/etc/hostname", "mqtt.username"),
+    ],
+)
+def test_what_cannot_be_is_said_and_the_detector_goes_on(
+    slt_store: Path, spoken: Spoken, setting: str, text: str
+) -> None:
+    with connected(slt_store, free_port(), setting, wait=False) as (daemon, path):
+        daemon.says("sink mqtt: open failed")
+        assert text in str(fault(path))
+        daemon.feed(spoken["slt"])
+        assert daemon.event()["person"] == "slt"
+
+
+def test_a_broker_that_is_away_is_tried_after_one_second_and_then_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The library doubles the delay from the one to the other; nothing is connected here."""
+    limits_s: list[tuple[int, int]] = []
+    monkeypatch.setattr(paho.Client, "reconnect_delay_set", lambda _client, *limits: limits_s.append(limits))
+    for name in ("connect_async", "loop_start", "loop_stop", "disconnect"):
+        monkeypatch.setattr(paho.Client, name, lambda *_arguments: None)
+    sink = MqttSink(Mqtt(host="nowhere.invalid"), cast(Control, None))
+    sink.open()
+    assert limits_s == [(1, 30)]
+    assert sink.fault == "not connected: nowhere.invalid:1883 has not answered yet"
+    sink.close()

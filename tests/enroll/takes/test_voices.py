@@ -1,0 +1,75 @@
+"""Which of several takes is another voice's, on plain vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from earmark.engine.audio.samples import Float32
+from earmark.enroll.takes import voices
+
+ONE = (1.0, 0.0, 0.0, 0.0)
+AT_HALF = (0.5, 0.5, 0.5, 0.5)  # a cosine of exactly 0.5 to ONE
+OTHER = (0.0, 0.0, 0.0, 1.0)
+
+
+def rows(*vectors: tuple[float, ...]) -> Float32:
+    return np.array(vectors, np.float32)
+
+
+def turned(cosine: float) -> tuple[float, ...]:
+    """A unit vector of that cosine to ONE."""
+    return (cosine, float(np.sqrt(1 - cosine**2)), 0.0, 0.0)
+
+
+def test_of_two_takes_the_later_one_is_odd() -> None:
+    assert voices.odd(rows(ONE, OTHER)) == {1: 0.0}
+    assert voices.odd(rows(OTHER, ONE)) == {1: 0.0}
+
+
+def test_the_limit_itself_is_the_same_voice() -> None:
+    assert voices.odd(rows(ONE, AT_HALF)) == {}
+    (number,) = voices.odd(rows(ONE, turned(0.499)))
+    assert number == 1
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_of_three_or_more_the_one_least_like_the_others_is_odd(count: int, place: int) -> None:
+    place = min(place, count - 1)
+    vectors = [turned(1 - 0.01 * number) for number in range(count)]
+    vectors[place] = OTHER
+    found = voices.odd(rows(*vectors))
+    assert found == {place: pytest.approx(0, abs=1e-6)}
+
+
+def test_of_three_takes_that_all_differ_one_is_odd_and_no_more() -> None:
+    """Two against one is a majority; one against one is none."""
+    assert list(voices.odd(rows(ONE, (0.0, 1.0, 0.0, 0.0), OTHER))) == [0]
+
+
+def test_two_of_five_may_be_odd_and_their_voices_are_named_worst_first() -> None:
+    found = voices.odd(rows(turned(0.1), ONE, turned(0.99), turned(0.98), OTHER))
+    assert list(found) == [4, 0]
+    assert found[0] > found[4]
+
+
+def test_fewer_takes_than_asked_for_are_of_one_voice() -> None:
+    three = rows(ONE, turned(0.99), OTHER)
+    assert voices.odd(three, least=4) == {}
+    assert list(voices.odd(three, least=3)) == [2]
+    assert voices.odd(rows(ONE)) == voices.odd(rows(ONE)[:0]) == {}
+
+
+def test_a_score_is_the_cosine_to_the_mean_of_the_others() -> None:
+    np.testing.assert_allclose(
+        voices.scores(rows(ONE, (0.0, 1.0, 0.0, 0.0), (0.6, 0.8, 0.0, 0.0))),
+        [0.6 / np.hypot(0.6, 1.8), 0.8 / np.hypot(1.6, 0.8), 1.4 / np.sqrt(2)],
+        rtol=1e-6,
+    )
+    np.testing.assert_array_equal(voices.scores(rows(ONE, (-1.0, 0.0, 0.0, 0.0))), [-1, -1])
+
+
+@pytest.mark.parametrize(("takes", "limit"), [(2, 0.50), (3, 0.52), (4, 0.53), (5, 0.54), (40, 0.54)])
+def test_the_limit_rises_with_the_takes(takes: int, limit: float) -> None:
+    assert voices.limit(takes) == limit

@@ -1,0 +1,162 @@
+"""The threshold, the choice between cosine and head, and the intervals, on plain numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from earmark.engine.audio.samples import Float32
+from earmark.engine.networks.head import HeadWeights
+from earmark.engine.people.store import COSINE, TRAINED
+from earmark.enroll.training import calibrate
+from earmark.enroll.training.calibrate import Trial
+from earmark.enroll.training.train import TakeEmbeddings, Trained, TrainPlan
+
+UP_TO_100 = np.arange(101, dtype=np.float32)  # 99 % quantile 99, standard deviation √850
+
+
+def floats(*values: float) -> Float32:
+    return np.array(values, np.float32)
+
+
+def trial(own: list[float], varied: list[float]) -> Trial:
+    return Trial(floats(*own), floats(*varied), np.tile(UP_TO_100, (len(own), 1)))
+
+
+# --- the threshold
+
+
+@pytest.mark.parametrize(
+    ("kind", "takes", "far", "wanted"),
+    [
+        (COSINE, 1, 0.01, 0.645),
+        (COSINE, 5, 0.01, 0.681),
+        (COSINE, 5, 0.001, 0.751),
+        (COSINE, 5, 0.1, 0.611),
+        (TRAINED, 1, 0.01, 0.63),
+        (TRAINED, 5, 0.01, 0.658),
+        (TRAINED, 5, 0.001, 0.738),
+        (TRAINED, 5, 0.1, 0.578),
+        (TRAINED, 5, 1e-30, 1.0),  # a score is a cosine: never more than 1, …
+        (TRAINED, 5, 1e30, -1.0),  # … never less than −1
+    ],
+)
+def test_the_threshold_in_numbers(kind: str, takes: int, far: float, wanted: float) -> None:
+    assert calibrate.threshold(kind, takes, far) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_half_way_lies_between_the_strangers_and_the_own_takes() -> None:
+    assert calibrate.halfway(UP_TO_100, floats(109, 119), 0.01) == pytest.approx((99 + 114) / 2)
+    assert calibrate.halfway(UP_TO_100, floats(5), 0.01) == pytest.approx(99), "never below the strangers"
+    assert calibrate.halfway(UP_TO_100, None, 0.1) == pytest.approx(90)
+
+
+# --- which kind of score
+
+
+def test_a_margin_is_in_the_strangers_standard_deviations() -> None:
+    """Takes and variations count the same: (101 + 99) / 2 lies at 100, one above the quantile."""
+    assert trial([101], [99]).margin() == pytest.approx(1 / np.sqrt(850), rel=1e-5)
+    assert trial([101, 99], [99, 91]).margin() == pytest.approx((1 - 4) / 2 / np.sqrt(850), rel=1e-5)
+
+
+def test_each_take_is_compared_with_the_strangers_of_its_own_fold() -> None:
+    folds = Trial(floats(100, 0), floats(100, 0), np.array([UP_TO_100, UP_TO_100 - 100], np.float32))
+    assert folds.margin() == pytest.approx(1 / np.sqrt(850), rel=1e-5)
+
+
+def test_the_head_must_be_better_to_be_kept() -> None:
+    worse, better = trial([100], [100]), trial([100], [100.5])
+    assert calibrate.better_kind({COSINE: worse, TRAINED: better}) == TRAINED
+    assert calibrate.better_kind({COSINE: better, TRAINED: worse}) == COSINE
+    assert calibrate.better_kind({COSINE: better, TRAINED: better}) == COSINE, "as good is not better"
+    assert calibrate.better_kind({COSINE: worse}) == calibrate.better_kind({}) == COSINE
+
+
+# --- leaving one out
+
+
+class Head:
+    """Says 0.5 of everything."""
+
+    def score(self, rows: Float32, _prototype: Float32) -> Float32:
+        return np.full(len(rows), 0.5, np.float32)
+
+
+@pytest.fixture
+def trained_with(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[TakeEmbeddings], Float32]]:
+    """Takes and strangers of every training, none of which takes place."""
+    calls: list[tuple[list[TakeEmbeddings], Float32]] = []
+
+    def train(_head: Any, takes: list[TakeEmbeddings], cohort: Float32, _plan: TrainPlan) -> Trained:
+        calls.append((takes, cohort))
+        return Trained(HeadWeights(floats(), floats()), floats(), ())
+
+    monkeypatch.setattr(calibrate, "train", train)
+    return calls
+
+
+def leave_one_out(takes: list[TakeEmbeddings], measure: Float32, learn: Float32) -> dict[str, Trial]:
+    head: Any = Head()
+    return calibrate.leave_one_out(head, takes, measure, learn, TrainPlan())
+
+
+def test_what_is_left_out_and_who_is_measured_are_not_trained_with(
+    trained_with: list[tuple[list[TakeEmbeddings], Float32]],
+) -> None:
+    rows = np.eye(4, dtype=np.float32)
+    takes = [TakeEmbeddings(row, np.array([rows[3]])) for row in rows[:3]]
+    measure, learn = rows[:2], -rows[2:]
+    trials = leave_one_out(takes, measure, learn)
+    assert [rest for rest, _ in trained_with] == [takes[1:], [takes[0], takes[2]], takes[:2]]
+    for _, strangers in trained_with:
+        np.testing.assert_array_equal(strangers, learn)
+    mean = np.sqrt(np.float32(0.5))  # of two orthogonal takes, to each of them
+    np.testing.assert_allclose(trials[COSINE].own, [0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(trials[COSINE].others, [[0, mean], [mean, 0], [mean, mean]], atol=1e-6)
+    np.testing.assert_allclose(trials[TRAINED].others, 2 / 3 * trials[COSINE].others + 1 / 3 * 0.5, atol=1e-6)
+
+
+def test_a_single_take_cannot_be_left_out(trained_with: list[tuple[list[TakeEmbeddings], Float32]]) -> None:
+    rows = np.eye(2, dtype=np.float32)
+    assert leave_one_out([TakeEmbeddings(rows[0], rows[:0])], rows, rows) == {}
+    assert trained_with == []
+    assert set(leave_one_out([TakeEmbeddings(row, rows[:0]) for row in rows], rows, rows)) == {COSINE, TRAINED}
+
+
+# --- intervals
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "low", "high"),
+    [(0, 5, 0, 0.5218), (1, 5, 0.0051, 0.7164), (5, 5, 0.4782, 1), (2, 10, 0.0252, 0.5561), (0, 0, 0, 1)],
+)
+def test_the_interval_of_a_share_in_numbers(count: int, total: int, low: float, high: float) -> None:
+    """Of the tables of Clopper and Pearson."""
+    assert calibrate.share_interval(count, total) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_a_prediction_gives_half_a_try_to_either_side() -> None:
+    """Jeffreys' prior: after none of n, the next is one with (1/2) / (n + 1); from n = 20 on that is below 2.5 %."""
+    assert calibrate.predicted_count(0, 18, 1) == (0, 1)
+    assert calibrate.predicted_count(0, 20, 1) == (0, 0)
+    assert calibrate.predicted_count(18, 18, 1) == (0, 1)
+    assert calibrate.predicted_count(20, 20, 1) == (1, 1)
+
+
+# --- scores
+
+
+def test_a_mean_has_unit_length() -> None:
+    np.testing.assert_allclose(calibrate.unit_mean(np.array([floats(3, 0), floats(0, 4)])), [0.6, 0.8], atol=1e-7)
+
+
+def test_scores_are_of_the_kind_that_was_kept() -> None:
+    head: Any = Head()
+    rows, mean = np.array([floats(1, 0), floats(0, 1)]), floats(1, 0)
+    trained = Trained(HeadWeights(floats(), floats()), floats(), ())
+    np.testing.assert_allclose(calibrate.kind_scores(TRAINED, head, trained, mean, rows), [5 / 6, 1 / 6], atol=1e-6)
+    np.testing.assert_array_equal(calibrate.kind_scores(COSINE, head, trained, mean, rows), [1, 0])
+    np.testing.assert_array_equal(calibrate.kind_scores(TRAINED, head, None, mean, rows), [1, 0])

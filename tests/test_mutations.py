@@ -1,0 +1,93 @@
+"""The table of mutations fits the code, and what tries them leaves nothing behind."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "scripts" / "studies"))
+
+import mutations
+from mutation_table import MUTATIONS, Mutation
+from mutations import Outcome, first_failure, mutated, place_of, table
+
+IDS = [f"{Path(one.file).name}-{one.what}" for one in MUTATIONS]
+EXAMPLE = Mutation("file.py", "a < b", "a <= b", "the edge counts", ("test_file.py",))
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=IDS)
+def test_every_mutation_changes_one_place_and_is_still_a_program(mutation: Mutation) -> None:
+    place_of(mutation)
+    text = (REPOSITORY / mutation.file).read_text("utf-8")
+    changed = text.replace(mutation.old, mutation.new)
+    assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(text))
+
+
+def test_the_tests_that_should_notice_are_there() -> None:
+    there = [path.name for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    wanted = {name for one in MUTATIONS for name in one.tests}
+    assert [name for name in sorted(wanted) if there.count(name) != 1] == []
+    assert all(one.tests for one in MUTATIONS)
+
+
+def test_there_are_fifty_or_more_and_none_twice() -> None:
+    assert len({(one.file, one.old, one.new) for one in MUTATIONS}) == len(MUTATIONS) >= 50
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "file.py"
+    path.write_text("if a < b:\n    é = 1\n", "utf-8")
+    return path
+
+
+def test_a_file_is_changed_and_then_what_it_was_whatever_happens(file: Path) -> None:
+    before = file.read_bytes()
+    with mutated(EXAMPLE, file.parent):
+        assert file.read_text("utf-8") == "if a <= b:\n    é = 1\n"
+    assert file.read_bytes() == before
+    with pytest.raises(KeyboardInterrupt), mutated(EXAMPLE, file.parent):
+        raise KeyboardInterrupt
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("a < b, a < b", "occurs 2 times"), ("a > b", "occurs 0 times"), (None, "no such file")]
+)
+def test_a_text_that_is_not_there_once_is_said(file: Path, text: str | None, says: str) -> None:
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ValueError, match=f"file.py: .*{says}"):
+        place_of(EXAMPLE, file.parent)
+
+
+def test_the_first_failure_is_named_without_its_parameters() -> None:
+    said = (
+        "..F\n=== short test summary info ===\nFAILED tests/test_a.py::test_b[1 - x] - assert 0\n1 failed in 0.1s\n"
+    )
+    assert first_failure(said) == "tests/test_a.py::test_b"
+    assert first_failure("ERROR tests/test_a.py - ImportError: no\n") == "tests/test_a.py"
+    assert first_failure("tests\nSegmentation fault\n\n") == "Segmentation fault"
+    assert first_failure("") == "no output"
+
+
+def test_the_table_counts_who_was_noticed_where_and_explains_the_rest() -> None:
+    strange = replace(EXAMPLE, old="a | `b`", new="", equivalent_because="it is the same")
+    text = table(
+        [
+            Outcome(EXAMPLE, mutations.LIKELY, "tests/test_a.py::test_b", 1.0),
+            Outcome(EXAMPLE, mutations.REST, "tests/test_c.py::test_d", 9.0),
+            Outcome(EXAMPLE, None, "", 9.0),
+            Outcome(strange, None, "", 9.0),
+        ]
+    )
+    assert "**2 of 4 changes are noticed (50 %)**: 1 likely, 0 fast, 1 rest." in text
+    assert "| `file.py` | the edge counts | `a < b` → `a <= b` | likely: `tests/test_a.py::test_b` |" in text
+    assert "| `a < b` → `a <= b` | **survived**: not explained |" in text
+    assert "| `` a \\| `b` `` → nothing | **survived**: it is the same |" in text

@@ -13,10 +13,12 @@ from .features.frontend import frame_end
 from .networks.keyword import KeywordNetwork
 
 REFRACTORY_SAMPLES = RATE_HZ  # 1 s: longer than any shipped wake word, shorter than saying it twice
-LOOSE_SHARE = 0.6  # of the published cutoff: the gate for voices that are known; measured by scripts/studies/gates.py
+LOOSE_SHARE = (
+    0.6  # of the published cutoff: the loose cutoff for voices that are known; measured by scripts/studies/gates.py
+)
 # So long a peak waits for a higher mean or the fall. The ring of 4 s must still hold the 1.2 s before it when it is
 # judged, and one push may run 1 s ahead: that leaves 0.8 s, less one inference. In real and synthetic wake words
-# the mean fell to the loose gate within 0.54 s of its peak, and rose above an earlier peak at most 0.36 s after it
+# the mean fell to the loose cutoff within 0.54 s of its peak, and rose above an earlier peak at most 0.36 s after it
 # (not repeatable: no script here does it).
 PEAK_WAIT_SAMPLES = 3 * RATE_HZ // 5
 
@@ -31,7 +33,7 @@ class Candidate:
     score: float
     """Mean probability at that moment, 0…1."""
     weak: bool = False
-    """It passed the loose gate and not the cutoff: a wake only if the voice is known."""
+    """It passed the loose cutoff and not the cutoff: a wake only if the voice is known."""
     waited_samples: int = 0
     """How much later it was decided: not at once where it is weak, for a peak is known by what follows."""
 
@@ -45,8 +47,8 @@ class KeywordDecision:
         mean    ..../‾‾‾‾\\../‾\\.......................
         fires       ^         (refractory: not again)
 
-    With a loose gate there are weak candidates too, and the others are the same. An excursion of the mean over the
-    loose gate that never passes the cutoff gives one, at its peak, when the mean has fallen to the gate or the peak
+    With a loose cutoff there are weak candidates too, and the others are the same. An excursion of the mean over the
+    loose cutoff that never passes the cutoff gives one, at its peak, when the mean has fallen to it or the peak
     is `PEAK_WAIT_SAMPLES` old. None has its peak in the refractory time.
 
     Args:
@@ -76,7 +78,7 @@ class KeywordDecision:
 
     @classmethod
     def of(cls, network: KeywordNetwork, loose: bool = False) -> KeywordDecision:
-        """The decision that a network's manifest asks for; `loose` adds the loose gate."""
+        """The decision that a network's manifest asks for; `loose` adds the loose cutoff."""
         manifest, cutoff = network.manifest, network.manifest.probability_cutoff
         loose_cutoff = LOOSE_SHARE * cutoff if loose else None
         return cls(manifest.name, cutoff, manifest.sliding_window_size, network.stride, loose_cutoff=loose_cutoff)
@@ -92,7 +94,7 @@ class KeywordDecision:
         self._spent = False  # the excursion has given its candidate, or passed the cutoff
 
     def set_cutoffs(self, cutoff: float, loose_cutoff: float | None) -> None:
-        """Changes the gates from the next probability on; the stream goes on."""
+        """Changes the cutoffs from the next probability on; the stream goes on."""
         self._cutoff, self._loose_cutoff = cutoff, loose_cutoff
         if loose_cutoff is None:  # nobody is left for whom a peak could wait; the next gate may come an hour later
             self._peak = None
@@ -127,7 +129,7 @@ class KeywordDecision:
         return candidates
 
     def _stays_idle(self, values: list[float]) -> bool:
-        """Takes them in at once where no mean can pass a gate; by far the most of all audio is such."""
+        """Takes them in at once where no mean can pass a cutoff; by far the most of all audio is such."""
         lowest = self._cutoff if self._loose_cutoff is None else self._loose_cutoff
         full = len(self._last) == self._window
         if not (full and values and self._peak is None and max(values) <= lowest and max(self._last) <= lowest):
@@ -138,7 +140,7 @@ class KeywordDecision:
         return True
 
     def _ended_peak(self, score: float, sample: int, loose_cutoff: float) -> Candidate | None:
-        """Follows the excursion over the loose gate; its peak, if it is over now."""
+        """Follows the excursion over the loose cutoff; its peak, if it is over now."""
         if score > self._cutoff:
             self._peak, self._spent = None, True
         elif score > loose_cutoff and not self._spent and (self._peak is None or score > self._peak.score):

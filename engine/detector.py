@@ -12,7 +12,7 @@ from .audio.sources import Source
 from .decision import REFRACTORY_SAMPLES, Candidate, KeywordDecision
 from .errors import AudioError, ModelError
 from .event import Event
-from .features.activity import Gate
+from .features.activity import ActivityGate
 from .features.frontend import HOP_SAMPLES, Frontend, Ring
 from .networks.keyword import KeywordNetwork
 from .networks.speaker import CROP_SAMPLES
@@ -28,14 +28,15 @@ FLUSH_SAMPLES = RATE_HZ // 2  # silence after the end: a network fires up to 0.3
 class Detector:
     """Hears wake words in a stream and says whose voice it was.
 
-    A wake word for which somebody is enrolled is heard through the loose gate too. What only passes that is an event
+    A wake word for which somebody is enrolled is heard through the loose cutoff too. What only passes that is an
+    event
     if the voice is known, and nothing otherwise, in every mode.
 
     Args:
         keywords: the wake words; they share one frontend.
         verifier: the people who are known.
         policy: who may wake it and how easily; a mode alone is the policy with that mode.
-        near_misses: report what only passed the loose gate, too; may be changed at any time.
+        near_misses: report what only passed the loose cutoff, too; may be changed at any time.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Detector:
         policy: Policy | Mode = "only",
         near_misses: bool = False,
     ) -> None:
-        self._frontend, self._ring, self._gate = Frontend(), Ring(), Gate()
+        self._frontend, self._ring, self._gate = Frontend(), Ring(), ActivityGate()
         self._heard_hops = 0  # hops that the frontend was given, and those between that were left out
         self._channels: list[tuple[KeywordNetwork, KeywordDecision]] = []
         self._quiet_until: dict[str, int] = {}
@@ -65,8 +66,8 @@ class Detector:
         for network in keywords:
             manifest = network.manifest
             cutoff = self._policy.cutoff(manifest.name, manifest.probability_cutoff)
-            gate = verifier.gate(manifest.name)
-            loose_cutoff = None if gate is None else gate * cutoff
+            share = verifier.loose_share(manifest.name)
+            loose_cutoff = None if share is None else share * cutoff
             decision = known.get(id(network)) or KeywordDecision(
                 manifest.name,
                 cutoff,
@@ -137,7 +138,7 @@ class Detector:
             return None
         verdict, found = self._ask(candidate)
         published, cutoff = self._cutoffs(candidate.keyword)
-        audible = not candidate.weak or candidate.score > verdict.gate * cutoff
+        audible = not candidate.weak or candidate.score > verdict.loose_share * cutoff
         known, mode = verdict.person is not None and audible, self._policy.mode
         if candidate.weak and known:
             self._quiet_until[candidate.keyword] = candidate.sample + REFRACTORY_SAMPLES
@@ -150,7 +151,7 @@ class Detector:
         else:
             accepted = known or mode != "only"
             setting = mode if accepted and not known else ""
-        needed = verdict.gate * published if candidate.weak else published
+        needed = verdict.loose_share * published if candidate.weak else published
         if not setting and (verdict.by_sensitivity or (accepted and candidate.score <= needed)):
             setting = "sensitivity"
         if candidate.weak and not accepted and not self.near_misses:

@@ -18,11 +18,12 @@ class Event:
     """A wake word was heard, or nearly, and what came of it."""
 
     type: Literal["detection", "rejection", "near_miss"]
-    """`near_miss`: it only passed the loose gate, and the voice is not known, or the word too faint for the gate of
+    """`near_miss`: it only passed the loose cutoff, and the voice is not known, or the word too faint for the cutoff
+    of
     that person; only who asks for them gets these."""
     keyword: str
     sample: int
-    """Position behind the last sample that the keyword network had seen; of a word that only passed the loose gate,
+    """Position behind the last sample that the keyword network had seen; of a word that only passed the loose cutoff,
     where its score peaked: up to 0.6 s before it was decided, so perhaps before the event that came before."""
     keyword_score: float
     person: str | None

@@ -1,4 +1,5 @@
-"""What a daemon needs to know of its house: wake words, people, policy. Loaded as a whole, replaced as a whole."""
+"""What a daemon needs to know of its household: wake words, people, policy. Loaded as a whole, replaced as a
+whole."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class House:
+class Household:
     """One state of it; nobody changes it."""
 
     manifests: tuple[KeywordManifest, ...]
@@ -40,7 +41,7 @@ class House:
         return sorted({person.name for person in self.people})
 
 
-def load_house(settings: Settings, ask: bool = False, try_networks: bool = True) -> House:
+def load_household(settings: Settings, ask: bool = False, try_networks: bool = True) -> Household:
     """What the settings name.
 
     A person who cannot be used is left out and said, so that one damaged file does not silence a household.
@@ -48,7 +49,8 @@ def load_house(settings: Settings, ask: bool = False, try_networks: bool = True)
     Args:
         settings: in force.
         ask: whether somebody on the terminal may be asked for the passphrase of the people.
-        try_networks: open each network once. Who makes a `Listener` of the house at once can do without: that opens
+        try_networks: open each network once. Who makes a `Listener` of the household at once can do without: that
+        opens
             them too, and opening them twice costs a start 30 ms and 4 MB.
 
     Raises:
@@ -81,6 +83,6 @@ def load_house(settings: Settings, ask: bool = False, try_networks: bool = True)
         for manifest in manifests:
             KeywordNetwork(manifest)
         Verifier(people, folder=folder)
-    return House(
+    return Household(
         manifests, tuple(people), settings.policy(), folder, (speaker, head), tuple(map(str, faults)), settings
     )

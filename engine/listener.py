@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from .audio.samples import Int16
 from .detector import Detector
 from .event import CLIP_AFTER_SAMPLES, CLIP_BEFORE_SAMPLES, Event
-from .household import House
+from .household import Household
 from .networks.card import KeywordManifest
 from .networks.keyword import KeywordNetwork
 from .verifier import Verifier
@@ -18,76 +18,80 @@ CLIP_PUSH_SAMPLES = 8_000
 
 
 class Voices:
-    """The speaker side of the house; its networks are opened once, for all listeners of one thread."""
+    """The speaker side of the household; its networks are opened once, for all listeners of one thread."""
 
     def __init__(self) -> None:
-        self._house: House | None = None
+        self._household: Household | None = None
         self._verifier = Verifier([])
 
-    def of(self, house: House) -> Verifier:
-        """Who is known in this state of the house.
+    def of(self, household: Household) -> Verifier:
+        """Who is known in this state of the household.
 
         Raises:
             ModelError: the networks cannot be used.
         """
-        old = self._house
-        if old is None or (house.folder, house.cards) != (old.folder, old.cards):
-            self._verifier = Verifier(house.people, folder=house.folder)
+        old = self._household
+        if old is None or (household.folder, household.cards) != (old.folder, old.cards):
+            self._verifier = Verifier(household.people, folder=household.folder)
             self._verifier.warm_up()
-        elif house is not old:
-            self._verifier = self._verifier.with_people(house.people)
-        self._house = house
+        elif household is not old:
+            self._verifier = self._verifier.with_people(household.people)
+        self._household = household
         return self._verifier
 
 
 class Listener:
-    """One stream in this house: a detector that follows the house's changes, and clips of what it heard.
+    """One stream in this household: a detector that follows the household's changes, and clips of what it heard.
 
     Args:
-        house: as it is now.
+        household: as it is now.
         clips: keep the sound around every event, for a journal.
-        only: of the house's wake words these; None: all.
+        only: of the household's wake words these; None: all.
         voices: shared with the other listeners of this thread; None: its own.
     """
 
     def __init__(
-        self, house: House, clips: bool = False, only: Iterable[str] | None = None, voices: Voices | None = None
+        self,
+        household: Household,
+        clips: bool = False,
+        only: Iterable[str] | None = None,
+        voices: Voices | None = None,
     ) -> None:
         self._only = None if only is None else set(only)
-        self._house = house
-        self._networks = {manifest: KeywordNetwork(manifest) for manifest in self._wanted(house)}
+        self._household = household
+        self._networks = {manifest: KeywordNetwork(manifest) for manifest in self._wanted(household)}
         self._voices = voices or Voices()
         self._clips = clips
         self._waiting: list[Event] = []
         self._ready: list[tuple[Event, Int16]] = []
-        verifier = self._voices.of(house)
-        near_misses = clips or house.settings.learning.enabled
-        self._detector = Detector([*self._networks.values()], verifier, house.policy, near_misses)
+        verifier = self._voices.of(household)
+        near_misses = clips or household.settings.learning.enabled
+        self._detector = Detector([*self._networks.values()], verifier, household.policy, near_misses)
 
     @property
     def samples(self) -> int:
         """How many samples of the stream have been pushed."""
         return self._detector.samples
 
-    def follow(self, house: House, clips: bool | None = None) -> None:
-        """Goes on with another state of the house, where it is another; what it has heard stays.
+    def follow(self, household: Household, clips: bool | None = None) -> None:
+        """Goes on with another state of the household, where it is another; what it has heard stays.
 
         Args:
-            house: as it is now.
+            household: as it is now.
             clips: whether clips are kept from now on; None: as before.
         """
         if clips is not None and clips != self._clips:
             self._clips = clips
-            self._detector.near_misses = clips or self._house.settings.learning.enabled
+            self._detector.near_misses = clips or self._household.settings.learning.enabled
             self._waiting, self._ready = [], []
-        if house is self._house:
+        if household is self._household:
             return
         self._networks = {
-            manifest: self._networks.get(manifest) or KeywordNetwork(manifest) for manifest in self._wanted(house)
+            manifest: self._networks.get(manifest) or KeywordNetwork(manifest) for manifest in self._wanted(household)
         }
-        self._detector.update([*self._networks.values()], self._voices.of(house), house.policy)
-        self._detector.near_misses = self._clips or house.settings.learning.enabled
-        self._house = house
+        self._detector.update([*self._networks.values()], self._voices.of(household), household.policy)
+        self._detector.near_misses = self._clips or household.settings.learning.enabled
+        self._household = household
 
     def push(self, samples: Int16) -> list[Event]:
         """(n,) int16 -> the events that it completes; near misses where clips are kept or it learns."""
@@ -125,5 +129,5 @@ class Listener:
             else:
                 self._waiting.append(event)
 
-    def _wanted(self, house: House) -> list[KeywordManifest]:
-        return [manifest for manifest in house.manifests if self._only is None or manifest.name in self._only]
+    def _wanted(self, household: Household) -> list[KeywordManifest]:
+        return [manifest for manifest in household.manifests if self._only is None or manifest.name in self._only]

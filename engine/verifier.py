@@ -35,7 +35,7 @@ class Verdict:
     """Of that person, or of the one who came nearest to the own threshold; None where nobody could be asked."""
     by_sensitivity: bool = False
     """At the enrolled thresholds it would have been the other way round: known instead of unknown, or unknown."""
-    gate: float = LOOSE_SHARE
+    loose_share: float = LOOSE_SHARE
     """Share of the keyword network's cutoff from which on this person, or the nearest one, is heard."""
     embedding: Float32 | None = field(default=None, compare=False, repr=False)
     """(embedding size,) what was judged, for who learns from it; None where nobody could be asked."""
@@ -79,9 +79,9 @@ class Verifier:
         """The voiceprints that can be asked about a wake word."""
         return [person for person in self.people if person.keyword in (keyword, ANY_PHRASE)]
 
-    def gate(self, keyword: str) -> float | None:
+    def loose_share(self, keyword: str) -> float | None:
         """The lowest share of a wake word's cutoff at which somebody is heard; None: nobody is enrolled for it."""
-        return min(map(gate_of, self.enrolled(keyword)), default=None)
+        return min(map(loose_share_of, self.enrolled(keyword)), default=None)
 
     def verify(self, crop: Int16, keyword: str, policy: Policy = Policy()) -> Verdict:  # noqa: B008  it is frozen
         """(n,) int16 around one utterance -> whose voice it is, at the sensitivities of the policy.
@@ -104,7 +104,11 @@ class Verifier:
         as_enrolled = any(score >= person.threshold for score, person in zip(scores, people))
         person = people[best]
         return Verdict(
-            person.name if known else None, scores[best], known != as_enrolled, gate_of(person), heard.embedding
+            person.name if known else None,
+            scores[best],
+            known != as_enrolled,
+            loose_share_of(person),
+            heard.embedding,
         )
 
     def score(self, person: Voiceprint, embeddings: Float32) -> Float32:
@@ -131,9 +135,9 @@ class Verifier:
         return self._speaker, self._head
 
 
-def gate_of(person: Voiceprint) -> float:
+def loose_share_of(person: Voiceprint) -> float:
     """Share of the keyword network's cutoff from which on a person is heard: the own one, where it was measured."""
-    return LOOSE_SHARE if person.gate is None else person.gate
+    return LOOSE_SHARE if person.loose_share is None else person.loose_share
 
 
 def allowance(person: Voiceprint, snr_db: float) -> float:

@@ -21,7 +21,7 @@ from earmark.engine.verifier import binding_of
 
 from .guided.session import Ended, Phase, advance, for_files
 from .takes import quality
-from .takes.hearing import Heard, Hearing
+from .takes.hearing import AcceptedTake, Hearing
 from .takes.quality import AS_THEY_ARE, Fault, Limits
 from .training import calibrate, loose_cutoff
 from .training.achieved import Achieved
@@ -254,7 +254,7 @@ class Enroller:
         return Fault(recording.file, "sounds_like_owner", detail)
 
     def vary(
-        self, heard: Heard, number: int, of: int, keyword: KeywordNetwork | None, options: Options
+        self, heard: AcceptedTake, number: int, of: int, keyword: KeywordNetwork | None, options: Options
     ) -> TakeEmbeddings:
         """A take with its augmented copies, each copy from a random stream of its own, and how each is heard.
 
@@ -364,7 +364,7 @@ class Enroller:
             weights=trained.weights if trained else HeadWeights(none.reshape(0, 0), none),
             report=report,
             copies=np.array([take.copies for take in takes]),
-            gate=loose_cutoff.gate([share for take in takes for share in take.heard]),
+            loose_share=loose_cutoff.loose_share([share for take in takes for share in take.heard]),
         )
         return Enrolment(voiceprint, [], achieved)
 

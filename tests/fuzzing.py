@@ -85,12 +85,12 @@ class Ground:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "house").mkdir()
-        (folder / "house" / "outside.txt").write_text("untouched")
-        self.store = PersonStore(folder / "house" / "people")
+        (folder / "household").mkdir()
+        (folder / "household" / "outside.txt").write_text("untouched")
+        self.store = PersonStore(folder / "household" / "people")
         self.store.save(person("anna"), [sound(1)])
         self.version = self.store.folder / "anna" / "okay_nabu" / "0001"
-        self.sealed = opened(folder / "house" / "sealed")
+        self.sealed = opened(folder / "household" / "sealed")
         self.sealed.save(person("anna"), [sound(1)])
         with weak_keys():
             sealing.encrypt(self.sealed, KEY)

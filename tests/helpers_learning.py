@@ -12,8 +12,8 @@ from helpers_store import make_voiceprint
 from earmark.engine.audio.samples import Float32
 from earmark.engine.history import updates
 from earmark.engine.history.queue import (
-    Heard,
-    LearningStore,
+    LearningQueue,
+    QueuedWake,
 )
 from earmark.engine.people.store import PersonStore, Voiceprint
 
@@ -27,9 +27,9 @@ def row(seed: int = 0) -> Float32:
     return unit
 
 
-def heard(number: int = 0, person: str | None = "anna", **changes: Any) -> Heard:
+def heard(number: int = 0, person: str | None = "anna", **changes: Any) -> QueuedWake:
     """The wake of a second."""
-    base = Heard("detection", WORD, person, 0.9, "mic", 16_000 * number, NOW_S + number, SPEAKER, row(number))
+    base = QueuedWake("detection", WORD, person, 0.9, "mic", 16_000 * number, NOW_S + number, SPEAKER, row(number))
     if person is None:
         base = replace(base, type="rejection", score=0.3)
     return replace(base, **changes)
@@ -51,19 +51,19 @@ def prepared(folder: Path) -> PersonStore:
     person = make_voiceprint("anna")
     people.save(person)
     updates.put(people, with_learned(person, 1), 1)
-    LearningStore(people).add(heard(7))
+    LearningQueue(people).add(heard(7))
     return people
 
 
 def seen(people: PersonStore) -> Any:
     """Everything that a reader sees."""
-    store = LearningStore(people)
+    store = LearningQueue(people)
     person = people.load("anna", WORD)
     return [one.id for one in store.read()], [one["id"] for one in person.learned], person.takes.tolist()
 
 
 CHANGES = {
-    "add": lambda people: LearningStore(people).add(heard(8)),
+    "add": lambda people: LearningQueue(people).add(heard(8)),
     "put": lambda people: updates.put(people, with_learned(people.load("anna", WORD), 1), 2),
     "take back": lambda people: updates.take_back(people, "anna", WORD),
 }

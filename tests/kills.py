@@ -35,7 +35,7 @@ from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Float32
 from earmark.engine.history import erasure, sealing
 from earmark.engine.history.journal import Journal
-from earmark.engine.history.queue import Heard, LearningStore
+from earmark.engine.history.queue import LearningQueue, QueuedWake
 from earmark.engine.networks.card import load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import SpeakerNetwork
@@ -142,18 +142,18 @@ def _open(store: PersonStore) -> None:
         sealing.decrypt(store)
 
 
-def _wake(number: int, who: str | None = "anna", label: str | None = None) -> Heard:
+def _wake(number: int, who: str | None = "anna", label: str | None = None) -> QueuedWake:
     row = np.random.default_rng(number).standard_normal(192).astype(np.float32)
     row /= np.float32(np.linalg.norm(row))
     kind = "rejection" if who is None else "detection"
     at_s = NOW_S - 60 + number
-    return Heard(kind, "okay_nabu", who, 0.9, "mic", 16_000 * number, at_s, "s" * 64, row, label)
+    return QueuedWake(kind, "okay_nabu", who, 0.9, "mic", 16_000 * number, at_s, "s" * 64, row, label)
 
 
 def _waiting(store: PersonStore) -> None:
     """Something waits to be learned."""
     for heard in (_wake(1), _wake(2, None), _wake(3, "bob", "anna")):
-        LearningStore(store).add(heard)
+        LearningQueue(store).add(heard)
 
 
 def _waiting_sealed(store: PersonStore) -> None:
@@ -194,7 +194,7 @@ def kept(takes: int) -> Kept:
     rows = np.random.default_rng(1).standard_normal((takes, 7, 192)).astype(np.float32)
     silence = np.zeros(0, np.int16)
     found = [quality.Take(f"take {number}", silence, 0.9, -20.0, 30.0, 9000) for number in range(takes)]
-    heard = [hearing.Heard(take, row[0], 20.0) for take, row in zip(found, rows)]
+    heard = [hearing.AcceptedTake(take, row[0], 20.0) for take, row in zip(found, rows)]
     return Kept(heard, [TakeEmbeddings(row[0], row[1:]) for row in rows], np.ones(40, np.float32), -60.0)
 
 
@@ -312,7 +312,7 @@ def _day(store: PersonStore) -> None:
     files = ("slt_okay_nabu_test_1.flac", "rms_okay_nabu_test_1.flac", "awb_okay_nabu_test_1.flac")
     for number, (file, who) in enumerate(zip(files, ("anna", None, None)), start=1):
         heard = replace(_wake(number, who), embedding=_embedded(file), speaker_sha256=_voice().binding.speaker)
-        LearningStore(store).add(heard)
+        LearningQueue(store).add(heard)
     event = {"type": "rejection", "file": "mic", "keyword": "okay_nabu", "time_ms": 2000, "keyword_score": 0.9}
     event.update(person=None, speaker_score=0.1, reason="unknown_voice", at="2023-11-14T22:12:22+00:00")
     journal(store).add(event, sound(1))
@@ -362,7 +362,7 @@ def view(folder: Path) -> View:
         for keyword in store.keywords(name)
         for version in store.versions(name, keyword)
     }
-    waiting = LearningStore(store)
+    waiting = LearningQueue(store)
     names = waiting.ids()
     for heard in waiting.read():
         found[WAITING, heard.id, 0] = _sha256(repr((heard, heard.embedding.tolist())).encode())
@@ -457,7 +457,7 @@ def _judge(operation: Operation, folder: Path, before: View, wanted: View, where
         if list(folder.rglob(".old-*")):
             result.others.append(f"{where}: what was erased is still there")
     session(store).erase()  # and now any other change of each
-    LearningStore(store).forget()
+    LearningQueue(store).forget()
     journal(store).forget_person("nobody")
     left = [str(path) for path in folder.rglob("*") if path.name.startswith(UNFINISHED)]
     if left:
@@ -475,7 +475,7 @@ def uniform(folder: Path) -> bool:
     """Whether everything is sealed, or nothing."""
     files = [path for path in folder.glob("[!.]*/*/*/*") if path.is_file()]
     sealed = {path.suffix == ".sealed" for path in files}
-    waiting = LearningStore(opened(folder))
+    waiting = LearningQueue(opened(folder))
     sealed |= {name in waiting.sealed() for name in waiting.ids()}
     return len(sealed) < 2
 

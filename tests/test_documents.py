@@ -98,7 +98,8 @@ def slugs(path: Path) -> set[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    return cli._parser()
+    made: argparse.ArgumentParser = cli._parser()
+    return made
 
 
 def said_by_the_program() -> set[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import InputError
-from ..history.queue import Heard, LearningStore
+from ..history.queue import LearningQueue, QueuedWake
 from ..history.updates import take_back
 from ..people.store import PersonStore
 from .arguments import open_store
@@ -18,7 +18,7 @@ from .arguments import open_store
 def show_all(arguments: argparse.Namespace) -> int:
     """What each person learned, what waits, and how many strangers' wakes are kept."""
     store = open_store(arguments)
-    heard = [one for one in LearningStore(store).read() if arguments.name in (None, one.label or one.person)]
+    heard = [one for one in LearningQueue(store).read() if arguments.name in (None, one.label or one.person)]
     shown = [*_learned(store, arguments.name), *_waiting(heard)]
     for facts in shown:
         print(json.dumps(facts, ensure_ascii=False) if arguments.json else _line(facts))
@@ -50,7 +50,7 @@ def forget(arguments: argparse.Namespace) -> int:
     """Erases what waits to be learned: of one person, or all of it, strangers too."""
     if (arguments.name is None) == (not arguments.all):
         raise InputError("say whose: `earmark learn forget NAME`, or `earmark learn forget --all`")
-    count = LearningStore(open_store(arguments)).forget(arguments.name)
+    count = LearningQueue(open_store(arguments)).forget(arguments.name)
     print(json.dumps({"forgotten": count}) if arguments.json else f"{count} erased")
     return 0
 
@@ -62,7 +62,7 @@ def _learned(store: PersonStore, name: str | None) -> Iterator[dict[str, Any]]:
                 yield {"state": "learned", "name": person, "for": keyword, **facts}
 
 
-def _waiting(heard: list[Heard]) -> Iterator[dict[str, Any]]:
+def _waiting(heard: list[QueuedWake]) -> Iterator[dict[str, Any]]:
     for one in heard:
         yield {"state": "waiting" if one.is_own else "stranger", "name": one.label or one.person, **one.facts()}
 

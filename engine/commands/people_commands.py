@@ -51,7 +51,7 @@ def show(arguments: argparse.Namespace) -> int:
             "threshold": round(person.threshold, 4),
             "takes": len(person.takes),
             "learned": len(person.learned),
-            "gate": person.gate,
+            "gate": person.loose_share,
             "recordings": len(store.recordings(arguments.name, keyword)),
             "encrypted": store.encrypted,
             "versions": store.versions(arguments.name, keyword),

@@ -2,7 +2,7 @@
 
 The main thread takes audio from the source and pushes it through the detector; it waits for nothing but audio. A
 microphone is read by a thread of its own, each sink has one, and one more, the keeper, does what takes time: it loads
-settings and people again and hands them over as a finished `House`.
+settings and people again and hands them over as a finished `Household`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ..audio.samples import RATE_HZ, Int16
 from ..audio.sources import IdleSource, PolledPipe, Source, StdinSource
 from ..errors import AudioError, EarmarkError, PersonError, SoundSystemHangs
 from ..event import Event
-from ..household import House, load_house
+from ..household import Household, load_household
 from ..listener import Listener
 from ..people.store import PersonStore
 from ..settings.reading import Loaded
 from ..sinks.base import Notice
-from ..sinks.dispatch import Outlets
+from ..sinks.dispatch import Dispatch
 from ..sinks.files import ConsoleSink
 from ..sinks.stats import Stats
 from .systemd import Notifier
@@ -62,7 +62,8 @@ class Daemon:
         self._loaded: Loaded = arguments.loaded
         self.stats = Stats()
         self._seen = self._store_state()  # before the people are loaded: whoever comes between is noticed
-        self.house: House = load_house(self._loaded.settings, ask=True, try_networks=False)  # `run` opens them
+        # `run` opens the networks
+        self.household: Household = load_household(self._loaded.settings, ask=True, try_networks=False)
         """As it is now; replaced as a whole, by the keeper."""
         self._notifier = Notifier(os.environ)
         self._source: Source | None = None
@@ -70,7 +71,7 @@ class Daemon:
         self._stopping = False
         self._silent_samples = 0
         self._live = arguments.source != "-"
-        self._outlets = Outlets(self, ConsoleSink(arguments.json, self), self._live)
+        self._outlets = Dispatch(self, ConsoleSink(arguments.json, self), self._live)
         self._jobs: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
         self._changes: dict[str, str] = {}
         self._keeper = Thread(target=self._keep, name="keeper", daemon=True)
@@ -90,7 +91,7 @@ class Daemon:
 
     def run(self) -> None:
         """Until the source ends or a signal comes."""
-        listener = Listener(self.house, clips=self.journal)
+        listener = Listener(self.household, clips=self.journal)
         while not self._stopping:
             self._reopen = False
             with self._open_source() as self._source:
@@ -116,7 +117,7 @@ class Daemon:
                 self._tell_status()
                 continue
             self._notifier.audio()
-            listener.follow(self.house, clips=self.journal)
+            listener.follow(self.household, clips=self.journal)
             start_s = time.perf_counter()
             events = listener.push(block.samples)
             computed_s = time.perf_counter() - start_s
@@ -161,7 +162,7 @@ class Daemon:
         """How the daemon is."""
         from importlib.metadata import version
 
-        house, source = self.house, self._source
+        household, source = self.household, self._source
         return {
             "type": "status",
             "version": version("earmark"),
@@ -173,13 +174,13 @@ class Daemon:
                 "opened": source.opened if source else 0,
                 "silent_s": self._silent_samples // RATE_HZ,
             },
-            "keywords": [manifest.name for manifest in house.manifests],
-            "mode": house.policy.mode,
-            "on_error": house.policy.on_error,
-            "sensitivity": house.policy.sensitivity,
-            "voice_sensitivity": house.policy.voice_sensitivity,
-            "people": house.names,
-            "faults": list(house.faults),
+            "keywords": [manifest.name for manifest in household.manifests],
+            "mode": household.policy.mode,
+            "on_error": household.policy.on_error,
+            "sensitivity": household.policy.sensitivity,
+            "voice_sensitivity": household.policy.voice_sensitivity,
+            "people": household.names,
+            "faults": list(household.faults),
             "settings_file": str(self._loaded.file) if self._loaded.file else None,
             "sinks": self._outlets.report(),
         }
@@ -218,15 +219,17 @@ class Daemon:
                 self._notifier.reloaded()
 
     def _replace(self, why: str, changes: dict[str, str]) -> None:
-        """Settings, house and sinks, or none of them."""
+        """Settings, household and sinks, or none of them."""
         old = self._loaded.settings
         loaded = self._arguments.load_settings(changes) if why != "people" else self._loaded
-        house = load_house(loaded.settings)
+        household = load_household(loaded.settings)
         new_sinks = self._outlets.prepare(loaded.settings, old)
-        self._loaded, self.house, self._changes = loaded, house, changes
+        self._loaded, self.household, self._changes = loaded, household, changes
         if why != "change":
             self.stats.add("reloads")
-            _LOG.warning("reloaded: mode %s, known: %s", house.policy.mode, ", ".join(house.names) or "nobody")
+            _LOG.warning(
+                "reloaded: mode %s, known: %s", household.policy.mode, ", ".join(household.names) or "nobody"
+            )
         microphones = [(audio.device, audio.stall_s) for audio in (loaded.settings.audio, old.audio)]
         self._reopen = self._reopen or (self._live and microphones[0] != microphones[1])
         self._outlets.replace(new_sinks, loaded.settings)
@@ -254,12 +257,12 @@ class Daemon:
         return MicrophoneSource(audio.device or None, wait, audio.stall_s)
 
     def _say_source(self, source: Source) -> None:
-        _LOG.info("known: %s", ", ".join(self.house.names) or "nobody")
+        _LOG.info("known: %s", ", ".join(self.household.names) or "nobody")
         state = "waiting for" if source.fault else "listening to"  # a microphone that may be plugged in later
         print(f"earmark: {state} {source.name}", file=sys.stderr, flush=True)
 
     def _watch_silence(self, samples: Int16) -> None:
-        """Digital silence for a minute is worth a word: a muted microphone looks like a quiet house."""
+        """Digital silence for a minute is worth a word: a muted microphone looks like a quiet household."""
         limit = self._loaded.settings.audio.silence_warning_s * RATE_HZ
         before = self._silent_samples
         loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > SILENT_PEAK)
@@ -271,9 +274,11 @@ class Daemon:
 
     def _tell_status(self) -> None:
         """One line for the service manager."""
-        source, house = self._source, self.house
+        source, household = self._source, self.household
         what = (source.fault if source else None) or f"listening to {source.name if source else ''}"
-        self._notifier.status(f"{what}; mode {house.policy.mode}; known: {', '.join(house.names) or 'nobody'}")
+        self._notifier.status(
+            f"{what}; mode {household.policy.mode}; known: {', '.join(household.names) or 'nobody'}"
+        )
 
     # --- signals: they only leave a mark
 

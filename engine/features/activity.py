@@ -1,4 +1,4 @@
-"""The sound-activity gate: which hops of a stream are worth listening to, so that a quiet room costs next to nothing.
+"""The activity gate: which hops of a stream are worth listening to, so that a quiet room costs next to nothing.
 
 It looks at the level of the audio alone, before the frontend. What it leaves out is a stretch of steady noise
 between two stretches of the same: frontend and keyword networks hear the audio as if it had been cut out, while every
@@ -39,7 +39,7 @@ Span = tuple[int, int]
 """First hop, and the hop behind the last."""
 
 
-class Gate:
+class ActivityGate:
     """Worth listening to is everything from 2.4 s before a loud tile until two seconds after it.
 
     That does not depend on how the stream is cut: levels are sums of integers over whole tiles of the stream. Its

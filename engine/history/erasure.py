@@ -16,7 +16,7 @@ from ..people import operations
 from ..people.store import PersonStore
 from ..storage.names import folder_name
 from .journal import Journal
-from .queue import LearningStore
+from .queue import LearningQueue
 
 _T = TypeVar("_T")
 
@@ -53,7 +53,7 @@ def erase(store: PersonStore, journal: Journal | None, name: str) -> Erased:
     """
     waiting, everybodys, wakes = 0, False, 0
     if name in store.names():
-        queue = LearningStore(store)
+        queue = LearningQueue(store)
         try:
             waiting = queue.forget(name)
         except PersonLocked:
@@ -87,7 +87,7 @@ def called(
     Raises:
         EarmarkError: what `change` raises, or something may not be written; nothing has changed.
     """
-    queue = LearningStore(store)
+    queue = LearningQueue(store)
     waiting: list[str] = []
     wakes: list[int] = []
     try:

@@ -29,9 +29,9 @@ from ..errors import LearningError, StoreUnwritable
 from ..people.store import LOCK_FILE, PersonStore
 from ..people.vault import MAGIC, Vault
 from ..storage.atomic import NEW_PREFIX, locked, make_folder, read_limited, replace_synced, sync_folder
-from .queued_wake import FOLDER, MAX_ENTRY_BYTES, NOISE, Heard, decode, encode
+from .queued_wake import FOLDER, MAX_ENTRY_BYTES, NOISE, QueuedWake, decode, encode
 
-__all__ = ["NOISE", "Heard", "LearningStore"]  # with what an entry is, so that one import is enough
+__all__ = ["NOISE", "LearningQueue", "QueuedWake"]  # with what an entry is, so that one import is enough
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,14 +43,14 @@ OWN_DAYS, IMPOSTOR_DAYS = 14.0, 60.0  # a cold is over, and a guest is gone; cho
 MOST_UNDONE = 1000
 
 
-class LearningStore:
+class LearningQueue:
     """What waits to be learned in one people's store; several processes may use it at the same time."""
 
     def __init__(self, people: PersonStore) -> None:
         self.folder = people.folder / FOLDER
         self._people = people
 
-    def add(self, heard: Heard) -> None:
+    def add(self, heard: QueuedWake) -> None:
         """Keeps a wake; the same one again replaces it.
 
         Raises:
@@ -60,7 +60,7 @@ class LearningStore:
         with self._changing("could not be kept"):
             self._write(heard, self._people.vault())
 
-    def read(self) -> list[Heard]:
+    def read(self) -> list[QueuedWake]:
         """Everything that waits, oldest first; what is damaged is erased and logged.
 
         Raises:
@@ -186,7 +186,7 @@ class LearningStore:
             StoreUnwritable, PersonError, LearningError: as `seal`.
         """
 
-        def renamed(heard: Heard) -> Heard:
+        def renamed(heard: QueuedWake) -> QueuedWake:
             wanted = only is None or heard.id in only
             as_new = replace(
                 heard,
@@ -267,7 +267,7 @@ class LearningStore:
 
     # --- the parts of it
 
-    def _load(self, name: str) -> Heard:
+    def _load(self, name: str) -> QueuedWake:
         """An entry, opened; others may seal or open it meanwhile.
 
         Raises:
@@ -283,7 +283,7 @@ class LearningStore:
             if not sealed or vault is not None or content == read_limited(path, MAX_ENTRY_BYTES):
                 return decode(content, name, vault)
 
-    def _write(self, heard: Heard, vault: Vault | None) -> None:
+    def _write(self, heard: QueuedWake, vault: Vault | None) -> None:
         """Puts an entry into its place; whoever calls has the lock."""
         content = encode(heard)
         if vault is not None:
@@ -293,7 +293,7 @@ class LearningStore:
     def _renew(
         self,
         seal: bool | None,
-        change: Callable[[Heard], Heard],
+        change: Callable[[QueuedWake], QueuedWake],
         done: list[str] | None = None,
         alone: bool = False,
     ) -> int:

@@ -39,7 +39,7 @@ _KEYS: Mapping[str, tuple[type, ...]] = {
 
 
 @dataclass(frozen=True)
-class Heard:
+class QueuedWake:
     """A wake, or a near one."""
 
     type: str
@@ -80,7 +80,7 @@ class Heard:
         return {"id": self.id, **values}
 
 
-def encode(heard: Heard) -> bytes:
+def encode(heard: QueuedWake) -> bytes:
     """The content of its file, not sealed."""
     values = {key: value for key, value in heard.facts().items() if key != "id"}
     row = heard.embedding.astype("<f4").tobytes()
@@ -88,7 +88,7 @@ def encode(heard: Heard) -> bytes:
     return json.dumps({**values, "sha256": _sha256(values)}).encode() + b"\n"
 
 
-def decode(content: bytes, name: str, vault: Vault | None) -> Heard:
+def decode(content: bytes, name: str, vault: Vault | None) -> QueuedWake:
     """An entry, checked.
 
     Raises:
@@ -111,7 +111,7 @@ def decode(content: bytes, name: str, vault: Vault | None) -> Heard:
     row = np.frombuffer(base64.b64decode(values.pop("embedding"), validate=True), "<f4").astype(np.float32)
     if not abs(float(np.linalg.norm(row)) - 1) < 1e-3:  # NaN is not, either
         raise ValueError("its embedding is not of unit length")
-    heard = Heard(**values, embedding=row)
+    heard = QueuedWake(**values, embedding=row)
     if heard.id != name:
         raise ValueError(f"it is {heard.id} and was copied here")
     return heard

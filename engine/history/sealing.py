@@ -11,7 +11,7 @@ from ..errors import InputError, PersonError, PersonLocked, PersonUnknown, Store
 from ..people.store import LOCK_FILE, PersonStore, Tree
 from ..people.vault import KEYRING_FILE, SEALED_SUFFIX, new_vault
 from ..storage.atomic import locked, make_folder, replace_synced, sync_folder
-from .queue import LearningStore
+from .queue import LearningQueue
 
 OnPerson = Callable[[str, int, int], None]
 """Called with a person who is done, how many are, and of how many."""
@@ -53,7 +53,7 @@ def encrypt(store: PersonStore, secret: bytes, on_person: OnPerson | None = None
     opened.vault()
     opened.tidy()  # what was erased and is not deleted yet lies open
     people = _each(opened, "could not be encrypted", False, on_person)
-    waiting = LearningStore(opened)
+    waiting = LearningQueue(opened)
     done = Done(people.count, waiting.seal())
     if people.fault is not None:
         raise people.fault
@@ -78,7 +78,7 @@ def decrypt(store: PersonStore, on_person: OnPerson | None = None) -> Done:
     if not store.encrypted:
         raise InputError(f"{store.folder} is not encrypted")
     store.vault()
-    waiting = LearningStore(store)
+    waiting = LearningQueue(store)
     people = _each(store, "could not be decrypted", True, on_person)
     if people.fault is not None:
         raise people.fault

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import InputError, LearningError
 from ..people.codec import decode, encode
 from ..people.store import KEPT_VERSIONS, PersonStore, Tree, Voiceprint
-from .queue import LearningStore
+from .queue import LearningQueue
 
 
 def put(store: PersonStore, voiceprint: Voiceprint, instead_of: int) -> int:
@@ -72,7 +72,7 @@ def take_back(
         return {name: {key: files for key, files in tree.items() if key[0] != keyword or key[1] <= target}}
 
     store.exchange(f"what {name!r} learned could not be taken back", without)
-    LearningStore(store).undo(str(one["id"]) for one in gone)
+    LearningQueue(store).undo(str(one["id"]) for one in gone)
     return found[0], gone
 
 

@@ -111,7 +111,7 @@ def network_input(crop: Int16, start: int, end: int, bands: mel.Bands) -> Float3
     return mel.power_mel(mel.to_level(speech), bands)
 
 
-class Heard(NamedTuple):
+class Utterance(NamedTuple):
     """What is known of one utterance."""
 
     embedding: Float32
@@ -147,7 +147,7 @@ class SpeakerNetwork:
         """The embedding alone of what `hear` hears."""
         return self.hear(crop).embedding
 
-    def hear(self, crop: Int16) -> Heard:
+    def hear(self, crop: Int16) -> Utterance:
         """(n,) int16 of about one utterance -> its embedding and SNR.
 
         Trims to the speech, at most 1.3 s of it, brings it to the network's level, and embeds it.
@@ -165,7 +165,7 @@ class SpeakerNetwork:
             raise ModelError(
                 f"{self.card.file}: the embedding of {end - start} samples is not finite: `earmark doctor`"
             )
-        return Heard(embedding / np.float32(length), _snr_db(_frames(power, start, end), noise))
+        return Utterance(embedding / np.float32(length), _snr_db(_frames(power, start, end), noise))
 
     def _run(self, frames: Float32) -> Float32:
         """(frames, mels) -> (embedding_size,)."""

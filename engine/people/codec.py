@@ -96,7 +96,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         "report": dict(voiceprint.report),
         "arrays_sha256": _sha256(arrays.getvalue()),
         **({"recordings_sha256": [_sha256(wav) for wav in wavs.values()]} if wavs else {}),
-        **({} if voiceprint.gate is None else {"gate": voiceprint.gate}),
+        **({} if voiceprint.loose_share is None else {"gate": voiceprint.loose_share}),
         **({"learned": [dict(one) for one in voiceprint.learned]} if voiceprint.learned else {}),
     }
     return {ARRAYS_FILE: arrays.getvalue(), **wavs, HEADER_FILE: _header_bytes(header)}
@@ -132,7 +132,7 @@ def decode(contents: Mapping[str, bytes]) -> Voiceprint:
         report=header["report"],
         copies=arrays[_COPIES],
         learned=learned,
-        gate=header.get("gate"),
+        loose_share=header.get("gate"),
     )
 
 

@@ -55,7 +55,7 @@ class Voiceprint:
     """Where each of the last rows of `takes` is from (engine/history/queue.py); the enrolled ones come before
     them."""
 
-    gate: float | None = None
+    loose_share: float | None = None
     """Share of the keyword network's cutoff, 0…1, from which on this person is heard; None: it was not measured."""
 
     @property

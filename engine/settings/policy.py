@@ -1,4 +1,4 @@
-"""What the people of the house want: who may wake it, how easily, and what happens when the speaker side fails.
+"""What the people of the household want: who may wake it, how easily, and what happens when the speaker side fails.
 
 Pure values; a policy can be replaced while a detector runs, and the stream goes on.
 """

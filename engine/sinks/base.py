@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from ..audio.samples import Int16
 from ..event import Event
-from ..household import House
+from ..household import Household
 from .stats import Stats
 
 _LOG = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Notice:
 class Control(Protocol):
     """What sinks may ask of the daemon, from any thread and without waiting."""
 
-    house: House
+    household: Household
     """As it is now."""
     stats: Stats
 
@@ -106,7 +106,7 @@ class Sink:
         """
 
     def state(self) -> None:
-        """The house has changed, or a change was refused; called from any thread, must not wait."""
+        """The household has changed, or a change was refused; called from any thread, must not wait."""
 
     def close(self) -> None:
         """Called once, at the end, where it was opened."""

@@ -40,7 +40,7 @@ _KINDS = {  # by the section of the settings
 }
 
 
-class Outlets:
+class Dispatch:
     """All that an event goes to.
 
     Args:
@@ -90,7 +90,7 @@ class Outlets:
                 box.put(notice)
 
     def tell_state(self) -> None:
-        """The house has changed, or a change was refused."""
+        """The household has changed, or a change was refused."""
         for box in self._boxes.values():
             box.sink.state()
 

@@ -10,7 +10,7 @@ LONGEST_IDLE_S = 3600.0
 
 
 class JournalSink(Sink):
-    """Stores each event that comes with a clip; in a quiet house it erases what gets too old all the same."""
+    """Stores each event that comes with a clip; in a quiet household it erases what gets too old all the same."""
 
     name = "journal"
     wants = "clips"

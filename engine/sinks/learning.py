@@ -11,8 +11,8 @@ import time
 
 from ..audio.samples import RATE_HZ
 from ..errors import DaemonError
-from ..history.queue import Heard, LearningStore
-from ..household import House
+from ..history.queue import LearningQueue, QueuedWake
+from ..household import Household
 from ..people.keys import secret_from
 from ..people.store import PersonStore
 from ..settings.reading import FILE_VARIABLE
@@ -51,7 +51,7 @@ class LearningSink(Sink):
         """One entry; an accepted wake takes back what was rejected just before it."""
         event, store = notice.event, self._store()
         if event.embedding is not None:
-            heard = Heard(
+            heard = QueuedWake(
                 type=event.type,
                 keyword=event.keyword,
                 person=event.person,
@@ -59,7 +59,7 @@ class LearningSink(Sink):
                 source=notice.source,
                 sample=event.sample,
                 at_s=notice.at_s,
-                speaker_sha256=self._control.house.cards[0].sha256,
+                speaker_sha256=self._control.household.cards[0].sha256,
                 embedding=event.embedding,
             )
             store.add(heard)
@@ -72,9 +72,9 @@ class LearningSink(Sink):
         self._store().tidy(time.time())
         self._update_if_due()
 
-    def _store(self) -> LearningStore:
-        people = self._control.house.settings.people
-        return LearningStore(PersonStore(people.store or None, secret_from(people.key_file)))
+    def _store(self) -> LearningQueue:
+        people = self._control.household.settings.people
+        return LearningQueue(PersonStore(people.store or None, secret_from(people.key_file)))
 
     def _update_if_due(self) -> None:
         last_s = self._store().updated_s()
@@ -84,7 +84,7 @@ class LearningSink(Sink):
         environment = {**os.environ, FILE_VARIABLE: ""}  # the flags say everything
         try:
             done = subprocess.run(
-                command(self._control.house),
+                command(self._control.household),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=UPDATE_LIMIT_S,
@@ -100,9 +100,9 @@ class LearningSink(Sink):
             _LOG.info("learning: %s", line)
 
 
-def command(house: House) -> list[str]:
-    """`earmark learn now` with the settings of a house."""
-    settings = house.settings
+def command(household: Household) -> list[str]:
+    """`earmark learn now` with the settings of a household."""
+    settings = household.settings
     texts = {
         "people.store": settings.people.store,
         "people.models": settings.people.models,

@@ -30,7 +30,7 @@ from earmark.engine.commands.arguments import models
 from earmark.engine.detector import Detector
 from earmark.engine.errors import InputError, ModelError
 from earmark.engine.features import mel
-from earmark.engine.features.activity import Gate
+from earmark.engine.features.activity import ActivityGate
 from earmark.engine.features.frontend import HOP_SAMPLES, Frontend
 from earmark.engine.networks import runtime
 from earmark.engine.networks.card import load_manifest
@@ -96,7 +96,7 @@ def measure(keywords: Sequence[str], folder: Path, against: str | None = None) -
     enroller = Enroller.load(folder)
     sound, quiet = made_sound(AUDIO_SECONDS), made_quiet(AUDIO_SECONDS)
     frames = Frontend().push(sound)
-    yield _per_hop("gate", lambda: _push(Gate(), sound), len(sound))
+    yield _per_hop("gate", lambda: _push(ActivityGate(), sound), len(sound))
     yield _per_hop("frontend", lambda: Frontend().push(sound), len(sound))
     for network in networks:
         yield _per_hop(
@@ -123,12 +123,14 @@ def measure(keywords: Sequence[str], folder: Path, against: str | None = None) -
     takes = [Recording(f"take {n}", made_take(n)) for n in range(5)]
     enrol = functools.partial(enroller.enrol, "bench", takes, None, Options())
     person = enrol().voiceprint
-    house = Verifier([person] * PEOPLE, enroller.speaker, enroller.head)
+    household = Verifier([person] * PEOPLE, enroller.speaker, enroller.head)
     embedding = enroller.speaker.embed(crop)[None]
     yield _row(
-        f"head, {PEOPLE} people", MS, _times(lambda: [house.score(one, embedding) for one in house.people], 1e3)
+        f"head, {PEOPLE} people",
+        MS,
+        _times(lambda: [household.score(one, embedding) for one in household.people], 1e3),
     )
-    everything = functools.partial(house.verify, crop, networks[0].manifest.name)
+    everything = functools.partial(household.verify, crop, networks[0].manifest.name)
     yield _row(f"from the wake word to who, {PEOPLE} people", MS, _times(everything, 1e3))
     rows = enroller.cohort.embeddings
     batch = TrainBatch(rows[:35], np.ones(35, np.float32), np.repeat(np.arange(5, dtype=np.int32), 7), rows[100:228])
@@ -174,7 +176,7 @@ def made_take(number: int) -> Int16:
     return samples
 
 
-def _push(stage: Gate | Detector, audio: Int16) -> None:
+def _push(stage: ActivityGate | Detector, audio: Int16) -> None:
     for start in range(0, len(audio), BLOCK_SAMPLES):
         stage.push(audio[start : start + BLOCK_SAMPLES])
 

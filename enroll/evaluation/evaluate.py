@@ -22,7 +22,7 @@ from earmark.engine.audio.sources import ArraySource
 from earmark.engine.detector import Detector
 from earmark.engine.errors import AudioError, EnrolmentRefused, InputError
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.networks.speaker import Heard
+from earmark.engine.networks.speaker import Utterance
 from earmark.engine.people.store import COSINE, Voiceprint
 from earmark.engine.verifier import Verifier, allowance
 
@@ -221,7 +221,7 @@ def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
     )
 
 
-def _hear_try(path: Path, setup: Setup, unreadable: list[str]) -> Heard | None:
+def _hear_try(path: Path, setup: Setup, unreadable: list[str]) -> Utterance | None:
     """What is heard, or None where the detector would not have got so far."""
     try:
         samples = read_audio(path)
@@ -232,7 +232,7 @@ def _hear_try(path: Path, setup: Setup, unreadable: list[str]) -> Heard | None:
     return hear_first(setup.enroller, heard, setup.keyword)
 
 
-def hear_first(enroller: Enroller, samples: Any, keyword: KeywordNetwork | None) -> Heard | None:
+def hear_first(enroller: Enroller, samples: Any, keyword: KeywordNetwork | None) -> Utterance | None:
     """The first utterance in (n,) int16 that the detector would find; None: there is none."""
     for crop in quality.crops(samples, keyword):
         try:
@@ -242,7 +242,9 @@ def hear_first(enroller: Enroller, samples: Any, keyword: KeywordNetwork | None)
     return None
 
 
-def _score(enroller: Enroller, person: Voiceprint, tries: list[tuple[str, Heard | None]]) -> dict[str, list[_Row]]:
+def _score(
+    enroller: Enroller, person: Voiceprint, tries: list[tuple[str, Utterance | None]]
+) -> dict[str, list[_Row]]:
     """What every system says of all tries against one person."""
     heard = [each for _, each in tries if each is not None]
     known = np.array([each.embedding for each in heard], np.float32)

@@ -23,7 +23,7 @@ from earmark.engine.errors import InputError, StoreUnwritable
 from earmark.engine.storage.atomic import NEW_PREFIX, make_folder, read_limited, replace_synced, sync_folder
 from earmark.engine.storage.names import sessions_folder
 
-from ..takes.hearing import Heard
+from ..takes.hearing import AcceptedTake
 from ..takes.quality import Take
 from ..training.train import TakeEmbeddings
 
@@ -36,7 +36,7 @@ _NO_AUDIO = np.zeros(0, np.int16)
 class Kept:
     """The good takes of a session and its room."""
 
-    heard: list[Heard]
+    heard: list[AcceptedTake]
     """Without their crops."""
     varied: list[TakeEmbeddings]
     room: Float32
@@ -148,7 +148,7 @@ class KeptSession:
         if not len(header["takes"]) == len(header["shares"]) == len(clean) == len(copies):
             raise ValueError("its takes differ in number")
         heard = [
-            Heard(Take(file, _NO_AUDIO, *figures), embedding, crop_snr_db)
+            AcceptedTake(Take(file, _NO_AUDIO, *figures), embedding, crop_snr_db)
             for (file, *figures, crop_snr_db), embedding in zip(header["takes"], clean)
         ]
         shares = [tuple(float(share) for share in each) for each in header["shares"]]

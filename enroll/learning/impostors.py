@@ -22,7 +22,7 @@ APART = 0.5  # cosine; of the owners' 135 rejected wakes 5 pass both, of other p
 
 
 @dataclass(frozen=True)
-class Home:
+class HomeImpostors:
     """Who is not enrolled, and was heard here."""
 
     impostors: Float32
@@ -36,7 +36,7 @@ class Home:
         return np.concatenate([self.strangers, self.impostors])
 
     @classmethod
-    def nobody(cls, size: int) -> Home:
+    def nobody(cls, size: int) -> HomeImpostors:
         """A home in which nothing was heard yet; `size` is the embedding's."""
         none = np.zeros((0, size), np.float32)
         return cls(none, none)

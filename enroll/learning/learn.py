@@ -23,7 +23,7 @@ from ..enrolment import MAX_OTHERS, Enroller
 from ..takes.quality import SAME_COSINE
 from ..training import calibrate
 from ..training.train import TakeEmbeddings, TrainPlan, rows_of, train
-from .impostors import Home
+from .impostors import HomeImpostors
 
 # So many utterances Apple keeps for "Personalized Hey Siri" (Machine Learning Journal, 2018).
 MOST_TAKES = 40
@@ -105,7 +105,7 @@ class Learner:
         self,
         person: Voiceprint,
         additions: Sequence[Addition],
-        home: Home,
+        home: HomeImpostors,
         others: Sequence[Voiceprint],
         most: int = 1,
         guard: bool = True,
@@ -147,7 +147,9 @@ class Learner:
             added.append(addition)
         return Outcome(now if added else None, tuple(added), tuple(refused))
 
-    def at_home(self, person: Voiceprint, home: Home, others: Sequence[Voiceprint]) -> tuple[Voiceprint, Home]:
+    def at_home(
+        self, person: Voiceprint, home: HomeImpostors, others: Sequence[Voiceprint]
+    ) -> tuple[Voiceprint, HomeImpostors]:
         """The person trained against the home's impostors, and these; or as it is, and only those that were said.
 
         The second where the impostors would cost the enrolled takes too much.
@@ -159,7 +161,7 @@ class Learner:
             return after, home
         return person, replace(home, impostors=home.impostors[:0])
 
-    def with_takes(self, person: Voiceprint, learned: Sequence[Addition], home: Home) -> Voiceprint:
+    def with_takes(self, person: Voiceprint, learned: Sequence[Addition], home: HomeImpostors) -> Voiceprint:
         """The person from the enrolled takes and these learned ones, trained anew.
 
         Args:
@@ -189,7 +191,7 @@ class Learner:
             learned=tuple(one.facts for one in learned),
         )
 
-    def figures(self, person: Voiceprint, home: Home, others: Sequence[Voiceprint]) -> Figures:
+    def figures(self, person: Voiceprint, home: HomeImpostors, others: Sequence[Voiceprint]) -> Figures:
         """What the guard compares.
 
         Left out is a take, with its variations, of the mean and of the prototype. The projection is not trained anew
@@ -215,7 +217,7 @@ class Learner:
         nearest = float(self._margin(person, np.concatenate(near)).max()) if near else -2.0
         return Figures(own, int(np.sum(self._margin(person, strangers) >= 0)), nearest)
 
-    def _cohorts(self, person: Voiceprint, mean: Float32, home: Home) -> tuple[Float32, Float32]:
+    def _cohorts(self, person: Voiceprint, mean: Float32, home: HomeImpostors) -> tuple[Float32, Float32]:
         """Impostors to train against, those of the home first, and to measure with."""
         to_train, to_measure = self.enroller.cohorts(person.keyword, mean)
         heard = home.everybody

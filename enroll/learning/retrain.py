@@ -161,7 +161,7 @@ def _remade(
     copies = [each.copies for each in of]
     varied = np.concatenate(copies) if len({each.shape[1:] for each in copies}) == 1 else None
     made = enroller.remake(old.name, takes, old.keyword, sha256, options, on_step, varied)
-    gate = old.gate if old.binding.keyword == sha256 else None  # of another network it says nothing
+    loose_share = old.loose_share if old.binding.keyword == sha256 else None  # of another network it says nothing
     if "takes_snr_db" in report:  # no sound, no SNR; it is of the same takes, though
         made = replace(made, report={**made.report, "takes_snr_db": report["takes_snr_db"]})
-    return Remade(replace(made, gate=gate), [], EMBEDDINGS)
+    return Remade(replace(made, loose_share=loose_share), [], EMBEDDINGS)

@@ -18,13 +18,13 @@ from earmark.engine.errors import AudioError, PersonError, WakeError
 from earmark.engine.history import updates
 from earmark.engine.history.journal import Journal
 from earmark.engine.history.journal_entry import NOISE, Entry
-from earmark.engine.history.queue import DAY_S, Heard, LearningStore
+from earmark.engine.history.queue import DAY_S, LearningQueue, QueuedWake
 from earmark.engine.networks.speaker import CROP_SAMPLES
 from earmark.engine.people.store import ANY_PHRASE, PersonStore, Voiceprint
 from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller
-from .impostors import Home, impostors
+from .impostors import HomeImpostors, impostors
 from .learn import Addition, Learner, learned_of
 
 _LOG = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Updater:
 
     def __init__(self, people: PersonStore, enroller: Enroller, journal: Journal | None = None) -> None:
         self._people, self._journal = people, journal
-        self._heard = LearningStore(people)
+        self._heard = LearningQueue(people)
         self._learner = Learner(enroller)
         self._speaker = enroller.speaker
         self._verifier = Verifier([], enroller.speaker, enroller.head)
@@ -97,7 +97,7 @@ class Updater:
         self,
         person: Voiceprint,
         everybody: Sequence[Voiceprint],
-        entries: Sequence[Heard],
+        entries: Sequence[QueuedWake],
         now_s: float,
         dry_run: bool,
     ) -> Update:
@@ -149,7 +149,7 @@ class Updater:
             size,
         )
 
-    def _is_candidate(self, one: Heard, person: Voiceprint) -> bool:
+    def _is_candidate(self, one: QueuedWake, person: Voiceprint) -> bool:
         """Said to be the person's, or taken for the person's, and beyond doubt; and not learned yet."""
         if one.id in {facts["id"] for facts in person.learned}:
             return False
@@ -157,26 +157,26 @@ class Updater:
             return one.label == person.name
         return one.type == "detection" and one.person == person.name and self._learner.wide(person, one.embedding)
 
-    def _belongs(self, one: Heard, person: Voiceprint, everybody: Iterable[Voiceprint]) -> bool:
+    def _belongs(self, one: QueuedWake, person: Voiceprint, everybody: Iterable[Voiceprint]) -> bool:
         """Whether it is for this voiceprint: of its wake word, or of none that the person is enrolled for."""
         if person.keyword != ANY_PHRASE:
             return one.keyword == person.keyword
         return (person.name, one.keyword) not in {(other.name, other.keyword) for other in everybody}
 
-    def _home(self, entries: Sequence[Heard], everybody: Sequence[Voiceprint], names: set[str]) -> Home:
+    def _home(self, entries: Sequence[QueuedWake], everybody: Sequence[Voiceprint], names: set[str]) -> HomeImpostors:
         said = [one for one in entries if one.label is not None and one.label != NOISE and one.label not in names]
         unsaid = [one for one in entries if one.label is None and one.person is None]
-        return Home(
+        return HomeImpostors(
             impostors(self._rows(unsaid), [other for other in everybody if self._fits(other)], self._verifier),
             self._rows(said),
         )
 
-    def _rows(self, entries: Sequence[Heard]) -> Float32:
+    def _rows(self, entries: Sequence[QueuedWake]) -> Float32:
         rows = np.array([one.embedding for one in entries], np.float32)
         return rows.reshape(len(entries), self._speaker.embedding_size)
 
     def _without_mislabelled(
-        self, person: Voiceprint, entries: Sequence[Heard], home: Home
+        self, person: Voiceprint, entries: Sequence[QueuedWake], home: HomeImpostors
     ) -> tuple[Voiceprint, tuple[Mapping[str, Any], ...]]:
         """The person without what was learned and is now said to be somebody else's."""
         said = {one.id: one.label for one in entries if one.label is not None and one.label != person.name}
@@ -207,7 +207,7 @@ class Updater:
 
     # --- the journal
 
-    def _labelled(self, entries: list[Heard], people: Sequence[Voiceprint], dry_run: bool) -> list[Heard]:
+    def _labelled(self, entries: list[QueuedWake], people: Sequence[Voiceprint], dry_run: bool) -> list[QueuedWake]:
         """The entries with what the journal's labels say of them, and those that only the journal has."""
         if self._journal is None:
             return entries
@@ -223,7 +223,7 @@ class Updater:
                 self._heard.add(found[heard.id])
         return sorted(found.values(), key=lambda one: one.id)
 
-    def _embedded(self, entry: Entry, known_id: str | None) -> Heard | None:
+    def _embedded(self, entry: Entry, known_id: str | None) -> QueuedWake | None:
         """An entry of the journal, heard again; None: it cannot be used."""
         assert self._journal is not None
         event = entry.event
@@ -233,7 +233,7 @@ class Updater:
         except (WakeError, AudioError) as error:
             _LOG.warning("entry %d of the journal: %s", entry.number, error)
             return None
-        heard = Heard(
+        heard = QueuedWake(
             type="label",
             keyword=str(event["keyword"]),
             person=event["person"],

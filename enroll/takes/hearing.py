@@ -20,7 +20,7 @@ MAX_ALONE_SAMPLES = 3 * RATE_HZ  # more than twice the slowest wake word
 
 
 @dataclass(frozen=True)
-class Heard:
+class AcceptedTake:
     """A good take and its embedding."""
 
     take: Take
@@ -49,13 +49,13 @@ class Hearing:
     ) -> None:
         self.room, self._limits = room, limits
         self._speaker, self._keyword = speaker, keyword
-        self.heard: dict[int, Heard] = {}
+        self.heard: dict[int, AcceptedTake] = {}
         """Number -> every take without a fault of its own, other voices' included."""
         self.good: tuple[int, ...] = ()
         """Numbers of those that are of one voice."""
         self._odd: dict[int, float] = {}
 
-    def restore(self, heard: list[Heard]) -> tuple[int, ...]:
+    def restore(self, heard: list[AcceptedTake]) -> tuple[int, ...]:
         """Takes of an earlier session, good ones; their numbers."""
         self.heard = dict(enumerate(heard))
         self.good = tuple(self.heard)
@@ -84,7 +84,7 @@ class Hearing:
         self._add(judged)
         return TakeHeard(*self._compared(2))
 
-    def _alone(self, samples: Int16, file: str) -> Heard | Fault:
+    def _alone(self, samples: Int16, file: str) -> AcceptedTake | Fault:
         found = quality.find_takes(samples, file, self._keyword, self._context())
         good = [take for take in found if isinstance(take, Take)]
         fault = next((fault for fault in found if isinstance(fault, Fault)), None)
@@ -96,14 +96,14 @@ class Hearing:
             return self._embed(good[-1])
         return fault
 
-    def _embed(self, take: Take) -> Heard | Fault:
-        heard = Heard(take, self._speaker.embed(take.crop), snr_db(take.crop))
+    def _embed(self, take: Take) -> AcceptedTake | Fault:
+        heard = AcceptedTake(take, self._speaker.embed(take.crop), snr_db(take.crop))
         for earlier in self.heard.values():
             if float(heard.embedding @ earlier.embedding) > quality.SAME_COSINE:
                 return Fault(take.file, "same_take_twice", f"it is {earlier.take.file}")
         return heard
 
-    def _add(self, heard: Heard) -> None:
+    def _add(self, heard: AcceptedTake) -> None:
         number = max(self.heard, default=-1) + 1
         self.heard[number] = heard
         self.good = (*self.good, number)

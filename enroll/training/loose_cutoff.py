@@ -1,8 +1,8 @@
-"""How well the keyword network hears a person, and so how loose its gate may be where the voice is known.
+"""How well the keyword network hears a person, and so how loose its cutoff may be where the voice is known.
 
 Near and clean, the network is sure of everybody; what tells people apart is how much of that is left in a room and in
 noise. The variations of the takes (augment.py) show it: those that the speaker network gets, with rooms of 0.15 to
-0.5 s and noise at 5 to 20 dB. scripts/studies/gates.py measures what a gate of one's own brings
+0.5 s and noise at 5 to 20 dB. scripts/studies/gates.py measures what a loose cutoff of one's own brings
 (docs/research/gates.md).
 """
 
@@ -18,9 +18,9 @@ from earmark.engine.spotting import find_wakes
 
 from ..takes.quality import PAD_SAMPLES
 
-HEARD_SHARE = 0.9  # of the variations should pass the gate
+HEARD_SHARE = 0.9  # of the variations should pass the loose cutoff
 # Below 0.3 the network takes nearly a fifth of other words for its own (docs/research/gates.md, 0.2), and the voice
-# stands alone; above 0.8 a gate brings nothing over the cutoff.
+# stands alone; above 0.8 a loose cutoff brings nothing over the cutoff.
 LOOSEST, STRICTEST = 0.3, 0.8
 
 
@@ -30,8 +30,8 @@ def share_of_cutoff(samples: Int16, keyword: KeywordNetwork) -> float:
     return float(scores.max(initial=0.0)) / keyword.manifest.probability_cutoff
 
 
-def gate(shares: Sequence[float]) -> float | None:
-    """What `share_of_cutoff` says of a person's variations -> the share of the cutoff that is their gate.
+def loose_share(shares: Sequence[float]) -> float | None:
+    """What `share_of_cutoff` says of a person's variations -> the share of the cutoff that is their loose cutoff.
 
     None: there are no variations, or no network.
     """

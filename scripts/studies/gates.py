@@ -3,7 +3,7 @@
 Every synthetic voice of tests/audio that has enrolment takes of a wake word is enrolled in turn, as `earmark enroll`
 does, and asked about its own test takes, about the other voices', and about the recordings of DATA: a folder with
 index.csv, of which the sets `wake` and `speech` are heard as they are, and the set `noise` is mixed into the takes.
-What a loose gate costs is mostly the own voice saying other words. The synthetic ones say few, made to resemble the
+What a loose cutoff costs is mostly the own voice saying other words. The synthetic ones say few, made to resemble the
 wake word, and what passed the cutoff was left out when they were made: 0 for the network alone means nothing. For
 real speech there is a bound: the wakes if every voice were taken for known.
 No recording of `wake` is in the cohort that is enrolled with, so that "alexa" is learned without anybody else saying
@@ -33,7 +33,7 @@ from earmark.engine.networks.card import load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import CROP_SAMPLES
 from earmark.engine.people.store import Voiceprint
-from earmark.engine.verifier import Verifier, allowance, gate_of
+from earmark.engine.verifier import Verifier, allowance, loose_share_of
 from earmark.enroll.enrolment import Enroller, Recording
 from earmark.enroll.evaluation.conditions import Conditions
 from earmark.enroll.training.loose_cutoff import LOOSEST
@@ -158,7 +158,7 @@ class Bench:
                 yield person, heard, heard.wakes(known, self._own_cutoff(person))
 
     def _own_cutoff(self, person: Voiceprint) -> float:
-        return gate_of(person) * self.network.manifest.probability_cutoff
+        return loose_share_of(person) * self.network.manifest.probability_cutoff
 
     def _decision(self, share: float | None) -> KeywordDecision:
         manifest, stride = self.network.manifest, self.network.stride
@@ -187,7 +187,7 @@ def main() -> int:
         others = [row for row in _index(AUDIO) if row["phrase"] != word]
         recordings = ((row["voice"], read_audio(AUDIO / row["path"])) for row in others)
         wakes.append(bench.own_words(bench.hear(f"{word}, synthetic, other words", recordings, len(others))))
-        gates = ", ".join(f"{person.name} {gate_of(person):.2f}" for person in bench.people)
+        gates = ", ".join(f"{person.name} {loose_share_of(person):.2f}" for person in bench.people)
         own_gates.append(f"{word}: {gates}")
         for group, hourly in _real(bench, word, arguments.data, step):
             wakes += [bench.others(group, hourly), bench.any_voice(group, hourly)]

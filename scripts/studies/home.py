@@ -26,7 +26,7 @@ from earmark.engine.verifier import Verifier
 from earmark.enroll.enrolment import Enroller, Options
 from earmark.enroll.evaluation.conditions import Conditions
 from earmark.enroll.evaluation.evaluate import TrialList
-from earmark.enroll.learning.impostors import Home as Heard
+from earmark.enroll.learning.impostors import HomeImpostors as Heard
 from earmark.enroll.learning.impostors import impostors
 from earmark.enroll.learning.learn import Addition, Learner, learned_of
 from earmark.enroll.training.augment import augmented
@@ -132,7 +132,7 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class Home:
+class HomeImpostors:
     """A person, the three others, and the strangers of one phrase."""
 
     order: int
@@ -158,7 +158,7 @@ def draws(paths: Sequence[Path], titles: Sequence[str] = TITLES, count: int = 1)
     return [(path, title, number) for path in paths for title in titles for number in range(count)]
 
 
-def homes(ear: Ear, data: Path, name: str, quick: bool) -> Iterator[Home]:
+def homes(ear: Ear, data: Path, name: str, quick: bool) -> Iterator[HomeImpostors]:
     """Everybody of a set for some of its phrases; of those with enough recordings."""
     for fold, (trials, setup) in enumerate(folds.parts(data, name)):
         for phrase in sorted(trials.people)[:: STEPS[name] * (3 if quick else 1)]:
@@ -171,7 +171,7 @@ def homes(ear: Ear, data: Path, name: str, quick: bool) -> Iterator[Home]:
 
 def _home(
     ear: Ear, trials: TrialList, enroller: Enroller, name: str, fold: int, phrase: str, speaker: str, order: int
-) -> Home | None:
+) -> HomeImpostors | None:
     people = trials.people[phrase]
     by_calls = name == "wuw"  # no conditions: every recording is another day and line
     enrolled, wakes, tries = _parted(people[speaker], by_calls, chance(speaker, order))
@@ -190,7 +190,7 @@ def _home(
         strangers, key=lambda other: float(ear.hear(fold, (_said(people[other])[0], TITLES[0], 0)) @ person.centroid)
     )
     halves = {other: _halves(_said(people[other])) for other in rest}
-    return Home(
+    return HomeImpostors(
         order,
         speaker,
         fold,
@@ -240,7 +240,7 @@ def _parted(
     return calls[:takes], wakes, tries
 
 
-def margins(ear: Ear, home: Home, person: Voiceprint, third: Sequence[Draw]) -> list[Float32]:
+def margins(ear: Ear, home: HomeImpostors, person: Voiceprint, third: Sequence[Draw]) -> list[Float32]:
     """Scores less the threshold: own tries, strangers', third ones'."""
     enroller = folds.enroller(home.fold)
     verifier = Verifier([], enroller.speaker, enroller.head)
@@ -263,7 +263,7 @@ class Counts:
     others_as_impostor: int = 0
 
 
-def weeks(ear: Ear, home: Home, counts: Counts, with_cohort: bool, labelled: bool = False) -> Voiceprint:
+def weeks(ear: Ear, home: HomeImpostors, counts: Counts, with_cohort: bool, labelled: bool = False) -> Voiceprint:
     """The person after `DAYS` days of wakes; `labelled`: somebody says of every own wake whose it was."""
     enroller = folds.enroller(home.fold)
     verifier, learner = Verifier([], enroller.speaker, enroller.head), Learner(enroller)
@@ -310,7 +310,7 @@ def weeks(ear: Ear, home: Home, counts: Counts, with_cohort: bool, labelled: boo
     return person
 
 
-def poisoned(ear: Ear, home: Home, guarded: bool, first: bool) -> tuple[Voiceprint, int, int]:
+def poisoned(ear: Ear, home: HomeImpostors, guarded: bool, first: bool) -> tuple[Voiceprint, int, int]:
     """The person after two hundred accepted wakes of which ten are the impostor's, and how many of those got in.
 
     They are taken for accepted, whatever their score.
@@ -349,7 +349,7 @@ def poisoned(ear: Ear, home: Home, guarded: bool, first: bool) -> tuple[Voicepri
     return person, len(taken), len(person.learned)
 
 
-def single_doses(ear: Ear, home: Home) -> tuple[list[bool], list[bool]]:
+def single_doses(ear: Ear, home: HomeImpostors) -> tuple[list[bool], list[bool]]:
     """Whether one own wide wake, and one of the nearest stranger's wakes, would be refused, each by itself.
 
     The stranger's is taken for the person's by somebody's word, so that only the comparison of figures can refuse it.
@@ -404,7 +404,7 @@ def main() -> int:
     return 0
 
 
-def _rules(ear: Ear, everybody: dict[str, list[Home]], all_counts: dict[str, Counts]) -> None:
+def _rules(ear: Ear, everybody: dict[str, list[HomeImpostors]], all_counts: dict[str, Counts]) -> None:
     """Prints what the rules take for whose."""
     print(
         "\n| set | own wakes rejected, of which impostors | others rejected, of which impostors | learned, refused |"
@@ -429,14 +429,14 @@ def _rules(ear: Ear, everybody: dict[str, list[Home]], all_counts: dict[str, Cou
         print(f"| {name} | {' | '.join(f'{sum(cell)} of {len(cell)}' for cell in cells)} |", flush=True)
 
 
-def _taken(ear: Ear, home: Home, group: Sequence[Draw]) -> list[bool]:
+def _taken(ear: Ear, home: HomeImpostors, group: Sequence[Draw]) -> list[bool]:
     """Whether each would be an impostor of the home, had it been a rejected wake."""
     enroller = folds.enroller(home.fold)
     verifier = Verifier([], enroller.speaker, enroller.head)
     return [len(impostors(ear.hear(home.fold, draw)[None], [home.person], verifier)) > 0 for draw in group]
 
 
-def _weeks_rows(ear: Ear, name: str, found: Sequence[Home]) -> Counts:
+def _weeks_rows(ear: Ear, name: str, found: Sequence[HomeImpostors]) -> Counts:
     """Prints the rows of a set; what was counted with the home's impostors."""
     titles = ("enrolled", "learned", "learned, and the home's impostors", "learned, every own wake labelled")
     rows = {title: Sums() for title in titles}
@@ -458,7 +458,9 @@ def _weeks_rows(ear: Ear, name: str, found: Sequence[Home]) -> Counts:
     return counts
 
 
-def _poison_rows(ear: Ear, name: str, chosen: Sequence[Home], variants: dict[str, tuple[bool, bool]]) -> None:
+def _poison_rows(
+    ear: Ear, name: str, chosen: Sequence[HomeImpostors], variants: dict[str, tuple[bool, bool]]
+) -> None:
     """Prints the rows of a set; `variants`: title -> what `poisoned` takes."""
     titles = ("enrolled", *variants)
     sums, taken = {title: Sums() for title in titles}, {title: [0, 0] for title in titles}

@@ -22,7 +22,7 @@ from heading import heading
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.history import sealing
-from earmark.engine.household import load_house
+from earmark.engine.household import load_household
 from earmark.engine.networks import runtime
 from earmark.engine.networks.card import load_card, load_manifest
 from earmark.engine.networks.head import HeadWeights, SpeakerHead
@@ -68,7 +68,7 @@ def _row(count: int, folder: Path) -> list[str]:
         _lowest(lambda: _load(store)),
         0.0,
         _lowest(store.fingerprint),
-        _lowest(lambda: load_house(settings), runs=5),
+        _lowest(lambda: load_household(settings), runs=5),
         _lowest(lambda: verifier.verify(crop, "okay_nabu")),
     ]
     sealing.encrypt(store, b"correct horse")

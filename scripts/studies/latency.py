@@ -24,7 +24,7 @@ from heading import heading
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ
-from earmark.engine.household import load_house
+from earmark.engine.household import load_household
 from earmark.engine.listener import Listener
 from earmark.engine.networks import runtime
 from earmark.engine.networks.card import load_manifest
@@ -51,9 +51,9 @@ def main() -> int:
     words = [np.concatenate([np.zeros(PAUSE_SAMPLES, np.int16), read_audio(file)]) for file in files]
     rows = []
     with tempfile.TemporaryDirectory() as nobody:
-        house = load_house(Settings(people=People(store=nobody)))
+        household = load_household(Settings(people=People(store=nobody)))
     for count in (0, 1, 3):
-        listener = Listener(dataclasses.replace(house, people=tuple(people[:count])))
+        listener = Listener(dataclasses.replace(household, people=tuple(people[:count])))
         waited, computed = [], []
         for offset in range(OFFSETS):
             stream = np.concatenate([np.zeros(offset * BLOCK_SAMPLES // OFFSETS, np.int16), *words])

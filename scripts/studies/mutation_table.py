@@ -294,7 +294,7 @@ ENROLLING = (
         VOICES,
         "2 * len(found) < len(embeddings) - 1",
         "2 * len(found) <= len(embeddings) - 1",
-        "two of three takes may be odd",
+        "three of five takes may be odd",
         _VOICES,
     ),
     Mutation(

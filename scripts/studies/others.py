@@ -22,7 +22,7 @@ from heading import FOLD_NETWORKS, heading
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Float32, Int16
 from earmark.engine.errors import AudioError
-from earmark.engine.networks.speaker import Heard, SpeakerNetwork
+from earmark.engine.networks.speaker import SpeakerNetwork, Utterance
 from earmark.engine.verifier import Verifier
 from earmark.enroll.enrolment import Enroller, Recording
 from earmark.enroll.evaluation import error_rates
@@ -55,9 +55,9 @@ class Remembering(SpeakerNetwork):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._known: dict[bytes, Heard] = {}
+        self._known: dict[bytes, Utterance] = {}
 
-    def hear(self, crop: Int16) -> Heard:
+    def hear(self, crop: Int16) -> Utterance:
         """As the network does."""
         key = crop.tobytes()
         if key not in self._known:

@@ -1,4 +1,4 @@
-"""Whether the sound-activity gate costs a wake word: `python scripts/studies/quiet.py DATA`, a Markdown table.
+"""Whether the activity gate costs a wake word: `python scripts/studies/quiet.py DATA`, a Markdown table.
 
 Every wake clip that a built-in network knows (the set `wake` of DATA, a folder with index.csv, and tests/audio) is
 put behind eight seconds of a quiet room, in which the gate closes, at levels from 0 to -40 dBFS (the clip's highest
@@ -23,7 +23,7 @@ from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import FULL_SCALE, RATE_HZ, Int16
 from earmark.engine.decision import LOOSE_SHARE
 from earmark.engine.detector import Detector
-from earmark.engine.features.activity import Gate
+from earmark.engine.features.activity import ActivityGate
 from earmark.engine.networks import runtime
 from earmark.engine.networks.card import builtin_keywords, load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
@@ -46,7 +46,7 @@ TENTH_SAMPLES = RATE_HZ // 10
 
 def main() -> int:
     """Measures and prints; exit code 1 where a wake was lost."""
-    parser = argparse.ArgumentParser(description="Measure what the sound-activity gate costs.")
+    parser = argparse.ArgumentParser(description="Measure what the activity gate costs.")
     parser.add_argument("data", type=Path, metavar="DATA", help="folder with index.csv and the set wake")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth clip (1)")
     arguments = parser.parse_args()
@@ -124,7 +124,7 @@ def _at(noise: Int16, level_dbfs: float) -> Int16:
 
 
 def _left_out(quiet: Int16) -> float:
-    gate = Gate()
+    gate = ActivityGate()
     spans = [span for start in range(0, len(quiet), RATE_HZ) for span in gate.push(quiet[start : start + RATE_HZ])]
     return 1 - sum(end - first for first, end in spans) / (len(quiet) / 160)
 

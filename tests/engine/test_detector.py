@@ -1,4 +1,4 @@
-"""The detector while its house changes, and at the end of a stream; no daemon and no broker."""
+"""The detector while its household changes, and at the end of a stream; no daemon and no broker."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ def test_the_loose_gate_comes_and_goes_with_the_people(manifest: KeywordManifest
 def test_the_loose_gate_moves_with_who_is_enrolled_and_with_the_sensitivity(manifest: KeywordManifest) -> None:
     """0.22 is above 0.4 · 0.5 and 0.6 · 0.119, and below 0.6 · 0.5 and 0.4 · 0.881."""
     own_gate, average = Told(["word"], known), Told(["word"], known)
-    own_gate.people = [make_voiceprint(keyword="word"), replace(make_voiceprint(keyword="word"), gate=0.4)]
+    own_gate.people = [make_voiceprint(keyword="word"), replace(make_voiceprint(keyword="word"), loose_share=0.4)]
     average.people = own_gate.people[:1]
-    judged = Verdict("anna", 0.9, gate=0.4)
+    judged = Verdict("anna", 0.9, loose_share=0.4)
     eager, strict = Policy(sensitivity=1.0), Policy(sensitivity=0.0)
     for first, second, policies, events in (
         (average, own_gate, (Policy(), Policy()), [AFTER]),

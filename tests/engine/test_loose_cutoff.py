@@ -1,4 +1,4 @@
-"""The loose gate in the detector: a known voice wakes more easily, and for anybody else nothing changes."""
+"""The loose cutoff in the detector: a known voice wakes more easily, and for anybody else nothing changes."""
 
 from __future__ import annotations
 
@@ -288,8 +288,8 @@ def test_strict_events_are_those_of_a_detector_without_the_loose_gate(
 def test_each_person_is_heard_from_the_own_gate_on(manifest: KeywordManifest) -> None:
     """The word peaks at 0.375 of a cutoff of 0.5: enough for who is heard from 0.7 of it on, not from 0.8 on."""
     for gate, found in ((0.7, ["anna"]), (0.8, [])):
-        verifier = Told(["word"], lambda _crop, gate=gate: Verdict("anna", 0.9, gate=gate))  # type: ignore[misc]
-        verifier.people = [replace(person, gate=0.3) for person in verifier.people]
+        verifier = Told(["word"], lambda _crop, gate=gate: Verdict("anna", 0.9, loose_share=gate))  # type: ignore[misc]
+        verifier.people = [replace(person, loose_share=0.3) for person in verifier.people]
         detector = Detector([Scripted(manifest, "word", WEAK)], verifier)
         assert [event.person for event in pushed(detector, [NOISE])] == found
         detector.near_misses = True
@@ -301,7 +301,7 @@ def test_the_loosest_gate_of_all_who_are_enrolled_lets_a_word_in(manifest: Keywo
     """It peaks at 0.75 of the cutoff; the speaker side is asked only where somebody might be heard so faintly."""
     for gates, asked in (((0.8, 0.3), 1), ((0.8, 0.8), 0), ((0.8, None), 1)):
         verifier = Told(["word", "word"], stranger)
-        verifier.people = [replace(person, gate=gate) for person, gate in zip(verifier.people, gates)]
+        verifier.people = [replace(person, loose_share=gate) for person, gate in zip(verifier.people, gates)]
         assert pushed(Detector([Scripted(manifest, "word", WEAK)], verifier), [NOISE]) == []
         assert len(verifier.crops) == asked
 
@@ -310,17 +310,19 @@ def test_enrolment_measures_how_well_a_person_is_heard(
     takes: Takes, slt: Voiceprint, speaker: SpeakerNetwork, head: SpeakerHead, make_network: MakeNetwork
 ) -> None:
     enroller = Enroller(speaker, head, cohort.load())
-    assert slt.gate is not None
-    assert loose_cutoff.LOOSEST <= slt.gate <= loose_cutoff.STRICTEST
+    assert slt.loose_share is not None
+    assert loose_cutoff.LOOSEST <= slt.loose_share <= loose_cutoff.STRICTEST
     recordings = [Recording.read(str(path)) for path in takes("kal16", "okay_nabu", "enroll")]
     kal16 = enroller.enrol("kal16", recordings, make_network("okay_nabu")).voiceprint
-    assert kal16.gate == loose_cutoff.STRICTEST, "it is heard well in every room"
-    assert slt.gate < kal16.gate, "and slt is not"
-    assert enroller.enrol("kal16", recordings[:3], None).voiceprint.gate is None, "any phrase: no network hears it"
+    assert kal16.loose_share == loose_cutoff.STRICTEST, "it is heard well in every room"
+    assert slt.loose_share < kal16.loose_share, "and slt is not"
+    assert enroller.enrol("kal16", recordings[:3], None).voiceprint.loose_share is None, (
+        "any phrase: no network hears it"
+    )
 
 
 def test_the_gate_lets_nine_in_ten_variations_pass_within_its_limits() -> None:
-    assert loose_cutoff.gate([0.5] + [1.0] * 9 + [0.6]) == pytest.approx(0.6)
-    assert loose_cutoff.gate([0.0] * 10) == loose_cutoff.LOOSEST
-    assert loose_cutoff.gate([1.2] * 10) == loose_cutoff.STRICTEST
-    assert loose_cutoff.gate([]) is None
+    assert loose_cutoff.loose_share([0.5] + [1.0] * 9 + [0.6]) == pytest.approx(0.6)
+    assert loose_cutoff.loose_share([0.0] * 10) == loose_cutoff.LOOSEST
+    assert loose_cutoff.loose_share([1.2] * 10) == loose_cutoff.STRICTEST
+    assert loose_cutoff.loose_share([]) is None

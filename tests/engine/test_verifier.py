@@ -14,7 +14,7 @@ from helpers_store import make_voiceprint
 from earmark.engine.audio.samples import Float32, Int16
 from earmark.engine.errors import AudioError
 from earmark.engine.networks.head import HeadWeights, SpeakerHead
-from earmark.engine.networks.speaker import Heard, SpeakerNetwork
+from earmark.engine.networks.speaker import SpeakerNetwork, Utterance
 from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, Voiceprint
 from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Verdict, Verifier, allowance, fused
@@ -33,10 +33,10 @@ class FixedNetwork(SpeakerNetwork):
         self._snr_db = snr_db
         self.crops = 0
 
-    def hear(self, crop: Int16) -> Heard:
+    def hear(self, crop: Int16) -> Utterance:
         if crop is CROP:
             self.crops += 1
-            return Heard(VOICE, self._snr_db)
+            return Utterance(VOICE, self._snr_db)
         raise AudioError("nothing said")
 
 
@@ -88,8 +88,8 @@ def test_of_two_people_the_one_farthest_above_the_own_threshold_wins(people: tup
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_nobody_known_the_score_is_of_who_came_nearest_to_the_own_threshold(order: int) -> None:
-    people = [person("anna", 0.5, 0.625, gate=0.4), person("ben", 0.625, 0.875, gate=0.5)]
-    assert verify(*people[::order]) == Verdict(None, 0.5, gate=0.4)
+    people = [person("anna", 0.5, 0.625, loose_share=0.4), person("ben", 0.625, 0.875, loose_share=0.5)]
+    assert verify(*people[::order]) == Verdict(None, 0.5, loose_share=0.4)
 
 
 def test_a_persons_own_sensitivity_decides_who_wins() -> None:
@@ -257,23 +257,23 @@ def test_with_people_has_the_same_networks_and_leaves_the_first_as_it_was() -> N
 
 def test_a_wake_words_gate_is_the_lowest_of_those_who_are_enrolled_for_it() -> None:
     people = [
-        person("anna", 0.5, 0.5, gate=0.5),
-        person("ben", 0.5, 0.5, gate=0.4),
+        person("anna", 0.5, 0.5, loose_share=0.5),
+        person("ben", 0.5, 0.5, loose_share=0.4),
         person("carl", 0.5, 0.5, keyword="alexa"),
-        person("dora", 0.5, 0.5, keyword="hey_jarvis", gate=0.8),
+        person("dora", 0.5, 0.5, keyword="hey_jarvis", loose_share=0.8),
     ]
     asked = verifier(*people)
-    gates = [asked.gate(word) for word in (WORD, "alexa", "hey_jarvis", "hey_mycroft")]
+    gates = [asked.loose_share(word) for word in (WORD, "alexa", "hey_jarvis", "hey_mycroft")]
     assert gates == [0.4, 0.6, 0.8, None], "0.6 where it was not measured"
-    anybody = asked.with_people([*people, person("eve", 0.5, 0.5, keyword=ANY_PHRASE, gate=0.45)])
-    assert [anybody.gate(word) for word in (WORD, "alexa", "hey_mycroft")] == [0.4, 0.45, 0.45]
+    anybody = asked.with_people([*people, person("eve", 0.5, 0.5, keyword=ANY_PHRASE, loose_share=0.45)])
+    assert [anybody.loose_share(word) for word in (WORD, "alexa", "hey_mycroft")] == [0.4, 0.45, 0.45]
 
 
 def test_the_verdict_has_the_gate_of_who_was_found() -> None:
-    people = [replace(ANNA, gate=0.7), replace(BEN, gate=0.3)]
-    assert verify(*people) == Verdict("anna", 0.75, gate=0.7)
-    assert verify(*people[1:]).gate == 0.3
-    assert verify(BEN).gate == 0.6
+    people = [replace(ANNA, loose_share=0.7), replace(BEN, loose_share=0.3)]
+    assert verify(*people) == Verdict("anna", 0.75, loose_share=0.7)
+    assert verify(*people[1:]).loose_share == 0.3
+    assert verify(BEN).loose_share == 0.6
 
 
 # --- with the real networks

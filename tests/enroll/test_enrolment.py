@@ -25,7 +25,7 @@ from earmark.engine.spotting import find_wakes
 from earmark.engine.verifier import Verifier
 from earmark.enroll import enrolment
 from earmark.enroll.enrolment import Enroller, Options, Others, Recording, as_they_are
-from earmark.enroll.takes.hearing import Heard
+from earmark.enroll.takes.hearing import AcceptedTake
 from earmark.enroll.takes.quality import Take
 from earmark.enroll.training import calibrate, cohort
 from earmark.enroll.training.alike import Alike, alike
@@ -368,12 +368,12 @@ def test_a_take_that_scores_the_threshold_is_accepted(
 
 
 @pytest.fixture
-def one_take(takes: Takes, speaker: SpeakerNetwork) -> Heard:
+def one_take(takes: Takes, speaker: SpeakerNetwork) -> AcceptedTake:
     crop = np.pad(read_audio(takes("slt", "okay_nabu", "enroll")[0]), 800)
-    return Heard(Take("one.wav", crop, None), speaker.embed(crop), 40.0)
+    return AcceptedTake(Take("one.wav", crop, None), speaker.embed(crop), 40.0)
 
 
-def test_every_variation_of_every_take_is_another_one(enroller: Enroller, one_take: Heard) -> None:
+def test_every_variation_of_every_take_is_another_one(enroller: Enroller, one_take: AcceptedTake) -> None:
     """The same crop as the first and as the second take: six variations each, all twelve different."""
     first, second = (enroller.vary(one_take, number, 5, None, Options()).copies for number in (0, 1))
     assert first.shape == second.shape == (6, 192)
@@ -381,7 +381,7 @@ def test_every_variation_of_every_take_is_another_one(enroller: Enroller, one_ta
     assert np.all(alike[~np.eye(12, dtype=bool)] < 0.9999)
 
 
-def test_variations_repeat_with_the_seed_and_change_with_it(enroller: Enroller, one_take: Heard) -> None:
+def test_variations_repeat_with_the_seed_and_change_with_it(enroller: Enroller, one_take: AcceptedTake) -> None:
     once, again, other = (enroller.vary(one_take, 1, 5, None, Options(seed=seed)).copies for seed in (3, 3, 4))
     np.testing.assert_array_equal(once, again)
     assert np.all(np.sum(once * other, axis=1) < 0.9999)
@@ -389,7 +389,7 @@ def test_variations_repeat_with_the_seed_and_change_with_it(enroller: Enroller, 
 
 @pytest.mark.parametrize(("of", "copies"), [(1, 6), (11, 6), (12, 5), (20, 3), (40, 1), (41, 0), (80, 0)])
 def test_of_many_takes_fewer_variations_are_made(
-    of: int, copies: int, enroller: Enroller, one_take: Heard, monkeypatch: pytest.MonkeyPatch
+    of: int, copies: int, enroller: Enroller, one_take: AcceptedTake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The head has 80 rows: for the takes themselves, and for six variations of each where there is room."""
     monkeypatch.setattr(enrolment, "augmented", lambda crop, _rng: crop)
@@ -397,7 +397,7 @@ def test_of_many_takes_fewer_variations_are_made(
 
 
 def test_a_variation_in_which_nothing_is_left_is_the_take_itself(
-    enroller: Enroller, one_take: Heard, monkeypatch: pytest.MonkeyPatch
+    enroller: Enroller, one_take: AcceptedTake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nothing(_crop: Int16, _rng: np.random.Generator) -> Int16:
         raise AudioError("nothing said")

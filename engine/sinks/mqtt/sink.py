@@ -217,7 +217,7 @@ class MqttSink(Sink):
             if knob.name in self._asked:  # one at a time: a slider that is dragged, or somebody who floods us
                 self._asked[knob.name] = value
                 return
-            if is_new := value != knob.read(self._control.house.policy):
+            if is_new := value != knob.read(self._control.household.policy):
                 self._asked[knob.name] = None
         if is_new:
             self._control.change(knob.key, value)
@@ -241,7 +241,7 @@ class MqttSink(Sink):
         with self._state:
             if self._closing or not self._connected.is_set():  # the next connection begins with it
                 return
-            policy = self._control.house.policy
+            policy = self._control.household.policy
             for knob in KNOBS.values():
                 self._say(knob.name, knob.read(policy))
 

@@ -18,7 +18,7 @@ from wyoming.wake import Detect, Detection, NotDetected
 
 from ...audio.samples import RATE_HZ, AudioFormat, Converter, Int16, from_pcm
 from ...errors import AudioError, EarmarkError, ProtocolError
-from ...event import Event as Heard
+from ...event import Event as WakeEvent
 from ...listener import Listener, Voices
 from ..base import Control, Notice
 from .messages import checked_format, checked_length, checked_names, checked_timestamp, json_object, shortened
@@ -84,7 +84,7 @@ class Client:
             _LOG.info("wyoming: %s is cut off: %s", self._peer, error)
         except OSError as error:
             _LOG.info("wyoming: %s is gone: %s", self._peer, error)
-        except EarmarkError as error:  # ours: a network of another house that cannot be opened, for one
+        except EarmarkError as error:  # ours: a network of another household that cannot be opened, for one
             _LOG.error("wyoming: %s is cut off: %s", self._peer, error)
         finally:
             self._relax()
@@ -207,16 +207,16 @@ class Client:
 
     async def _push(self, samples: Int16) -> None:
         """(n,) int16 at 16 kHz, a fraction of a second; then it is the others' turn."""
-        house, journal = self._control.house, self._control.journal
+        household, journal = self._control.household, self._control.journal
         if self._listener is None:
-            self._listener = Listener(house, journal, self._names, self._voices)
-        self._listener.follow(house, journal)
+            self._listener = Listener(household, journal, self._names, self._voices)
+        self._listener.follow(household, journal)
         start_s = time.perf_counter()
         events = self._listener.push(samples)
         self._report(self._listener, events, time.perf_counter() - start_s)
         await asyncio.sleep(0)
 
-    def _report(self, listener: Listener, events: list[Heard], computed_s: float, at_end: bool = False) -> None:
+    def _report(self, listener: Listener, events: list[WakeEvent], computed_s: float, at_end: bool = False) -> None:
         for event in events:
             if event.type != "near_miss":
                 self._control.stats.latency(1000 * (_waited_s(listener, event) + computed_s))
@@ -228,7 +228,7 @@ class Client:
         for event, clip in listener.clips(now=at_end):
             self._publish(listener, event, clip)
 
-    def _publish(self, listener: Listener, event: Heard, clip: Int16 | None = None) -> None:
+    def _publish(self, listener: Listener, event: WakeEvent, clip: Int16 | None = None) -> None:
         at_s = time.time() - _waited_s(listener, event)
         self._control.publish(Notice(event, f"{self._sink.name}:{self._peer}", at_s, clip))
 
@@ -240,7 +240,7 @@ class Client:
         self._detected = False
 
 
-def _waited_s(listener: Listener, event: Heard) -> float:
+def _waited_s(listener: Listener, event: WakeEvent) -> float:
     return (listener.samples - event.sample) / RATE_HZ
 
 

@@ -23,7 +23,7 @@ from wyoming.event import Event
 from wyoming.info import Attribution, Info, WakeModel, WakeProgram
 
 from ...errors import DaemonError, SettingsError
-from ...household import House
+from ...household import Household
 from ...listener import Voices
 from ...settings.schema import Wyoming
 from ..base import Control
@@ -53,7 +53,7 @@ class WyomingSink(Server):
         self._voices = Voices()
         self._clients = 0
         self._full = False
-        self._described: tuple[House, Event] | None = None
+        self._described: tuple[Household, Event] | None = None
         self._said: set[str] = set()
 
     async def serve(self) -> None:
@@ -61,7 +61,7 @@ class WyomingSink(Server):
         self._servers: list[asyncio.Server] = []
         self._inodes: dict[Path, int] = {}
         self._zeroconf: Any = None
-        self._voices.of(self._control.house)  # opened now, not while the first wake word is said
+        self._voices.of(self._control.household)  # opened now, not while the first wake word is said
         for place in self._places:
             if isinstance(place, Path):
                 listening = bind_unix(place, MODE)
@@ -110,15 +110,15 @@ class WyomingSink(Server):
             self._clients -= 1
 
     def describe(self) -> Event:
-        """What there is to be detected, made anew where the house has changed."""
-        house = self._control.house
-        if self._described is None or self._described[0] is not house:
-            self._described = house, _info(house).event()
+        """What there is to be detected, made anew where the household has changed."""
+        household = self._control.household
+        if self._described is None or self._described[0] is not household:
+            self._described = household, _info(household).event()
         return self._described[1]
 
     def say_unknown(self, names: list[str]) -> None:
         """A wake word that is asked for and not served is worth a word: that client will wait in vain."""
-        known = [manifest.name for manifest in self._control.house.manifests]
+        known = [manifest.name for manifest in self._control.household.manifests]
         for name in names:
             if name not in known and name not in self._said and len(self._said) < MAX_SAID:
                 self._said.add(name)
@@ -156,7 +156,7 @@ class WyomingSink(Server):
 # --- what we say of ourselves, and of them
 
 
-def _info(house: House) -> Info:
+def _info(household: Household) -> Info:
     from importlib.metadata import version
 
     models = [
@@ -169,7 +169,7 @@ def _info(house: House) -> Info:
             languages=list(manifest.trained_languages),
             phrase=manifest.wake_word,
         )
-        for manifest in house.manifests
+        for manifest in household.manifests
     ]
     program = WakeProgram(
         name="earmark",

@@ -20,7 +20,7 @@ from earmark.engine.audio.samples import RATE_HZ
 from earmark.engine.commands import people_commands
 from earmark.engine.commands.people_commands import journal_of
 from earmark.engine.errors import EnrolmentRefused, PersonMismatch
-from earmark.engine.history.queue import LearningStore
+from earmark.engine.history.queue import LearningQueue
 from earmark.engine.networks.card import load_card, load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people.store import COSINE, PersonStore, Voiceprint
@@ -135,7 +135,7 @@ def test_a_name_that_is_taken_changes_nothing_anywhere(tmp_path: Path) -> None:
     store = PersonStore(tmp_path / "people")
     for name in ("anna", "bob"):
         save_cosine(store.folder, name)
-    LearningStore(store).add(heard(1))
+    LearningQueue(store).add(heard(1))
     before = snapshot(tmp_path)
     assert "choose another name" in earmark("people", "rename", "anna", "bob", "--store", store.folder, code=2).err
     assert "no person 'carl'" in earmark("people", "rename", "carl", "dora", "--store", store.folder, code=2).err
@@ -146,10 +146,10 @@ def test_what_waits_to_be_learned_gets_the_new_name_and_so_does_what_was_learned
     store = PersonStore(tmp_path / "people")
     store.save(with_learned(make_voiceprint("anna", kind=COSINE), 1))
     for one in (heard(1), heard(2, "bob", label="anna"), heard(3, "bob")):
-        LearningStore(store).add(one)
+        LearningQueue(store).add(one)
     run = earmark("people", "rename", "anna", "Zoë", "--store", store.folder, "--json")
     assert run.events == [{"renamed": "anna", "name": "Zoë", "versions": 1, "waiting": 2, "wakes": 0}]
-    found = [(one.person, one.label) for one in LearningStore(store).read()]
+    found = [(one.person, one.label) for one in LearningQueue(store).read()]
     assert found == [("Zoë", None), ("bob", "Zoë"), ("bob", None)]
     assert [facts["person"] for facts in store.load("Zoë", "okay_nabu").learned] == ["Zoë"]
 
@@ -173,7 +173,7 @@ def test_who_is_removed_has_nothing_waiting(tmp_path: Path) -> None:
     store, key = PersonStore(tmp_path / "people"), key_file(tmp_path)
     for name in ("anna", "bob", "carl"):
         save_cosine(store.folder, name)
-    queue = LearningStore(store)
+    queue = LearningQueue(store)
     for number, name in enumerate(("anna", "bob", "carl", "carl")):
         queue.add(heard(number, name))
     run = earmark("people", "remove", "anna", "--store", store.folder)

@@ -43,7 +43,7 @@ EVENT_KEYS = ["type", "file", "keyword", "time_ms", "keyword_score", "person", "
 def people(slt: Voiceprint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with one voice, for whom no gate was measured; no test may change it."""
     folder = tmp_path_factory.mktemp("store") / "people"
-    PersonStore(folder).save(dataclasses.replace(slt, gate=None))
+    PersonStore(folder).save(dataclasses.replace(slt, loose_share=None))
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The sound-activity gate: what it leaves out, and that nothing is lost by it."""
+"""The activity gate: what it leaves out, and that nothing is lost by it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from earmark.engine.audio.samples import FULL_SCALE, RATE_HZ, Int16
 from earmark.engine.detector import PUSH_SAMPLES, Detector
 from earmark.engine.event import Event
-from earmark.engine.features.activity import AFTER_HOPS, BEFORE_HOPS, CUT_HOPS, FLOOR_SECONDS, TILE_HOPS, Gate, Span
+from earmark.engine.features.activity import (
+    AFTER_HOPS,
+    BEFORE_HOPS,
+    CUT_HOPS,
+    FLOOR_SECONDS,
+    TILE_HOPS,
+    ActivityGate,
+    Span,
+)
 from earmark.engine.features.frontend import HOP_SAMPLES, RING_SAMPLES
 from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Verifier
@@ -40,9 +48,9 @@ def tone(audio: Int16, start_s: float, seconds: float, level_dbfs: float = -30) 
     return loud
 
 
-def spans(pieces: Iterable[Int16], gate: Gate | None = None) -> list[Span]:
+def spans(pieces: Iterable[Int16], gate: ActivityGate | None = None) -> list[Span]:
     """What the gate gives, joined where one begins at the end of the last."""
-    gate = gate or Gate()
+    gate = gate or ActivityGate()
     joined: list[Span] = []
     for piece in pieces:
         for begin, end in gate.push(piece):
@@ -94,7 +102,7 @@ def test_a_quiet_word_right_after_loud_noise_ends_is_heard() -> None:
 
 
 def test_switched_off_everything_is_heard() -> None:
-    gate = Gate()
+    gate = ActivityGate()
     gate.enabled = False
     assert spans(seconds_of(room(20)), gate) == [(0, 20 * SECOND_HOPS)]
 
@@ -102,7 +110,7 @@ def test_switched_off_everything_is_heard() -> None:
 def test_what_is_heard_again_is_still_in_the_ring() -> None:
     """Also where a whole second is pushed and the sound is in its last tile."""
     for start_s in np.arange(12, 13.2, 0.1):
-        gate = Gate()
+        gate = ActivityGate()
         pushed = 0
         for piece in cut(tone(room(20), start_s, 0.1), list(range(PUSH_SAMPLES, 20 * RATE_HZ, PUSH_SAMPLES))):
             pushed += len(piece)

@@ -43,7 +43,7 @@ from earmark.engine.history.journal import (
     open_journal,
 )
 from earmark.engine.history.journal_entry import AUDIO_FILE, EVENT_FILE, check_label
-from earmark.engine.household import load_house
+from earmark.engine.household import load_household
 from earmark.engine.listener import Listener
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings import schema as settings_module
@@ -837,7 +837,7 @@ def test_an_entry_that_is_not_there_is_said_with_what_is(journal: Journal) -> No
 class NoControl:
     """A sink of the journal asks nothing of it."""
 
-    house: Any = None
+    household: Any = None
     stats = Stats()
     journal = False
 
@@ -883,14 +883,14 @@ def until(ready: Callable[[], bool]) -> None:
 
 
 @pytest.fixture(scope="module")
-def household(slt: Voiceprint, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def people_settings(slt: Voiceprint, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     store = tmp_path_factory.mktemp("people")
     PersonStore(store).save(slt)
     return Settings(people=People(store=str(store)))
 
 
-def heard(household: Settings, pieces: list[Int16]) -> Iterator[tuple[Event, Int16]]:
-    listener = Listener(load_house(household), clips=True)
+def heard(people_settings: Settings, pieces: list[Int16]) -> Iterator[tuple[Event, Int16]]:
+    listener = Listener(load_household(people_settings), clips=True)
     for piece in pieces:
         listener.push(piece)
         yield from listener.clips()
@@ -900,10 +900,10 @@ def heard(household: Settings, pieces: list[Int16]) -> Iterator[tuple[Event, Int
 
 @pytest.mark.parametrize("size", [320, 16_000, 100_000, 10**6])
 def test_clips_are_the_samples_of_the_stream_for_any_size_of_block(
-    household: Settings, scene: Int16, size: int
+    people_settings: Settings, scene: Int16, size: int
 ) -> None:
     """However far a block goes beyond what the detector remembers."""
-    found = list(heard(household, cut(scene, list(range(size, len(scene), size)))))
+    found = list(heard(people_settings, cut(scene, list(range(size, len(scene), size)))))
     near_misses = [event.type for event, _ in found].count("near_miss")
     assert near_misses >= 1
     assert len(found) == near_misses + 7
@@ -911,19 +911,19 @@ def test_clips_are_the_samples_of_the_stream_for_any_size_of_block(
         np.testing.assert_array_equal(clip, scene[event.sample - 24_000 : event.sample + 8_000])
 
 
-def test_a_word_at_the_very_end_is_not_lost(household: Settings, scene: Int16) -> None:
-    ((event, clip),) = heard(household, [scene[: 6_114 * 16]])
+def test_a_word_at_the_very_end_is_not_lost(people_settings: Settings, scene: Int16) -> None:
+    ((event, clip),) = heard(people_settings, [scene[: 6_114 * 16]])
     assert (event.type, event.person) == ("detection", "slt")
     assert len(clip) == 6_114 * 16 + 8_000 - (event.sample - 24_000)
 
 
-def test_clips_can_be_switched_on_and_off_while_it_listens(household: Settings, scene: Int16) -> None:
-    house = load_house(household)
-    listener = Listener(house)
+def test_clips_can_be_switched_on_and_off_while_it_listens(people_settings: Settings, scene: Int16) -> None:
+    household = load_household(people_settings)
+    listener = Listener(household)
     types, clips = [], []
     for number, piece in enumerate(cut(scene, list(range(16_000, len(scene), 16_000)))):
         if number in (15, 26):
-            listener.follow(house, clips=number == 15)
+            listener.follow(household, clips=number == 15)
         events = listener.push(piece)
         types += [event.type for event in events]
         clips += [(number, event) for event, _ in listener.clips()]

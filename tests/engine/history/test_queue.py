@@ -25,8 +25,8 @@ from earmark.engine.history.queue import (
     MOST_IMPOSTORS,
     MOST_OWN,
     OWN_DAYS,
-    Heard,
-    LearningStore,
+    LearningQueue,
+    QueuedWake,
 )
 from earmark.engine.people import vault
 from earmark.engine.people.store import COSINE, KEPT_VERSIONS, PersonStore
@@ -39,14 +39,14 @@ def people(tmp_path: Path) -> PersonStore:
 
 
 @pytest.fixture
-def store(people: PersonStore) -> LearningStore:
-    return LearningStore(people)
+def store(people: PersonStore) -> LearningQueue:
+    return LearningQueue(people)
 
 
 # --- entries
 
 
-def test_what_is_added_is_read_again_in_the_order_of_time(store: LearningStore) -> None:
+def test_what_is_added_is_read_again_in_the_order_of_time(store: LearningQueue) -> None:
     wanted = [heard(2), heard(0, None), heard(1, label="not-me"), heard(1, source="kitchen")]
     for one in wanted:
         store.add(one)
@@ -57,7 +57,7 @@ def test_what_is_added_is_read_again_in_the_order_of_time(store: LearningStore) 
     assert [one.is_own for one in found].count(False) == 2
 
 
-def test_only_the_owner_may_read_it_and_it_is_an_embedding_and_no_sound(store: LearningStore) -> None:
+def test_only_the_owner_may_read_it_and_it_is_an_embedding_and_no_sound(store: LearningQueue) -> None:
     store.add(heard())
     (path,) = store.folder.glob("*.json")
     assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
@@ -65,7 +65,7 @@ def test_only_the_owner_may_read_it_and_it_is_an_embedding_and_no_sound(store: L
     assert path.stat().st_size < 4096
 
 
-def test_the_same_wake_again_replaces_it(store: LearningStore) -> None:
+def test_the_same_wake_again_replaces_it(store: LearningQueue) -> None:
     store.add(heard())
     store.add(heard(label="not-me"))
     assert [one.label for one in store.read()] == ["not-me"]
@@ -84,7 +84,7 @@ def test_the_same_wake_again_replaces_it(store: LearningStore) -> None:
     ],
 )
 def test_what_is_damaged_is_erased_and_said(
-    store: LearningStore, spoil: Any, caplog: pytest.LogCaptureFixture
+    store: LearningQueue, spoil: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.add(heard(0))
     store.add(heard(1))
@@ -95,14 +95,14 @@ def test_what_is_damaged_is_erased_and_said(
     assert "damaged" in caplog.text
 
 
-def test_an_entry_with_another_name_is_not_believed(store: LearningStore) -> None:
+def test_an_entry_with_another_name_is_not_believed(store: LearningQueue) -> None:
     store.add(heard(0))
     (store.folder / f"{heard(0).id}.json").rename(store.folder / f"{heard(5).id}.json")
     assert store.read() == []
 
 
 def test_what_is_too_old_goes_by_the_given_clock_and_strangers_stay_longer(
-    store: LearningStore, people: PersonStore
+    store: LearningQueue, people: PersonStore
 ) -> None:
     people.save(make_voiceprint("anna", kind=COSINE))
     for one in (heard(0), heard(1, None), heard(2)):
@@ -118,7 +118,7 @@ def test_what_is_too_old_goes_by_the_given_clock_and_strangers_stay_longer(
 
 @pytest.mark.parametrize(("person", "most"), [("anna", MOST_OWN), (None, MOST_IMPOSTORS)])
 def test_the_oldest_go_where_there_are_too_many(
-    store: LearningStore, people: PersonStore, person: str | None, most: int
+    store: LearningQueue, people: PersonStore, person: str | None, most: int
 ) -> None:
     people.save(make_voiceprint("anna", kind=COSINE))
     for number in range(most + 3):
@@ -127,7 +127,7 @@ def test_the_oldest_go_where_there_are_too_many(
     assert [one.sample for one in store.read()] == [16_000 * number for number in range(3, most + 3)]
 
 
-def test_how_much_waits_and_how_long_in_numbers(store: LearningStore, people: PersonStore) -> None:
+def test_how_much_waits_and_how_long_in_numbers(store: LearningQueue, people: PersonStore) -> None:
     """Own wakes two weeks, strangers sixty days; of each so many that the newest are kept."""
     people.save(make_voiceprint("anna", kind=COSINE))
     assert (MOST_OWN, MOST_IMPOSTORS) == (200, 500)
@@ -139,7 +139,7 @@ def test_how_much_waits_and_how_long_in_numbers(store: LearningStore, people: Pe
 
 
 def test_own_wakes_do_not_crowd_strangers_out(
-    store: LearningStore, people: PersonStore, monkeypatch: pytest.MonkeyPatch
+    store: LearningQueue, people: PersonStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people.save(make_voiceprint("anna", kind=COSINE))
     monkeypatch.setattr(queue, "MOST_OWN", 2)
@@ -151,7 +151,7 @@ def test_own_wakes_do_not_crowd_strangers_out(
     assert [one.sample // 16_000 for one in store.read()] == [7, 8, 9, 10, 11]
 
 
-def test_of_two_wakes_a_millisecond_apart_both_are_kept(store: LearningStore) -> None:
+def test_of_two_wakes_a_millisecond_apart_both_are_kept(store: LearningQueue) -> None:
     one, other = heard(), heard(at_s=NOW_S + 0.001)
     store.add(one)
     store.add(other)
@@ -159,7 +159,7 @@ def test_of_two_wakes_a_millisecond_apart_both_are_kept(store: LearningStore) ->
     assert one.id == "1700000000000-dfca616d"
 
 
-def test_what_is_undone_does_not_wait_any_more_however_it_is_listed(store: LearningStore) -> None:
+def test_what_is_undone_does_not_wait_any_more_however_it_is_listed(store: LearningQueue) -> None:
     for number in range(3):
         store.add(heard(number))
     store.undo(heard(number).id for number in (0, 2))
@@ -167,12 +167,12 @@ def test_what_is_undone_does_not_wait_any_more_however_it_is_listed(store: Learn
     assert store.undone() == {heard(0).id, heard(2).id}
 
 
-def test_what_was_undone_is_forgotten_beyond_a_thousand_the_oldest_first(store: LearningStore) -> None:
+def test_what_was_undone_is_forgotten_beyond_a_thousand_the_oldest_first(store: LearningQueue) -> None:
     store.undo(f"{number:04d}" for number in range(1002))
     assert store.undone() == {f"{number:04d}" for number in range(2, 1002)}
 
 
-def test_an_accepted_wake_takes_back_what_was_rejected_just_before(store: LearningStore) -> None:
+def test_an_accepted_wake_takes_back_what_was_rejected_just_before(store: LearningQueue) -> None:
     kept = [
         heard(1, None),
         heard(40, None, source="kitchen"),
@@ -186,7 +186,7 @@ def test_an_accepted_wake_takes_back_what_was_rejected_just_before(store: Learni
     assert store.read() == kept
 
 
-def test_a_person_is_forgotten_and_so_is_everything(store: LearningStore) -> None:
+def test_a_person_is_forgotten_and_so_is_everything(store: LearningQueue) -> None:
     for one in (heard(0), heard(1, "bert"), heard(2, None), heard(3, None, label="anna")):
         store.add(one)
     assert store.forget("anna") == 2
@@ -194,7 +194,7 @@ def test_a_person_is_forgotten_and_so_is_everything(store: LearningStore) -> Non
     assert (store.forget(), store.read()) == (2, [])
 
 
-def test_what_was_undone_is_remembered(store: LearningStore) -> None:
+def test_what_was_undone_is_remembered(store: LearningQueue) -> None:
     store.add(heard(0))
     store.undo([heard(0).id])
     store.undo(["another"])
@@ -205,7 +205,7 @@ def test_what_was_undone_is_remembered(store: LearningStore) -> None:
         store.undone()
 
 
-def test_who_is_not_enrolled_any_more_has_nothing_waiting(store: LearningStore, people: PersonStore) -> None:
+def test_who_is_not_enrolled_any_more_has_nothing_waiting(store: LearningQueue, people: PersonStore) -> None:
     """The daemon goes on naming who was erased until it looks at the store again."""
     people.save(make_voiceprint("anna", kind=COSINE))
     kept = [heard(0), heard(1, None), heard(2, "bert", label="anna"), heard(3, label="a guest")]
@@ -221,7 +221,7 @@ KEY = b"a long passphrase"
 
 
 @pytest.fixture
-def mixed(people: PersonStore, store: LearningStore) -> list[Heard]:
+def mixed(people: PersonStore, store: LearningQueue) -> list[QueuedWake]:
     """Entries in a store with one person, and what a killed process left beside them."""
     pytest.importorskip("cryptography")
     people.save(make_voiceprint("anna", kind=COSINE))
@@ -236,13 +236,15 @@ def opened(people: PersonStore, key: bytes = KEY) -> PersonStore:
     return PersonStore(people.folder, lambda: key)
 
 
-def test_encrypting_seals_what_waits_at_once(mixed: list[Heard], store: LearningStore, people: PersonStore) -> None:
+def test_encrypting_seals_what_waits_at_once(
+    mixed: list[QueuedWake], store: LearningQueue, people: PersonStore
+) -> None:
     with weak_keys():
         assert sealing.encrypt(people, KEY) == sealing.Done(1, 3)
     for path in store.folder.iterdir():
         assert b"anna" not in path.read_bytes(), "also of what was never finished"
     assert len(list(store.folder.glob("*.json"))) == 3
-    sealed = LearningStore(opened(people))
+    sealed = LearningQueue(opened(people))
     sealed.add(heard(9))
     assert sealed.read() == [*mixed, heard(9)]
     assert sealed.sealed() == [one.id for one in sealed.read()]
@@ -252,7 +254,7 @@ def test_encrypting_seals_what_waits_at_once(mixed: list[Heard], store: Learning
 
 
 def test_decrypting_opens_what_waits_and_the_wrong_key_changes_nothing(
-    mixed: list[Heard], store: LearningStore, people: PersonStore
+    mixed: list[QueuedWake], store: LearningQueue, people: PersonStore
 ) -> None:
     plain = {path.name: path.read_bytes() for path in store.folder.glob("[0-9]*")}
     with weak_keys():
@@ -272,7 +274,7 @@ def test_decrypting_opens_what_waits_and_the_wrong_key_changes_nothing(
 
 
 def test_what_cannot_be_opened_does_not_survive_its_key(
-    mixed: list[Heard], store: LearningStore, people: PersonStore
+    mixed: list[QueuedWake], store: LearningQueue, people: PersonStore
 ) -> None:
     with weak_keys():
         sealing.encrypt(people, KEY)
@@ -284,7 +286,7 @@ def test_what_cannot_be_opened_does_not_survive_its_key(
 
 
 def test_an_entry_that_is_opened_between_two_looks_is_not_called_damaged(
-    mixed: list[Heard], people: PersonStore
+    mixed: list[QueuedWake], people: PersonStore
 ) -> None:
     class Overtaken(PersonStore):
         """The store is opened just before anybody looks for its key."""
@@ -296,18 +298,18 @@ def test_an_entry_that_is_opened_between_two_looks_is_not_called_damaged(
 
     with weak_keys():
         sealing.encrypt(people, KEY)
-    assert LearningStore(Overtaken(people.folder)).read() == mixed
+    assert LearningQueue(Overtaken(people.folder)).read() == mixed
 
 
 def test_readers_and_writers_do_not_notice_that_the_store_is_sealed_and_opened(
-    mixed: list[Heard], people: PersonStore
+    mixed: list[QueuedWake], people: PersonStore
 ) -> None:
     """An entry may be sealed between the look for the key and the look at the entry, and the other way round."""
     faults: list[object] = []
     over = threading.Event()
 
     def read_and_write() -> None:
-        store = LearningStore(opened(people))
+        store = LearningQueue(opened(people))
         number = 100
         while not over.is_set():
             number += 1
@@ -332,7 +334,7 @@ def test_readers_and_writers_do_not_notice_that_the_store_is_sealed_and_opened(
         over.set()
         other.join()
     assert faults == []
-    assert LearningStore(people).read() == mixed
+    assert LearningQueue(people).read() == mixed
 
 
 # --- voiceprints that have learned
@@ -340,11 +342,11 @@ def test_readers_and_writers_do_not_notice_that_the_store_is_sealed_and_opened(
 
 def test_a_voiceprint_keeps_where_its_takes_are_from(people: PersonStore) -> None:
     copies = np.random.default_rng(1).standard_normal((5, 6, 192)).astype(np.float16).astype(np.float32)
-    person = with_learned(replace(make_voiceprint("anna"), copies=copies, gate=0.37), 3)
+    person = with_learned(replace(make_voiceprint("anna"), copies=copies, loose_share=0.37), 3)
     people.save(person)
     found = people.load("anna", WORD)
     assert_same(found, person)
-    assert (found.learned, found.gate, found.enrolled_takes) == (person.learned, 0.37, 5)
+    assert (found.learned, found.loose_share, found.enrolled_takes) == (person.learned, 0.37, 5)
     np.testing.assert_array_equal(found.copies, copies)
 
 
@@ -362,7 +364,7 @@ def test_an_update_and_undo_give_back_exactly_what_was_before(people: PersonStor
     assert snapshot(people.folder / "anna") == after_one
     updates.take_back(people, "anna", WORD)
     assert snapshot(people.folder / "anna") == before
-    assert LearningStore(people).undone() == {heard(0).id, heard(1).id}
+    assert LearningQueue(people).undone() == {heard(0).id, heard(1).id}
     with pytest.raises(InputError, match="nothing to take back"):
         updates.take_back(people, "anna", WORD)
 

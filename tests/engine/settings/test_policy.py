@@ -149,7 +149,7 @@ def test_a_failing_speaker_side_is_a_declared_policy(
 def test_near_misses_are_reported_only_to_who_asks(
     make_network: MakeNetwork, verifier: Verifier, takes: Takes
 ) -> None:
-    """A stranger who says "okay nothing": over the loose gate, below the cutoff."""
+    """A stranger who says "okay nothing": over the loose cutoff, below the cutoff."""
     nearly = read_audio(takes("awb", "okay nothing", "other")[0])
     for asked, found in ((False, set()), (True, {("near_miss", None, "unknown_voice")})):
         detector = Detector([make_network("okay_nabu")], verifier, near_misses=asked)

@@ -11,7 +11,7 @@ import pytest
 from earmark.engine.event import Event
 from earmark.engine.settings.schema import Settings
 from earmark.engine.sinks.base import Notice, Sink
-from earmark.engine.sinks.dispatch import Outlets
+from earmark.engine.sinks.dispatch import Dispatch
 from earmark.engine.sinks.stats import Stats
 
 LIMIT_S = 60
@@ -40,7 +40,7 @@ def test_every_sink_gets_what_it_wants_and_nothing_else(live: bool) -> None:
     control: Any = SimpleNamespace(stats=Stats())
     console: Any = Recorder("events")
     sinks = {wants: Recorder(wants) for wants in ("events", "all", "clips", "nothing")}
-    dispatch = Outlets(control, console, live)
+    dispatch = Dispatch(control, console, live)
     dispatch.replace(sinks, Settings())
     for kind in KINDS:
         dispatch.publish(notice(kind))
@@ -56,10 +56,10 @@ def test_every_sink_gets_what_it_wants_and_nothing_else(live: bool) -> None:
 def test_a_pipe_is_written_at_once_and_a_microphone_never_waits_for_standard_output() -> None:
     control: Any = SimpleNamespace(stats=Stats())
     console: Any = Recorder("events")
-    piped = Outlets(control, console, live=False)
+    piped = Dispatch(control, console, live=False)
     piped.publish(notice("detection"))
     assert console.came == [("detection", False)], "before anything is closed"
     assert piped.report() == {}
-    live = Outlets(control, console, live=True)
+    live = Dispatch(control, console, live=True)
     assert set(live.report()) == {"stdout"}
     live.close(LIMIT_S)

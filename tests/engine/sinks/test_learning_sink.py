@@ -11,7 +11,7 @@ import pytest
 from helpers_store import person
 
 from earmark.engine.event import Event
-from earmark.engine.history.queue import LearningStore
+from earmark.engine.history.queue import LearningQueue
 from earmark.engine.people.store import PersonStore
 from earmark.engine.settings.schema import Learning, People
 from earmark.engine.sinks.base import Notice
@@ -32,7 +32,9 @@ def people(tmp_path: Path) -> PersonStore:
 @pytest.fixture
 def sink(people: PersonStore) -> LearningSink:
     settings = SimpleNamespace(people=People(store=str(people.folder)))
-    control: Any = SimpleNamespace(house=SimpleNamespace(settings=settings, cards=[SimpleNamespace(sha256="s" * 64)]))
+    control: Any = SimpleNamespace(
+        household=SimpleNamespace(settings=settings, cards=[SimpleNamespace(sha256="s" * 64)])
+    )
     return LearningSink(Learning(update_s=0), control)
 
 
@@ -44,7 +46,7 @@ def wake(name: str | None, sample: int, with_embedding: bool = True) -> Notice:
 
 
 def waiting(people: PersonStore) -> list[tuple[str | None, int]]:
-    return [(one.person, one.sample) for one in LearningStore(people).read()]
+    return [(one.person, one.sample) for one in LearningQueue(people).read()]
 
 
 def test_what_was_rejected_within_half_a_minute_before_is_no_stranger(

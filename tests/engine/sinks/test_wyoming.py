@@ -38,7 +38,7 @@ from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ, Int16, from_pcm
 from earmark.engine.detector import Detector
 from earmark.engine.event import CLIP_AFTER_SAMPLES, CLIP_BEFORE_SAMPLES
-from earmark.engine.household import House, load_house
+from earmark.engine.household import Household, load_household
 from earmark.engine.networks.card import load_manifest
 from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.networks.keyword import KeywordNetwork
@@ -993,8 +993,8 @@ def test_the_end_of_the_daemon_is_not_held_up_by_clients(store: Path, tmp_path: 
 class _Control:
     """What a sink asks of the daemon; keeps what was published."""
 
-    def __init__(self, house: House, journal: bool) -> None:
-        self.house, self.stats, self.journal = house, Stats(), journal
+    def __init__(self, household: Household, journal: bool) -> None:
+        self.household, self.stats, self.journal = household, Stats(), journal
         self.notices: list[Notice] = []
 
     def publish(self, notice: Notice) -> None:
@@ -1010,7 +1010,9 @@ class _Control:
 @pytest.mark.parametrize("ending", ["silence", "detect", "stop", "gone"])
 def test_a_journal_gets_the_sound_of_each_event(store: Path, takes: Takes, tmp_path: Path, ending: str) -> None:
     """All two seconds of it where the client goes on; what there is where it does not."""
-    control = _Control(load_house(load(environment={}, flags={"people.store": str(store)}).settings), journal=True)
+    control = _Control(
+        load_household(load(environment={}, flags={"people.store": str(store)}).settings), journal=True
+    )
     sink = WyomingSink(Wyoming(uris=(f"unix://{tmp_path / 'w'}",)), control)
     samples = read_audio(takes("slt", "okay_nabu", "test")[0])[: -RATE_HZ // 4]  # little after the word
     endings: dict[str, list[Any]] = {"silence": [*chunks(PAUSE)], "detect": [Detect()], "stop": [AudioStop()]}

@@ -11,7 +11,7 @@ from helpers_store import make_voiceprint
 from earmark.engine.audio.samples import Float32
 from earmark.engine.people.store import COSINE, Voiceprint
 from earmark.engine.verifier import Verifier
-from earmark.enroll.learning.impostors import Home, impostors, unit_rows
+from earmark.enroll.learning.impostors import HomeImpostors, impostors, unit_rows
 
 AXES = np.eye(6, dtype=np.float32)
 FAR = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -86,9 +86,9 @@ def test_the_strangers_come_back_as_they_were_in_their_order() -> None:
 
 
 def test_who_was_said_to_be_a_stranger_comes_first() -> None:
-    home = Home(rows(FAR), rows(tuple(AXES[1])))
+    home = HomeImpostors(rows(FAR), rows(tuple(AXES[1])))
     np.testing.assert_array_equal(home.everybody, rows(tuple(AXES[1]), FAR))
-    assert Home.nobody(6).everybody.shape == (0, 6)
+    assert HomeImpostors.nobody(6).everybody.shape == (0, 6)
 
 
 def test_rows_get_unit_length_again() -> None:

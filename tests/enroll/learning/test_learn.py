@@ -20,14 +20,14 @@ from test_imports import HEAVY
 
 from earmark.engine.audio.samples import Float32
 from earmark.engine.history.journal import Journal
-from earmark.engine.history.queue import DAY_S, Heard, LearningStore
+from earmark.engine.history.queue import DAY_S, LearningQueue, QueuedWake
 from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people.store import COSINE, PersonStore, Voiceprint
 from earmark.engine.spotting import find_wakes
 from earmark.engine.verifier import DECADE, Verifier
 from earmark.enroll.enrolment import Enroller, Options, Recording
-from earmark.enroll.learning.impostors import Home, impostors
+from earmark.enroll.learning.impostors import HomeImpostors, impostors
 from earmark.enroll.learning.learn import MOST_TAKES, Addition, Learner, learned_of
 from earmark.enroll.learning.update import COHORT_STEP, Updater
 from earmark.enroll.takes import quality
@@ -35,7 +35,7 @@ from earmark.enroll.training import cohort
 
 NOW_S = 1_700_000_000.0
 WORD = "okay_nabu"
-NOBODY = Home.nobody(192)
+NOBODY = HomeImpostors.nobody(192)
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,9 @@ def addition(embedding: Float32, number: int = 0) -> Addition:
     return Addition(embedding, {"id": f"{number}-x", "at_s": NOW_S, "label": None, "learned_s": NOW_S})
 
 
-def heard(embedding: Float32, number: int, person: str | None, speaker_sha256: str, **changes: Any) -> Heard:
+def heard(embedding: Float32, number: int, person: str | None, speaker_sha256: str, **changes: Any) -> QueuedWake:
     type_ = "detection" if person else "rejection"
-    base = Heard(type_, WORD, person, 0.9, "mic", 16_000 * number, NOW_S + number, speaker_sha256, embedding)
+    base = QueuedWake(type_, WORD, person, 0.9, "mic", 16_000 * number, NOW_S + number, speaker_sha256, embedding)
     return replace(base, **changes)
 
 
@@ -239,7 +239,7 @@ def updater(people: PersonStore, enroller: Enroller) -> Updater:
 def test_one_wake_a_day_is_learned_by_the_given_clock(
     updater: Updater, people: PersonStore, slt: Voiceprint, said: dict[str, list[Float32]]
 ) -> None:
-    store = LearningStore(people)
+    store = LearningQueue(people)
     for number, row in enumerate(said["slt"]):
         store.add(heard(row, number, "slt", slt.binding.speaker))
     waiting = len(store.read())
@@ -256,7 +256,7 @@ def test_one_wake_a_day_is_learned_by_the_given_clock(
 def test_a_dry_run_changes_nothing(
     updater: Updater, people: PersonStore, slt: Voiceprint, said: dict[str, list[Float32]]
 ) -> None:
-    LearningStore(people).add(heard(said["slt"][0], 0, "slt", slt.binding.speaker))
+    LearningQueue(people).add(heard(said["slt"][0], 0, "slt", slt.binding.speaker))
     before = snapshot(people.folder)
     (update,) = updater.run(NOW_S + 60, dry_run=True)
     assert len(update.added) == 1
@@ -266,7 +266,7 @@ def test_a_dry_run_changes_nothing(
 def test_narrow_wakes_other_people_and_other_networks_are_not_learned(
     updater: Updater, people: PersonStore, slt: Voiceprint, said: dict[str, list[Float32]]
 ) -> None:
-    store = LearningStore(people)
+    store = LearningQueue(people)
     store.add(heard(said["rms"][0], 0, "slt", slt.binding.speaker))  # taken for slt, by whatever mistake
     store.add(heard(said["slt"][0], 1, "slt", "0" * 64))
     store.add(heard(said["slt"][1], 2, "bert", slt.binding.speaker))
@@ -277,7 +277,7 @@ def test_narrow_wakes_other_people_and_other_networks_are_not_learned(
 def test_strangers_who_gather_are_trained_against(
     updater: Updater, people: PersonStore, slt: Voiceprint, said: dict[str, list[Float32]]
 ) -> None:
-    store, rng = LearningStore(people), np.random.default_rng(2)
+    store, rng = LearningQueue(people), np.random.default_rng(2)
     rows = [row for voice in ("rms", "kal16") for row in said[voice]]
     for number in range(COHORT_STEP):
         row = rows[number % len(rows)] + 0.01 * rng.standard_normal(192).astype(np.float32)
@@ -356,7 +356,7 @@ def test_the_daemon_queues_the_update_learns_undo_takes_back(slt_store: Path, sp
         daemon.feed(spoken["slt"])
         event = daemon.event()
         assert event["person"] == "slt"
-        store = LearningStore(PersonStore(slt_store))
+        store = LearningQueue(PersonStore(slt_store))
         until(lambda: len(store.read()) == 2, "both wakes are queued")
         listed = earmark("learn", "list", "--store", slt_store, "--json").events
         assert sorted(one["state"] for one in listed) == ["stranger", "waiting"]
@@ -422,7 +422,7 @@ def test_a_daemon_that_learns_loads_nothing_heavy(slt_store: Path, spoken: dict[
     assert done.returncode == 0, done.stderr.decode()
     loaded = {name.split(".")[0] for name in json.loads(done.stderr.decode().splitlines()[-1])}
     assert loaded & HEAVY == set()
-    assert len(LearningStore(PersonStore(slt_store)).read()) == 1
+    assert len(LearningQueue(PersonStore(slt_store)).read()) == 1
 
 
 def test_who_has_learned_nothing_has_nothing_to_undo(slt_store: Path) -> None:
@@ -434,7 +434,7 @@ def test_who_has_learned_nothing_has_nothing_to_undo(slt_store: Path) -> None:
 def test_removing_a_person_erases_what_waits(
     slt_store: Path, slt: Voiceprint, said: dict[str, list[Float32]]
 ) -> None:
-    store = LearningStore(PersonStore(slt_store))
+    store = LearningQueue(PersonStore(slt_store))
     store.add(heard(said["slt"][0], 0, "slt", slt.binding.speaker, at_s=time.time()))
     store.add(heard(said["rms"][0], 1, None, slt.binding.speaker, at_s=time.time()))
     earmark("people", "remove", "slt", "--store", slt_store)

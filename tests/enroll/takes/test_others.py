@@ -137,7 +137,7 @@ def test_silence_noise_and_whispers_are_no_others(takes: Takes, read: Read, rng:
         assert found.reason == reason, name
 
 
-class Home:
+class HomeImpostors:
     """Runs `earmark enroll` for the voice `rms` with files of others."""
 
     def __init__(self, folder: Path, own: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,11 +160,13 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path, takes: Takes, capsys: pytest.CaptureFixture[str]) -> Home:
-    return Home(tmp_path, takes("rms", "okay_nabu", "enroll"), capsys)
+def home(tmp_path: Path, takes: Takes, capsys: pytest.CaptureFixture[str]) -> HomeImpostors:
+    return HomeImpostors(tmp_path, takes("rms", "okay_nabu", "enroll"), capsys)
 
 
-def test_others_who_cannot_be_used_are_refused_with_their_reasons(home: Home, takes: Takes, tmp_path: Path) -> None:
+def test_others_who_cannot_be_used_are_refused_with_their_reasons(
+    home: HomeImpostors, takes: Takes, tmp_path: Path
+) -> None:
     soundfile.write(tmp_path / "silence.wav", np.zeros(RATE_HZ, np.int16), RATE_HZ)
     (tmp_path / "text.wav").write_text("no audio")
     own = takes("rms", "okay_nabu", "test")[0]
@@ -184,7 +186,7 @@ def test_others_who_cannot_be_used_are_refused_with_their_reasons(home: Home, ta
 
 
 def test_nothing_of_the_others_is_stored_but_their_number(
-    home: Home, takes: Takes, enroller: Enroller, make_network: MakeNetwork
+    home: HomeImpostors, takes: Takes, enroller: Enroller, make_network: MakeNetwork
 ) -> None:
     files = takes("awb", "okay_nabu", "enroll")
     result = home(*files)

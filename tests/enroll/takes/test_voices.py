@@ -48,6 +48,13 @@ def test_of_three_takes_that_all_differ_one_is_odd_and_no_more() -> None:
     assert list(voices.odd(rows(ONE, (0.0, 1.0, 0.0, 0.0), OTHER))) == [0]
 
 
+def test_of_five_takes_that_all_differ_two_are_odd_and_no_more() -> None:
+    """Three of five are a majority, whoever they are."""
+    assert len(voices.odd(np.eye(5, dtype=np.float32))) == 2
+    assert len(voices.odd(np.eye(7, dtype=np.float32))) == 3
+    assert len(voices.odd(np.eye(4, dtype=np.float32))) == 2
+
+
 def test_two_of_five_may_be_odd_and_their_voices_are_named_worst_first() -> None:
     found = voices.odd(rows(turned(0.1), ONE, turned(0.99), turned(0.98), OTHER))
     assert list(found) == [4, 0]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
 from test_documents import sentences, words
+from test_imports import DOOR, FLOORS
 
 RESEARCH = REPOSITORY / "docs" / "research"
 INDEX = RESEARCH / "index.md"  # tells of the pages and of the corpora; measures nothing
@@ -135,6 +137,25 @@ def test_a_heading_that_is_wrong_is_noticed(network: str, fault: str, tmp_path: 
     assert fault in " ".join(faults(page))
 
 
+@pytest.mark.parametrize("networks", ["SHIPPED", "FOLD_NETWORKS", "NONE"])
+def test_the_studies_write_a_heading_that_holds(networks: str, tmp_path: Path) -> None:
+    place = REPOSITORY / "scripts" / "studies" / "heading.py"
+    heading = runpy.run_path(str(place))
+    page = tmp_path / "page.md"
+    page.write_text(
+        heading["heading"]("Page", str(place), heading[networks], head=True, corpora=True) + "\nText.\n", "utf-8"
+    )
+    assert list(faults(page)) == []
+    assert fields(page)["script"] == "`scripts/studies/heading.py`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_the_script_of_a_page_writes_its_heading(page: Path) -> None:
+    scripts = re.findall(r"`(scripts/[\w/.]+)`", fields(page)["script"])
+    for script in scripts if page.name != "arm64.md" else []:  # that one prints a section
+        assert "heading" in (REPOSITORY / script).read_text("utf-8"), script
+
+
 def test_the_index_names_every_page() -> None:
     linked = set(re.findall(r"\]\(([\w.]+)\)", INDEX.read_text("utf-8")))
     assert {page.name for page in PAGES} - linked == set()
@@ -169,3 +190,25 @@ def test_a_corpus_is_explained_before_its_short_name_is_used(page: Path, name: s
 @pytest.mark.parametrize("name", MOST_LINES)
 def test_the_pages_for_developers_stay_short(name: str) -> None:
     assert len((REPOSITORY / "docs" / name).read_text("utf-8").splitlines()) <= MOST_LINES[name]
+
+
+def rooms(package: str) -> dict[str, list[str]]:
+    """room of a package -> the modules that docs/architecture.md names there, in the page's order."""
+    text = (REPOSITORY / "docs" / "architecture.md").read_text("utf-8")
+    table = text.split(f"| room of `{package}/` |")[1].split("\n\n")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines()[2:]]
+    return {re.sub(r"[`/ ]", "", room): re.findall(r"`(\w+)`", held) for room, held in rows}
+
+
+def test_the_map_has_the_floors_that_the_imports_are_held_to() -> None:
+    assert list(rooms("engine")) == [floor.replace(DOOR, "thedoor") for floor in FLOORS if floor != "errors"]
+
+
+@pytest.mark.parametrize("package", ["engine", "enroll"])
+def test_the_map_names_modules_where_they_are(package: str) -> None:
+    drawn = rooms(package)
+    there = {path.name for path in (REPOSITORY / package).iterdir() if (path / "__init__.py").is_file()}
+    assert set(drawn) == there | {"thedoor"}
+    for room, modules in drawn.items():
+        folder = REPOSITORY / package / ("" if room == "thedoor" else room)
+        assert [name for name in modules if not (folder / f"{name}.py").is_file()] == []

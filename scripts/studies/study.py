@@ -128,7 +128,7 @@ def main() -> int:
         f"network hears: {accepted} were taken for one of the ten ({100 * accepted / heard:.1f} %). The recordings "
         "were in the training of the speaker network, without a label.",
     ]
-    top = heading("Accuracy", "scripts/studies/study", FOLD_NETWORKS, head=True, corpora=True)
+    top = heading("Accuracy", __file__, FOLD_NETWORKS, head=True, corpora=True)
     (DOCS / "accuracy.md").write_text("\n".join([top, HEADER, *lines]) + "\n", "utf-8")
     for name in folds.SETS:
         det(_pooled(answers, (name, None, False), "clean"), str(DOCS / f"det_{name}.png"))

@@ -18,7 +18,6 @@ from earmark.engine.features.activity import (
     AFTER_HOPS,
     BEFORE_HOPS,
     CUT_HOPS,
-    FLOOR_SECONDS,
     TILE_HOPS,
     ActivityGate,
     Span,
@@ -28,7 +27,7 @@ from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Verifier
 
 SECOND_HOPS = RATE_HZ // HOP_SAMPLES
-FLOOR_HOPS = FLOOR_SECONDS * SECOND_HOPS
+FLOOR_HOPS = 500  # five seconds
 
 
 def room(seconds: float, level_dbfs: float = -65, seed: int = 0) -> Int16:
@@ -46,6 +45,12 @@ def tone(audio: Int16, start_s: float, seconds: float, level_dbfs: float = -30) 
     phase = 2 * np.pi * np.arange(count) * 1000 / RATE_HZ
     loud[start : start + count] += np.rint(np.sin(phase) * FULL_SCALE * 10 ** (level_dbfs / 20)).astype(np.int16)
     return loud
+
+
+def steady(seconds: float, level: int) -> Int16:
+    """Every tile of it has exactly this level, an even number: it is a square wave of 2 kHz."""
+    wave: Int16 = np.tile(np.repeat(np.array([level, -level], np.int16) // 2, 4), int(seconds * RATE_HZ) // 8)
+    return wave
 
 
 def spans(pieces: Iterable[Int16], gate: ActivityGate | None = None) -> list[Span]:
@@ -87,6 +92,32 @@ def test_around_a_sound_everything_is_heard_in_step_with_the_networks() -> None:
     assert 1200 - BEFORE_HOPS - CUT_HOPS < second[0] <= 1200 - BEFORE_HOPS
     assert (second[0] - first[1]) % CUT_HOPS == 0
     assert second[1] == 1200 + TILE_HOPS + AFTER_HOPS
+
+
+def test_a_sound_is_heard_from_2_4_s_before_it_to_2_s_after_it() -> None:
+    """The tile of 100 ms that it is in begins with hop 1200; 12 hops at once are left out."""
+    assert spans(seconds_of(tone(room(30), 12.03, 0.05))) == [(0, 500), (500 + 12 * 38, 1200 + 10 + 200)]
+
+
+@pytest.mark.parametrize(
+    ("shows", "before", "then", "loud"),
+    [
+        ("2 dB above the quietest", 20, 26, True),
+        ("less than a quarter above it", 20, 24, False),
+        ("louder than a quiet room ever is", 46, 52, True),
+        ("as loud as the loudest quiet room", 46, 50, False),
+        ("the last bit flickers", 0, 2, False),
+        ("two bits do not", 0, 4, True),
+    ],
+)
+def test_what_is_loud(shows: str, before: int, then: int, loud: bool) -> None:
+    found = spans(seconds_of(np.concatenate([steady(20, before), steady(1, then), steady(9, before)])))
+    assert found == ([(0, 500), (1760, 2300)] if loud else [(0, 500)]), shows
+
+
+def test_steady_noise_that_has_become_louder_is_a_sound_for_five_seconds() -> None:
+    """So long the quietest tile of before counts; and two seconds behind the last of them are heard."""
+    assert spans(seconds_of(np.concatenate([steady(20, 20), steady(20, 30)]))) == [(0, 500), (1760, 2500 + 200)]
 
 
 def test_two_sounds_close_together_are_one_stretch() -> None:

@@ -34,7 +34,7 @@ USER_PAGES = [
         )
     ),
 ]
-EXPLAINING_PAGES = sorted({*USER_PAGES, *DOCS.glob("*.md")} - {DOCS / "architecture.md"})
+EXPLAINING_PAGES = sorted({*USER_PAGES, *DOCS.glob("*.md")})
 LINKED_PAGES = sorted({README, REPOSITORY / "CHANGELOG.md", *DOCS.rglob("*.md")})
 MOST_LINES = 150  # of the README: what is read before somebody decides
 MOST_WORDS = 35  # of a sentence: it is understood when read once

@@ -1,4 +1,4 @@
-"""Compares gates before the voice check: `python scripts/studies/gates.py DATA [--quick]`, two Markdown tables.
+"""Compares loose cutoffs before the voice check: `python scripts/studies/gates.py DATA [--quick]`, two tables.
 
 Every synthetic voice of tests/audio that has enrolment takes of a wake word is enrolled in turn, as `earmark enroll`
 does, and asked about its own test takes, about the other voices', and about the recordings of DATA: a folder with
@@ -40,11 +40,11 @@ from earmark.enroll.training.loose_cutoff import LOOSEST
 
 AUDIO = Path(__file__).parents[2] / "tests" / "audio"
 WORDS = ("alexa", "okay_nabu")
-SHARES = (None, 0.8, LOOSE_SHARE, 0.4, 0.2)  # of the published cutoff; None is the strict gate
+SHARES = (None, 0.8, LOOSE_SHARE, 0.4, 0.2)  # of the published cutoff; None is the published one
 COLUMNS = (
     "network alone",
     *("strict + voice" if share is None else f"{share:g} + voice" for share in SHARES),
-    "own gate + voice",
+    "own cutoff + voice",
 )
 LEAD_SAMPLES = RATE_HZ  # of silence, in conditions: the frontend is used to the noise when the word comes
 SNRS_DB = (10.0, 5.0, 0.0, -5.0)
@@ -56,12 +56,12 @@ QUICK_VOICES, QUICK_STEP = 2, 10
 
 @dataclass(frozen=True)
 class Heard:
-    """What the gates let through of one recording."""
+    """What the cutoffs let through of one recording."""
 
     voice: str
     """Empty where nobody has written down whose it is."""
     seconds: float
-    gates: list[list[tuple[Candidate, int]]]
+    cutoffs: list[list[tuple[Candidate, int]]]
     """For each of `SHARES`, and for the loosest that a person may have, the candidates, each with the number of its
     embedding; -1: nothing is said in it."""
 
@@ -72,9 +72,9 @@ class Heard:
             known: (n,) whether each embedding is accepted.
             own_cutoff: mean probability from which on this person is heard.
         """
-        own = [pair for pair in self.gates[-1] if not pair[0].weak or pair[0].score > own_cutoff]
-        gates = [*self.gates[:-1], own]
-        return [len(self.gates[0]), *(_accepted(candidates, known) for candidates in gates)]
+        own = [pair for pair in self.cutoffs[-1] if not pair[0].weak or pair[0].score > own_cutoff]
+        cutoffs = [*self.cutoffs[:-1], own]
+        return [len(self.cutoffs[0]), *(_accepted(candidates, known) for candidates in cutoffs)]
 
 
 @dataclass(frozen=True)
@@ -98,21 +98,21 @@ class Bench:
     people: list[Voiceprint]
 
     def hear(self, name: str, recordings: Iterator[tuple[str, Int16]], count: int) -> Group:
-        """Runs (voice, (n,) int16) through the network, and embeds whatever any gate lets through."""
+        """Runs (voice, (n,) int16) through the network, and embeds whatever any cutoff lets through."""
         heard, voices = [], []
         for number, (voice, samples) in enumerate(recordings):
             whole = np.pad(samples, (0, FLUSH_SAMPLES))  # as at the end of a stream
             self.network.reset()
             probabilities = self.network.push(Frontend().push(whole))
-            gates = [self._decision(share).push(probabilities) for share in (*SHARES, LOOSEST)]
+            cutoffs = [self._decision(share).push(probabilities) for share in (*SHARES, LOOSEST)]
             rows = {}
-            for end in sorted({candidate.sample for gate in gates for candidate in gate}):
+            for end in sorted({candidate.sample for each in cutoffs for candidate in each}):
                 try:
                     voices.append(self.enroller.speaker.hear(whole[max(0, end - CROP_SAMPLES) : end]))
                     rows[end] = len(voices) - 1
                 except AudioError:
                     rows[end] = -1
-            numbered = [[(candidate, rows[candidate.sample]) for candidate in gate] for gate in gates]
+            numbered = [[(candidate, rows[candidate.sample]) for candidate in each] for each in cutoffs]
             heard.append(Heard(voice, len(samples) / RATE_HZ, numbered))
             print(f"\r{name}: {number + 1} of {count} ", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
@@ -169,7 +169,7 @@ class Bench:
 
 def main() -> int:
     """Prints both tables."""
-    parser = argparse.ArgumentParser(description="Compare gates before the voice check.")
+    parser = argparse.ArgumentParser(description="Compare loose cutoffs before the voice check.")
     parser.add_argument("data", type=Path, help="folder with index.csv")
     parser.add_argument(
         "--quick", action="store_true", help=f"{QUICK_VOICES} voices, every {QUICK_STEP}th recording: to see it run"
@@ -178,7 +178,7 @@ def main() -> int:
     voices, step = (QUICK_VOICES, QUICK_STEP) if arguments.quick else (None, 1)
     misses: list[str] = []
     wakes: list[str] = []
-    own_gates: list[str] = []
+    own_shares: list[str] = []
     for word in WORDS:
         bench = _enrolled(word, voices)
         for group in _saying_it(bench, word, arguments.data):
@@ -187,14 +187,14 @@ def main() -> int:
         others = [row for row in _index(AUDIO) if row["phrase"] != word]
         recordings = ((row["voice"], read_audio(AUDIO / row["path"])) for row in others)
         wakes.append(bench.own_words(bench.hear(f"{word}, synthetic, other words", recordings, len(others))))
-        gates = ", ".join(f"{person.name} {loose_share_of(person):.2f}" for person in bench.people)
-        own_gates.append(f"{word}: {gates}")
+        shares = ", ".join(f"{person.name} {loose_share_of(person):.2f}" for person in bench.people)
+        own_shares.append(f"{word}: {shares}")
         for group, hourly in _real(bench, word, arguments.data, step):
             wakes += [bench.others(group, hourly), bench.any_voice(group, hourly)]
     print(heading("The loose cutoff", __file__, head=True))
     for title, rows in (("missed: own voice", misses), ("woken by", wakes)):
         print(f"| {title} | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}", *rows, sep="\n", end="\n\n")
-    print(f"Own gates, as shares of the cutoff: {'; '.join(own_gates)}.\n")
+    print(f"Own loose cutoffs, as shares of the published one: {'; '.join(own_shares)}.\n")
     print(
         "Trials of one voice, or of one recording, are not independent. Where nothing woke it in h hours, the rate is"
     )

@@ -29,8 +29,7 @@ class Detector:
     """Hears wake words in a stream and says whose voice it was.
 
     A wake word for which somebody is enrolled is heard through the loose cutoff too. What only passes that is an
-    event
-    if the voice is known, and nothing otherwise, in every mode.
+    event if the voice is known, and nothing otherwise, in every mode.
 
     Args:
         keywords: the wake words; they share one frontend.

@@ -1,5 +1,4 @@
-"""What a daemon needs to know of its household: wake words, people, policy. Loaded as a whole, replaced as a
-whole."""
+"""What a daemon needs to know: wake words, people, policy. Loaded as a whole, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -50,8 +49,7 @@ def load_household(settings: Settings, ask: bool = False, try_networks: bool = T
         settings: in force.
         ask: whether somebody on the terminal may be asked for the passphrase of the people.
         try_networks: open each network once. Who makes a `Listener` of the household at once can do without: that
-        opens
-            them too, and opening them twice costs a start 30 ms and 4 MB.
+            opens them too, and opening them twice costs a start 30 ms and 4 MB.
 
     Raises:
         EarmarkError: a wake word, the networks or the policy cannot be used; or there are people in the store and

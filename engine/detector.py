@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from .audio.samples import RATE_HZ, Int16
+from .audio.opening import Audio, open_source
+from .audio.samples import RATE_HZ, Float32, Int16, checked
 from .audio.sources import Source
 from .decision import REFRACTORY_SAMPLES, Candidate, KeywordDecision
 from .errors import AudioError, ModelError
 from .event import Event
 from .features.activity import ActivityGate
 from .features.frontend import HOP_SAMPLES, Frontend, Ring
-from .networks.keyword import KeywordNetwork
+from .networks.card import MODELS_DIR
+from .networks.keyword import KeywordNetwork, Words, load_networks
 from .networks.speaker import CROP_SAMPLES
+from .people.loading import open_people
+from .people.store import PersonStore
 from .settings.policy import Mode, Policy
 from .verifier import Verdict, Verifier
 
@@ -26,14 +32,17 @@ FLUSH_SAMPLES = RATE_HZ // 2  # silence after the end: a network fires up to 0.3
 
 
 class Detector:
-    """Hears wake words in a stream and says whose voice it was.
+    """Hears wake words in a stream and says whose voice it was::
+
+        detector = Detector.load("okay_nabu")
+        for event in detector.run("evening.wav"):
+            print(event.person, event.time_ms)
 
     A wake word for which somebody is enrolled is heard through the loose cutoff too. What only passes that is an
-    event
-    if the voice is known, and nothing otherwise, in every mode.
+    event if the voice is known, and nothing otherwise, in every mode.
 
     Args:
-        keywords: the wake words; they share one frontend.
+        keywords: the wake words, as `load_networks` takes them; they share one frontend.
         verifier: the people who are known.
         policy: who may wake it and how easily; a mode alone is the policy with that mode.
         near_misses: report what only passed the loose cutoff, too; may be changed at any time.
@@ -41,7 +50,7 @@ class Detector:
 
     def __init__(
         self,
-        keywords: Sequence[KeywordNetwork],
+        keywords: Words,
         verifier: Verifier,
         policy: Policy | Mode = "only",
         near_misses: bool = False,
@@ -51,7 +60,39 @@ class Detector:
         self._channels: list[tuple[KeywordNetwork, KeywordDecision]] = []
         self._quiet_until: dict[str, int] = {}
         self.near_misses = near_misses
-        self.update(keywords, verifier, policy)
+        self.update(load_networks(keywords), verifier, policy)
+
+    @classmethod
+    def load(
+        cls,
+        words: Words = "okay_nabu",
+        store: PersonStore | str | os.PathLike[str] | None = None,
+        mode: Mode = "only",
+        *,
+        models: str | os.PathLike[str] = MODELS_DIR,
+        near_misses: bool = False,
+    ) -> Detector:
+        """A detector for wake words and the people of a store.
+
+        >>> detector = earmark.Detector.load(["okay_nabu", "alexa"], mode="label")
+        >>> [(event.keyword, event.time_ms) for event in detector.run("tests/audio/slt_alexa_test_1.flac")]
+        [('alexa', 1160)]
+
+        Args:
+            words: one or several, as `load_networks` takes them.
+            store: the people, or their folder; None: the user's own store.
+            mode: `only` known people wake it; `prefer` and `label`: everybody, known people by name.
+            models: folder of speaker network and head; by default those that earmark carries.
+            near_misses: report what was nearly a wake word, too.
+
+        Raises:
+            KeywordError: a wake word is unknown, or its network cannot be used.
+            PersonError: there is no such store, or somebody in it cannot be used.
+            ModelError: speaker network or head cannot be used.
+        """
+        networks = load_networks(words)
+        verifier = Verifier.load(open_people(store), [network.manifest for network in networks], Path(models))
+        return cls(networks, verifier, mode, near_misses)
 
     def update(self, keywords: Sequence[KeywordNetwork], verifier: Verifier, policy: Policy | Mode = "only") -> None:
         """Other wake words, people or policy from the next sample on; the stream goes on.
@@ -99,9 +140,15 @@ class Detector:
         """A copy of the samples [start, end) of the stream, of its last 4 s."""
         return self._ring.last(start, end)
 
-    def push(self, samples: Int16) -> list[Event]:
-        """(n,) int16 at 16 kHz, any n ≥ 0 -> the events that it completes, in the order they were decided in."""
-        events = []
+    def push(self, samples: Int16 | Float32, *, floats: bool = False) -> list[Event]:
+        """(n,) int16 at 16 kHz, any n ≥ 0 -> the events that it completes, in the order they were decided in.
+
+        With `floats` the samples are floats in -1…1 instead.
+
+        Raises:
+            AudioError: they are something else.
+        """
+        samples, events = checked(samples, floats), []
         for start in range(0, len(samples), PUSH_SAMPLES):
             piece = samples[start : start + PUSH_SAMPLES]
             self._ring.push(piece)
@@ -126,10 +173,24 @@ class Detector:
         """The stream is over: half a second of silence lets a word at its very end be heard."""
         return self.push(np.zeros(FLUSH_SAMPLES, np.int16))
 
-    def run(self, source: Source) -> Iterator[Event]:
-        """Everything that a source delivers, live or recorded: the events as they come."""
-        for block in source:
-            yield from self.push(block.samples)
+    def run(self, audio: Audio, *, rate_hz: int = RATE_HZ, floats: bool = False) -> Iterator[Event]:
+        """A stream from its beginning to its end, live or recorded: the events as they come.
+
+        Args:
+            audio: a path, a source, or an array (n,) of int16.
+            rate_hz: of an array.
+            floats: an array holds floats in -1…1.
+
+        Raises:
+            AudioError: it is something else, or cannot be read.
+        """
+        return self._run(open_source(audio, rate_hz, floats))
+
+    def _run(self, source: Source) -> Iterator[Event]:
+        self.reset()
+        with source:
+            for block in source:
+                yield from self.push(block.samples)
         yield from self.finish()
 
     def _judge(self, candidate: Candidate) -> Event | None:

@@ -19,8 +19,7 @@ class Event:
 
     type: Literal["detection", "rejection", "near_miss"]
     """`near_miss`: it only passed the loose cutoff, and the voice is not known, or the word too faint for the cutoff
-    of
-    that person; only who asks for them gets these."""
+    of that person; only who asks for them gets these."""
     keyword: str
     sample: int
     """Position behind the last sample that the keyword network had seen; of a word that only passed the loose cutoff,

@@ -1,5 +1,4 @@
-"""What a daemon needs to know of its household: wake words, people, policy. Loaded as a whole, replaced as a
-whole."""
+"""What a daemon needs to know: wake words, people, policy. Loaded as a whole, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -7,14 +6,14 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import PersonError, PersonUnknown
 from .networks.card import MODELS_DIR, Card, KeywordManifest, load_card, load_manifest
 from .networks.keyword import KeywordNetwork
 from .people.keys import secret_from
-from .people.store import ANY_PHRASE, PersonStore, Voiceprint, check_binding
+from .people.loading import usable_people
+from .people.store import PersonStore, Voiceprint
 from .settings.policy import Policy
 from .settings.schema import Settings
-from .verifier import Verifier, binding_of
+from .verifier import Verifier
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,8 +49,7 @@ def load_household(settings: Settings, ask: bool = False, try_networks: bool = T
         settings: in force.
         ask: whether somebody on the terminal may be asked for the passphrase of the people.
         try_networks: open each network once. Who makes a `Listener` of the household at once can do without: that
-        opens
-            them too, and opening them twice costs a start 30 ms and 4 MB.
+            opens them too, and opening them twice costs a start 30 ms and 4 MB.
 
     Raises:
         EarmarkError: a wake word, the networks or the policy cannot be used; or there are people in the store and
@@ -60,21 +58,8 @@ def load_household(settings: Settings, ask: bool = False, try_networks: bool = T
     manifests = tuple(load_manifest(name) for name in dict.fromkeys(settings.wake.keywords))
     folder = Path(settings.people.models) if settings.people.models else MODELS_DIR
     speaker, head = load_card("speaker", folder), load_card("head", folder)
-    keyword_sha256 = {manifest.name: manifest.model_sha256 for manifest in manifests}
     store = PersonStore(settings.people.store or None, secret_from(settings.people.key_file, ask=ask))
-    people: list[Voiceprint] = []
-    faults: list[PersonError] = []
-    for name in store.names():
-        try:
-            for keyword in store.keywords(name):
-                if keyword == ANY_PHRASE or keyword in keyword_sha256:
-                    voiceprint = store.load(name, keyword)
-                    check_binding(voiceprint, binding_of(keyword_sha256.get(keyword, ""), speaker, head))
-                    people.append(voiceprint)
-        except PersonUnknown:  # erased since the names were read: as wished
-            continue
-        except PersonError as error:
-            faults.append(error)
+    people, faults = usable_people(store, manifests, speaker, head)
     if faults and not people:
         raise faults[0]
     for fault in faults:

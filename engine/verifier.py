@@ -10,10 +10,11 @@ import numpy as np
 
 from .audio.samples import Float32, Int16
 from .decision import LOOSE_SHARE
-from .networks.card import MODELS_DIR, Card, KeywordManifest
+from .networks.card import MODELS_DIR, KeywordManifest, load_card
 from .networks.head import SpeakerHead
 from .networks.speaker import CROP_SAMPLES, SpeakerNetwork
-from .people.store import ANY_PHRASE, COSINE, TRAINED, Binding, PersonStore, Voiceprint, check_binding
+from .people.loading import load_people
+from .people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore, Voiceprint
 from .settings.policy import Policy
 
 DECADE = {COSINE: 0.07, TRAINED: 0.08}  # added to a threshold for each tenth of the FAR (docs/how_it_works.md)
@@ -60,6 +61,17 @@ class Verifier:
         self._speaker, self._head, self._folder = speaker, head, folder
         if self.people:
             self._networks()  # a damaged one is told at once, not at the first wake
+
+    @classmethod
+    def load(cls, store: PersonStore, keywords: Iterable[KeywordManifest], folder: Path = MODELS_DIR) -> Verifier:
+        """Everybody in a store who is enrolled for one of these wake words, or for any phrase.
+
+        Raises:
+            PersonError: somebody cannot be used: damaged, locked, or made with other networks.
+            ModelError: the networks cannot be used.
+        """
+        people = load_people(store, keywords, load_card("speaker", folder), load_card("head", folder))
+        return cls(people, folder=folder)
 
     def with_people(self, people: Iterable[Voiceprint]) -> Verifier:
         """The same networks, other people; the two must not be asked at the same time."""
@@ -151,29 +163,3 @@ def fused(cosine: Float32, trained: Float32) -> Float32:
     """The score where the trained head is used: both cosines, (n,) each, by their shares."""
     score: Float32 = np.float32(1 - HEAD_SHARE) * cosine + np.float32(HEAD_SHARE) * trained
     return score
-
-
-def binding_of(keyword_sha256: str, speaker: Card, head: Card) -> Binding:
-    """The networks in use; `keyword_sha256` is empty for any phrase."""
-    return Binding(keyword_sha256, speaker.sha256, head.sha256)
-
-
-def load_people(
-    store: PersonStore, keywords: Iterable[KeywordManifest], speaker: Card, head: Card
-) -> list[Voiceprint]:
-    """All voiceprints of a store for the given wake words, and for any phrase.
-
-    Raises:
-        PersonDamaged: one does not hold its checksums.
-        PersonMismatch: one belongs to other networks than those in use.
-    """
-    keyword_sha256 = {manifest.name: manifest.model_sha256 for manifest in keywords}
-    people = []
-    for name in store.names():
-        for keyword in store.keywords(name):
-            if keyword != ANY_PHRASE and keyword not in keyword_sha256:
-                continue
-            voiceprint = store.load(name, keyword)
-            check_binding(voiceprint, binding_of(keyword_sha256.get(keyword, ""), speaker, head))
-            people.append(voiceprint)
-    return people

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from earmark.engine.networks.card import MODELS_DIR
 from earmark.engine.networks.head import HeadWeights, SpeakerHead
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import SpeakerNetwork
-from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, Voiceprint
-from earmark.engine.verifier import binding_of
+from earmark.engine.people.loading import binding_of
+from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore, Voiceprint
 
 from .guided.session import Ended, Phase, advance, for_files
 from .takes import quality
@@ -114,6 +115,19 @@ class Enrolment:
     achieved: dict[str, Achieved]
     """Of each kind of score that there is; `voiceprint.kind` was kept."""
 
+    def save(self, store: PersonStore | str | os.PathLike[str] | None = None) -> Path:
+        """Writes the voiceprint as the newest version of this person; returns the version's folder.
+
+        Args:
+            store: the people, or their folder, which is made where there is none; None: the user's own store.
+
+        Raises:
+            PersonLocked: the store is encrypted, and the key is wrong or not to be had.
+            StoreUnwritable: the disk is full, or the folder may not be written; nothing has changed.
+        """
+        people = store if isinstance(store, PersonStore) else PersonStore(store)
+        return people.save(self.voiceprint)
+
 
 @dataclass(frozen=True)
 class Enroller:
@@ -144,7 +158,7 @@ class Enroller:
         self,
         name: str,
         recordings: Sequence[Recording],
-        keyword: KeywordNetwork | None,
+        keyword: KeywordNetwork | str | None,
         options: Options | None = None,
         on_stage: OnStage | None = None,
         on_step: Progress | None = None,
@@ -154,7 +168,7 @@ class Enroller:
         """Makes a voiceprint; nothing is written.
 
         Args:
-            keyword: None accepts any phrase.
+            keyword: a network, or the name of a wake word; None accepts any phrase.
             on_stage: told how far each stage is.
             on_step: told each training step's loss.
             faults: of files that could not even be read; they are listed with those found here.
@@ -165,6 +179,7 @@ class Enroller:
             EnrolmentRefused: too few takes are left, or none of `others`; the message lists why.
         """
         options, on_stage = options or Options(), on_stage or _untold
+        keyword = KeywordNetwork(keyword) if isinstance(keyword, str) else keyword
         hearing, session = self.hearing(keyword, options), for_files(options.min_takes)
         for number, recording in enumerate(recordings):
             session = advance(session, hearing.files(recording.samples, recording.file))

@@ -11,10 +11,7 @@ from helpers_store import make_voiceprint
 
 from earmark.engine.audio.samples import Float32
 from earmark.engine.history import updates
-from earmark.engine.history.queue import (
-    LearningQueue,
-    QueuedWake,
-)
+from earmark.engine.history.queue import LearningQueue, QueuedWake
 from earmark.engine.people.store import PersonStore, Voiceprint
 
 NOW_S = 1_700_000_000.0

@@ -18,6 +18,7 @@ from ..errors import AudioError
 RATE_HZ = 16_000
 FULL_SCALE = 32_768  # of int16: -1.0 is exactly -32768, and the largest positive value is 32767/32768
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000  # beyond these a header is damaged rather than unusual
+_OTHER_SCALE = 2.0  # 6 dB over full scale: a resampler overshoots by 1 dB, speech in the range of int16 by 60
 _LOUDEST = 1e3  # 60 dB over full scale, which ends as full scale anyway; larger floats would overflow on the way
 
 Int16 = npt.NDArray[np.int16]
@@ -69,6 +70,35 @@ def to_int16(samples: npt.NDArray[np.floating[Any]]) -> Int16:
     limited = np.clip(samples, -1, 1) * FULL_SCALE
     scaled: Int16 = np.minimum(np.rint(limited), FULL_SCALE - 1).astype(np.int16)
     return scaled
+
+
+def checked(samples: Any, floats: bool = False) -> Int16:
+    """Audio as somebody gives it -> (n,) int16, or an error that says what is wrong with it.
+
+    Args:
+        samples: (n,) int16 at 16 kHz, any n ≥ 0.
+        floats: they are (n,) floats instead, full scale = 1.0. What lies a little beyond, as after resampling, is
+            clipped; beyond twice full scale it must be another scale.
+
+    Raises:
+        AudioError: another type or shape, a float that was not told or is NaN, infinite or of another scale.
+    """
+    if not isinstance(samples, np.ndarray):
+        raise AudioError(f"samples are a {type(samples).__name__}, they must be a numpy array (n,) of int16")
+    if samples.ndim != 1:
+        raise AudioError(f"samples have the shape {samples.shape}, it must be (n,): one channel, as samples[:, 0]")
+    if samples.dtype == np.int16 and not floats:
+        return samples
+    if floats and samples.dtype.kind == "f":
+        _require_finite(samples)
+        loudest = float(np.abs(samples).max(initial=0))
+        if loudest > _OTHER_SCALE:
+            raise AudioError(
+                f"a float sample of {loudest:g} is far beyond full scale, 1.0: divide by 32768 what was int16"
+            )
+        return to_int16(samples)
+    wanted = "floats, for floats=True says so" if floats else "int16; of floats in -1…1 say so with floats=True"
+    raise AudioError(f"samples are {samples.dtype}, they must be {wanted}")
 
 
 def from_pcm(content: bytes, width: int, channels: int) -> Float32:

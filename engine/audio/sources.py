@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import AudioError
-from .samples import Block, Int16
+from .samples import RATE_HZ, AudioFormat, Block, Converter, Float32, Int16, checked, to_float
 
 _LOG = logging.getLogger(__name__)
 
@@ -94,18 +94,46 @@ class PolledPipe:
 
 
 class ArraySource(Source):
-    """Samples that are already in memory: (n,) int16 at 16 kHz, in blocks of `block_samples`."""
+    """Samples that are already in memory, in blocks of `block_samples`.
 
-    def __init__(self, samples: Int16, block_samples: int = BLOCK_SAMPLES, name: str = "array") -> None:
+    Args:
+        samples: (n,) int16; n ≥ 0.
+        block_samples: 1 or more.
+        name: what events call it.
+        rate_hz: of the samples, 4000 to 384000; another one than 16000 is converted.
+        floats: the samples are floats instead, full scale = 1.0.
+
+    Raises:
+        AudioError: something of it is otherwise (`samples.checked` has the rules).
+    """
+
+    def __init__(
+        self,
+        samples: Int16 | Float32,
+        block_samples: int = BLOCK_SAMPLES,
+        name: str = "array",
+        rate_hz: int = RATE_HZ,
+        floats: bool = False,
+    ) -> None:
         if block_samples < 1:
             raise AudioError(f"block_samples={block_samples} must be 1 or more")
         self.name = name
-        self._samples = samples
+        self._samples = checked(samples, floats)
         self._block_samples = block_samples
+        self._converter = None if rate_hz == RATE_HZ else Converter(AudioFormat(rate_hz, 1))
 
     def _pieces(self) -> Iterator[Int16]:
-        for start in range(0, len(self._samples), self._block_samples):
-            yield self._samples[start : start + self._block_samples]
+        pieces = (
+            self._samples[start : start + self._block_samples]
+            for start in range(0, len(self._samples), self._block_samples)
+        )
+        if self._converter is None:
+            yield from pieces
+            return
+        self._converter.reset()
+        for piece in pieces:
+            yield self._converter.push(to_float(piece)[:, None])
+        yield self._converter.finish()
 
 
 class StdinSource(Source):

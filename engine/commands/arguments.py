@@ -1,4 +1,4 @@
-"""What the commands share: a detector made from the parsed arguments, and events printed."""
+"""What the commands share: networks, people and a detector, from the parsed arguments."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 
 from ..detector import Detector
-from ..networks.card import MODELS_DIR, load_card, load_manifest
-from ..networks.keyword import KeywordNetwork
+from ..networks.card import MODELS_DIR
+from ..networks.keyword import KeywordNetwork, load_networks
 from ..people.keys import secret_from
 from ..people.store import PersonStore
-from ..verifier import Verifier, load_people
+from ..verifier import Verifier
 
 
 def networks(arguments: argparse.Namespace) -> list[KeywordNetwork]:
@@ -19,7 +19,7 @@ def networks(arguments: argparse.Namespace) -> list[KeywordNetwork]:
     Raises:
         KeywordError: one is unknown, or its manifest or network is not usable.
     """
-    return [KeywordNetwork(load_manifest(name)) for name in dict.fromkeys(arguments.keyword)]
+    return load_networks(arguments.keyword)
 
 
 def models(arguments: argparse.Namespace) -> Path:
@@ -40,6 +40,5 @@ def make_detector(arguments: argparse.Namespace) -> Detector:
     """
     keywords = networks(arguments)
     manifests = [network.manifest for network in keywords]
-    folder = models(arguments)
-    people = load_people(open_store(arguments), manifests, load_card("speaker", folder), load_card("head", folder))
-    return Detector(keywords, Verifier(people, folder=folder), arguments.loaded.settings.policy())
+    verifier = Verifier.load(open_store(arguments), manifests, models(arguments))
+    return Detector(keywords, verifier, arguments.loaded.settings.policy())

@@ -21,8 +21,8 @@ from ..networks.card import Card, builtin_keywords, load_card, load_manifest, re
 from ..networks.head import SpeakerHead
 from ..networks.keyword import KeywordNetwork
 from ..networks.speaker import SpeakerNetwork
+from ..people.loading import binding_of
 from ..people.store import PersonStore, check_binding
-from ..verifier import binding_of
 from .arguments import open_store
 
 _PACKAGES = ("earmark", "numpy", "pymicro-features", "pymicro-wakeword", "sounddevice", "soundfile", "soxr")

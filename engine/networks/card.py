@@ -118,6 +118,8 @@ def load_manifest(keyword: str | os.PathLike[str]) -> KeywordManifest:
     Raises:
         KeywordError: there is no such wake word (near names are suggested), or the manifest breaks the format.
     """
+    if not isinstance(keyword, (str, os.PathLike)):
+        raise KeywordError(f"a wake word is a name or the path of a manifest, not a {type(keyword).__name__}")
     text = os.fspath(keyword)
     if text.endswith(".json") or os.sep in text:
         return _read_manifest(Path(text))

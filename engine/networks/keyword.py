@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Sequence
+from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,10 @@ import numpy.typing as npt
 from ..errors import KeywordError, ModelError
 from ..features import frontend
 from . import runtime
-from .card import KeywordManifest
+from .card import KeywordManifest, load_manifest
+
+Words = Union[str, "os.PathLike[str]", KeywordManifest, "KeywordNetwork", Sequence[Any]]
+"""One wake word or several: the names of built-in ones, paths of manifests, manifests, or networks."""
 
 _DTYPES = (np.int8, np.uint8)
 
@@ -22,17 +27,21 @@ class KeywordNetwork:
     history in resource variables. Probability number i is made from the frames up to and including
     (i + 1) * stride - 1.
 
+    Args:
+        manifest: of the wake word, or what `load_manifest` takes: the name of a built-in one, or a path.
+
     Raises:
-        KeywordError: the file is no such network: not TFLite, or of other shapes and types.
+        KeywordError: there is no such wake word, or the file is no such network: not TFLite, or of other shapes and
+            types.
     """
 
-    def __init__(self, manifest: KeywordManifest) -> None:
-        self.manifest = manifest
+    def __init__(self, manifest: KeywordManifest | str | os.PathLike[str]) -> None:
+        self.manifest = manifest if isinstance(manifest, KeywordManifest) else load_manifest(manifest)
         try:
-            self._content = manifest.model_path.read_bytes()
+            self._content = self.manifest.model_path.read_bytes()
             self.reset()
         except OSError as error:
-            raise KeywordError(f"{manifest.model_path}: cannot be read: {error.strerror}") from error
+            raise KeywordError(f"{self.manifest.model_path}: cannot be read: {error.strerror}") from error
         except ModelError as error:
             raise KeywordError(str(error)) from error
 
@@ -90,3 +99,19 @@ class KeywordNetwork:
         tensor = details[0]
         scale, zero = tensor["quantization"]
         return int(tensor["index"]), float(scale), int(zero)
+
+
+def load_networks(words: Words) -> list[KeywordNetwork]:
+    """The network of each wake word, each word once; a network that is given already is used as it is.
+
+    Raises:
+        KeywordError: a wake word is unknown, its network cannot be used, or there is none.
+    """
+    several: Sequence[Any] = words if isinstance(words, (list, tuple)) else [words]
+    found: dict[str, KeywordNetwork] = {}
+    for word in several:
+        network = word if isinstance(word, KeywordNetwork) else KeywordNetwork(word)
+        found.setdefault(network.manifest.name, network)
+    if not found:
+        raise KeywordError("no wake word: name one, as in `okay_nabu`")
+    return [*found.values()]

@@ -8,9 +8,8 @@ A store is a folder::
           header.json          what it is, which networks it belongs to, checksums; mode 0600
           arrays.npz           plain arrays, never a pickle
           take-01.wav, …       the recordings, only where they were to be kept
-    .keyring.json              where the store is encrypted; the files are called `….sealed` then
-    (engine/people/vault.py)
-    .pending/                  a change of several people that is not finished (engine/people/transaction.py)
+    .keyring.json              where the store is encrypted; its files are called `….sealed` then (vault.py)
+    .pending/                  a change of several people that is not finished (transaction.py)
     .lock                      held by whoever changes something
 
 A version is written beside its place (files, fsync, folder fsync) and then renamed into it, so whatever happens

@@ -18,9 +18,9 @@ from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.audio.sources import Source
 from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError
 from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.people.loading import binding_of
 from earmark.engine.people.store import ANY_PHRASE, PersonStore
 from earmark.engine.storage.atomic import make_folder
-from earmark.engine.verifier import binding_of
 
 from ..enrolment import Enroller, Enrolment, Options, Others, Recording
 from ..takes import measure

@@ -13,8 +13,9 @@ from earmark.engine.history import erasure
 from earmark.engine.history.journal import Journal
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people import codec, operations
+from earmark.engine.people.loading import binding_of
 from earmark.engine.people.store import ANY_PHRASE, KEPT_VERSIONS, PersonStore, Tree, Voiceprint, check_binding
-from earmark.engine.verifier import Verifier, binding_of
+from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Options, Recording
 from ..takes.quality import AS_THEY_ARE

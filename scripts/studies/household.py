@@ -28,9 +28,10 @@ from earmark.engine.networks.card import load_card, load_manifest
 from earmark.engine.networks.head import HeadWeights, SpeakerHead
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people import vault
+from earmark.engine.people.loading import binding_of
 from earmark.engine.people.store import KEPT_VERSIONS, TRAINED, PersonStore, Voiceprint
 from earmark.engine.settings.schema import People, Settings
-from earmark.engine.verifier import Verifier, binding_of
+from earmark.engine.verifier import Verifier
 
 PEOPLE = (1, 2, 5, 10)
 RUNS = 15

@@ -1,0 +1,97 @@
+"""Enrolment in one call, for programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+
+from earmark.engine.audio.opening import open_source
+from earmark.engine.audio.samples import RATE_HZ, Float32, Int16
+from earmark.engine.errors import AudioError, EnrolmentRefused
+from earmark.engine.networks.card import MODELS_DIR, KeywordManifest
+from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.storage.names import folder_name
+
+from .enrolment import Enroller, Enrolment, Options, Recording, read_recordings
+from .takes.quality import Fault
+
+Take = Union[str, "os.PathLike[str]", Recording, Int16, Float32]
+"""A path, a recording, or an array."""
+
+
+def enrol(
+    name: str,
+    recordings: Take | Sequence[Take],
+    keyword: KeywordNetwork | KeywordManifest | str | os.PathLike[str] | None = "okay_nabu",
+    *,
+    others: Take | Sequence[Take] = (),
+    options: Options | None = None,
+    rate_hz: int = RATE_HZ,
+    floats: bool = False,
+    models: str | os.PathLike[str] = MODELS_DIR,
+) -> Enrolment:
+    """Learns a voice from recordings of the wake word; nothing is written until `Enrolment.save`.
+
+    >>> from glob import glob
+    >>> files = sorted(glob("tests/audio/slt_okay_nabu_enroll_*.flac"))
+    >>> enrolment = earmark.enrol("slt", files)
+    >>> len(enrolment.voiceprint.takes), enrolment.faults
+    (5, [])
+
+    Args:
+        name: of the person.
+        recordings: five or more of the wake word, three at least: paths of audio files, or arrays (n,) of int16 at
+            16 kHz. One file may hold several takes.
+        keyword: the wake word: the name of a built-in one, the path of a manifest, or a network; None: any phrase,
+            one a recording.
+        others: other people at the same microphone, saying the wake word or anything else: the voice is trained
+            against theirs too. Nothing of them is kept but the trained head.
+        options: the wanted share of strangers, the least number of takes, the seed.
+        rate_hz: of arrays; files say it themselves.
+        floats: arrays hold floats in -1…1.
+        models: folder of speaker network, head and cohort; by default those that earmark carries.
+
+    Raises:
+        EnrolmentRefused: too few good takes; the message says of each recording why, `faults` the same in parts.
+        AudioError: an array is no audio.
+        KeywordError: the wake word is unknown, or its network cannot be used.
+        InputError: the name cannot be used.
+        ModelError: the networks cannot be used.
+    """
+    folder_name(name)  # refuses a bad name before the work
+    if keyword is not None and not isinstance(keyword, KeywordNetwork):
+        keyword = KeywordNetwork(keyword)
+    takes, unreadable = _read(recordings, rate_hz, floats)
+    strangers, unreadable_others = _read(others, rate_hz, floats)
+    faults = [*unreadable, *unreadable_others]
+    if unreadable_others and not strangers:
+        listed = "".join(f"\n  {fault}" for fault in faults)
+        raise EnrolmentRefused(f"{name!r} was not enrolled: none of the others can be read{listed}", faults)
+    enroller = Enroller.load(Path(models))
+    return enroller.enrol(name, takes, keyword, options, faults=faults, others=strangers)
+
+
+def _read(takes: Take | Sequence[Take], rate_hz: int, floats: bool) -> tuple[list[Recording], list[Fault]]:
+    """Recordings of what is given, and the faults of files that cannot be read."""
+    several = takes if isinstance(takes, (list, tuple)) else [takes]
+    recordings: list[Recording] = []
+    faults: list[Fault] = []
+    for number, take in enumerate(several, start=1):
+        if isinstance(take, Recording):
+            recordings.append(take)
+        elif isinstance(take, (str, os.PathLike)):
+            read, unreadable = read_recordings([os.fspath(take)])
+            recordings += read
+            faults += unreadable
+        else:
+            try:
+                source = open_source(take, rate_hz, floats)
+            except AudioError as error:
+                raise AudioError(f"recording {number}: {error}") from error
+            blocks = [block.samples for block in source]
+            recordings.append(Recording(f"array {number}", np.concatenate([np.zeros(0, np.int16), *blocks])))
+    return recordings, faults

@@ -14,14 +14,7 @@ from hypothesis import strategies as st
 from earmark.engine.audio.samples import FULL_SCALE, RATE_HZ, Int16
 from earmark.engine.detector import PUSH_SAMPLES, Detector
 from earmark.engine.event import Event
-from earmark.engine.features.activity import (
-    AFTER_HOPS,
-    BEFORE_HOPS,
-    CUT_HOPS,
-    TILE_HOPS,
-    ActivityGate,
-    Span,
-)
+from earmark.engine.features.activity import AFTER_HOPS, BEFORE_HOPS, CUT_HOPS, TILE_HOPS, ActivityGate, Span
 from earmark.engine.features.frontend import HOP_SAMPLES, RING_SAMPLES
 from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Verifier

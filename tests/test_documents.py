@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import doctest
 import itertools
 import re
 import shlex
@@ -204,3 +205,11 @@ def test_every_message_of_troubleshooting_is_one_that_the_program_says() -> None
     quoted = list(itertools.chain.from_iterable(re.findall(r"`([^`]+)`", row) for row in rows))
     assert len(quoted) > 40
     assert not [message for message in quoted if not shares_a_piece(message, said)]
+
+
+def test_the_examples_of_the_library_page_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    result = doctest.testfile(str(DOCS / "library.md"), module_relative=False)
+    assert result.attempted > 20
+    assert result.failed == 0

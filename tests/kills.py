@@ -30,7 +30,7 @@ from unittest import mock
 import numpy as np
 from helpers_store import KEY, opened, person, sound, weak_keys
 
-from earmark.cli import main as earmark  # type: ignore[import-untyped]  # a module beside packages: no py.typed
+from earmark.cli import main as earmark
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Float32
 from earmark.engine.history import erasure, sealing

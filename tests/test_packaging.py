@@ -77,8 +77,8 @@ def modules(room: str) -> set[str]:
 def test_the_wheel_has_the_program_and_the_networks_and_nothing_else(built: tuple[Path, Path]) -> None:
     with zipfile.ZipFile(built[1]) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    wanted = modules("engine") | modules("enroll") | {"cli.py", "models/__init__.py"}
-    wanted |= {f"{room}/py.typed" for room in ("engine", "enroll", "models")}
+    wanted = modules("engine") | modules("enroll") | {"__init__.py", "__main__.py", "cli.py", "models/__init__.py"}
+    wanted |= {"py.typed"}
     wanted |= {f"models/{name}" for name in MODELS | CARDS}
     wanted |= {f"engine/daemon/units/{path.name}" for path in (REPOSITORY / "engine" / "daemon" / "units").iterdir()}
     assert names == {f"earmark/{name}" for name in wanted}

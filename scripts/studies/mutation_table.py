@@ -25,6 +25,12 @@ class Mutation:
     """Why it may survive: nothing that anybody could see is different. Empty: it may not."""
 
 
+VERIFIER = "engine/verifier.py"
+DETECTOR = "engine/detector.py"
+DECISION = "engine/decision.py"
+ACTIVITY = "engine/features/activity.py"
+SPEAKER = "engine/networks/speaker.py"
+POLICY = "engine/settings/policy.py"
 CALIBRATE = "enroll/training/calibrate.py"
 ENROLMENT = "enroll/enrolment.py"
 VOICES = "enroll/takes/voices.py"
@@ -48,6 +54,503 @@ _BUNDLE = ("test_bundle.py",)
 _JOURNAL = ("test_journal.py",)
 _QUEUE = ("test_queue.py",)
 _OUTBOX = ("test_outbox.py",)
+
+DECIDING = (
+    # --- the verifier
+    Mutation(
+        VERIFIER,
+        "key=lambda i: scores[i] - thresholds[i])",
+        "key=lambda i: scores[i])",
+        "of two people the higher score wins, not the larger margin",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "best = max(range(len(people)), key=lambda i: scores[i] - thresholds[i])",
+        "best = max(range(len(people)), key=lambda i: scores[i] - people[i].threshold)",
+        "who wins does not follow the people's sensitivities",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "known = scores[best] >= thresholds[best]",
+        "known = scores[best] > thresholds[best]",
+        "a score equal to the threshold is not known",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "known = scores[best] >= thresholds[best]",
+        "known = scores[best] >= people[best].threshold",
+        "the sensitivity of the voices changes nothing",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "min(1.0, float(self.score(person, heard.embedding[None])[0]) + allowance(person, heard.snr_db))",
+        "float(self.score(person, heard.embedding[None])[0]) + allowance(person, heard.snr_db)",
+        "a score is not capped at 1",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "min(1.0, float(self.score(person, heard.embedding[None])[0]) + allowance(person, heard.snr_db))",
+        "min(1.0, float(self.score(person, heard.embedding[None])[0]))",
+        "noise is not allowed for",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "as_enrolled = any(score >= person.threshold",
+        "as_enrolled = all(score >= person.threshold",
+        "everybody must be known as enrolled, or it counts as the sensitivity's work",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "as_enrolled = any(score >= person.threshold",
+        "as_enrolled = any(score > person.threshold",
+        "a score equal to the enrolled threshold counts as the sensitivity's work",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "            known != as_enrolled,",
+        "            known and not as_enrolled,",
+        "who is unknown only by the sensitivity is not named so",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "            loose_share_of(person),",
+        "            LOOSE_SHARE,",
+        "the verdict has not the own loose cutoff of who was found",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "return min(map(loose_share_of, self.enrolled(keyword)), default=None)",
+        "return max(map(loose_share_of, self.enrolled(keyword)), default=None)",
+        "the highest loose cutoff counts, not the lowest",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "return min(map(loose_share_of, self.enrolled(keyword)), default=None)",
+        "return min(map(loose_share_of, self.people), default=None)",
+        "the loose cutoff of a word counts people of other words",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "person.keyword in (keyword, ANY_PHRASE)",
+        "person.keyword == keyword",
+        "who is enrolled for any phrase is not asked",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "ALLOWANCE_PER_DB = 0.003",
+        "ALLOWANCE_PER_DB = 0.004",
+        "noise is allowed for by a third more",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "CLEAN_DB = 20.0",
+        "CLEAN_DB = 25.0",
+        "a try of 20 dB does not count as clean",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "max(0.0, takes_db - max(0.0, snr_db))",
+        "max(0.0, takes_db - snr_db)",
+        "the allowance for noise has no end",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "max(0.0, takes_db - max(0.0, snr_db))",
+        "(takes_db - max(0.0, snr_db))",
+        "who is cleaner than the takes loses score",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER, "HEAD_SHARE = 1 / 3", "HEAD_SHARE = 1 / 2", "cosine and head weigh the same", ("test_verifier.py",)
+    ),
+    Mutation(
+        VERIFIER,
+        "        head.set_weights(person.weights)\n",
+        "",
+        "everybody is judged by the head of who was asked before",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "DECADE = {COSINE: 0.07, TRAINED: 0.08}",
+        "DECADE = {COSINE: 0.08, TRAINED: 0.07}",
+        "the two decades are exchanged",
+        ("test_verifier.py",),
+    ),
+    Mutation(VERIFIER, "- np.float32(person.threshold)", "", "a margin is a score", ("test_verifier.py",)),
+    Mutation(
+        VERIFIER,
+        "return Verifier(people, self._speaker, self._head, self._folder)",
+        "return Verifier(people, folder=self._folder)",
+        "other people open the networks again",
+        ("test_verifier.py",),
+    ),
+    # --- the detector
+    Mutation(
+        DETECTOR,
+        "            decision.set_cutoffs(cutoff, loose_cutoff)\n",
+        "",
+        "an update does not change the cutoffs of a word that is heard already",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "decision.set_cutoffs(cutoff, loose_cutoff)",
+        "decision.set_cutoffs(cutoff, None)",
+        "an update takes the loose cutoff away",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "cutoff = self._policy.cutoff(manifest.name, manifest.probability_cutoff)\n",
+        "cutoff = manifest.probability_cutoff\n",
+        "the sensitivity of the words changes nothing",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "loose_cutoff = None if share is None else share * cutoff",
+        "loose_cutoff = None if share is None else share * manifest.probability_cutoff",
+        "the loose cutoff does not follow the sensitivity",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "        self._verifier = verifier\n",
+        '        self._verifier = getattr(self, "_verifier", verifier)\n',
+        "other people are not asked until a restart",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "else Policy(mode=policy)\n",
+        'else getattr(self, "_policy", Policy(mode=policy))\n',
+        "a mode alone does not replace the policy",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "        known = {id(network): decision for network, decision in self._channels}\n",
+        "        known: dict[int, KeywordDecision] = {}\n",
+        "an update forgets what the words have heard",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "                first_frame=self._frontend.frames,\n",
+        "",
+        "a word that comes later counts from the start of the stream",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "            self._frontend.skip(skipped)\n",
+        "            pass\n",
+        "what was left out is not counted for words that come later",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "            decision.skip(skipped)\n",
+        "",
+        "what was left out is not counted",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "FLUSH_SAMPLES = RATE_HZ // 2",
+        "FLUSH_SAMPLES = RATE_HZ // 8",
+        "an eighth of a second of silence ends a stream",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "FLUSH_SAMPLES = RATE_HZ // 2",
+        "FLUSH_SAMPLES = RATE_HZ // 4",
+        "a quarter of a second of silence ends a stream",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "audible = not candidate.weak or candidate.score > verdict.loose_share * cutoff",
+        "audible = True",
+        "a person is heard at the loose cutoff of another",
+        ("test_loose_cutoff.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "candidate.score > verdict.loose_share * cutoff",
+        "candidate.score > verdict.loose_share * published",
+        "a person's loose cutoff does not follow the sensitivity",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        "candidate.sample < self._quiet_until.get(candidate.keyword, 0)",
+        "candidate.sample <= self._quiet_until.get(candidate.keyword, 0)",
+        "the refractory time is a sample longer",
+        ("test_loose_cutoff.py",),
+    ),
+    Mutation(
+        DETECTOR,
+        '            accepted = known or mode != "only"\n',
+        '            accepted = known or mode == "label"\n',
+        "the mode prefer rejects",
+        ("test_policy.py", "test_detector.py"),
+    ),
+    Mutation(
+        DETECTOR,
+        "        if candidate.weak and not accepted and not self.near_misses:\n            return None\n",
+        "",
+        "near misses are told to who does not ask",
+        ("test_loose_cutoff.py",),
+    ),
+    # --- from probabilities to candidates
+    Mutation(
+        DECISION,
+        "            if score <= self._cutoff:\n",
+        "            if score < self._cutoff:\n",
+        "a score equal to the cutoff fires",
+        ("test_decision.py",),
+    ),
+    Mutation(
+        DECISION,
+        "elif self._armed and sample >= self._ready_at:",
+        "elif self._armed and sample > self._ready_at:",
+        "the refractory time is a sample longer",
+        ("test_decision.py",),
+    ),
+    Mutation(
+        DECISION, "                self._armed = False\n", "", "a word fires again and again", ("test_decision.py",)
+    ),
+    Mutation(
+        DECISION,
+        "self._cutoff, self._loose_cutoff = cutoff, loose_cutoff\n        if",
+        'self._cutoff, self._loose_cutoff = cutoff, getattr(self, "_loose_cutoff", loose_cutoff)\n        if',
+        "the loose cutoff cannot be changed",
+        ("test_decision.py",),
+    ),
+    Mutation(
+        DECISION,
+        "            self._peak = None\n",
+        "            pass\n",
+        "a peak waits for ever where its loose cutoff has gone",
+        ("test_decision.py",),
+    ),
+    Mutation(
+        DECISION,
+        "        self._first_frame = first_frame\n",
+        "        self._first_frame = 0\n",
+        "the first frame of a late word is ignored",
+        ("test_decision.py",),
+    ),
+    Mutation(
+        DECISION,
+        "        self._first_frame += frames\n",
+        "        self._first_frame = frames\n",
+        "a second gap in the stream forgets the first",
+        ("test_decision.py",),
+    ),
+    Mutation(
+        DECISION,
+        "if peak is not None and peak.sample >= self._ready_at:",
+        "if peak is not None:",
+        "a weak word follows another within a second",
+        ("test_decision.py",),
+    ),
+    Mutation(
+        DECISION,
+        "score > loose_cutoff and not self._spent and",
+        "score > loose_cutoff and",
+        "a long sound is a weak word again and again",
+        ("test_decision.py",),
+    ),
+    Mutation(
+        DECISION,
+        "0.6  # of the published cutoff",
+        "0.5  # of the published cutoff",
+        "known voices are heard at half of the cutoff",
+        ("test_verifier.py",),
+    ),
+    # --- the activity gate
+    Mutation(
+        ACTIVITY,
+        "FLOOR_SECONDS = 5",
+        "FLOOR_SECONDS = 4",
+        "the quietest tile counts for four seconds",
+        ("test_activity.py",),
+    ),
+    Mutation(
+        ACTIVITY,
+        "LOUD_RATIO = 1.25",
+        "LOUD_RATIO = 1.5",
+        "a sound must be 3.5 dB above the quietest tile",
+        ("test_activity.py",),
+    ),
+    Mutation(
+        ACTIVITY,
+        "ALWAYS_LOUD = 50",
+        "ALWAYS_LOUD = 54",
+        "louder noise than a quiet room's may be skipped",
+        ("test_activity.py",),
+    ),
+    Mutation(ACTIVITY, "ALWAYS_QUIET = 2 ", "ALWAYS_QUIET = 1 ", "the last bit is a sound", ("test_activity.py",)),
+    Mutation(
+        ACTIVITY,
+        "AFTER_HOPS = 200",
+        "AFTER_HOPS = 100",
+        "a second is heard behind a sound, not two",
+        ("test_activity.py",),
+    ),
+    Mutation(
+        ACTIVITY,
+        "BEFORE_HOPS = 240",
+        "BEFORE_HOPS = 120",
+        "1.2 s are heard before a sound, not 2.4",
+        ("test_activity.py",),
+    ),
+    Mutation(
+        ACTIVITY,
+        "CUT_HOPS = 12",
+        "CUT_HOPS = 10",
+        "the networks fall out of step where something is left out",
+        ("test_activity.py",),
+    ),
+    Mutation(
+        ACTIVITY,
+        "level > max(limit, ALWAYS_QUIET * _TILE_SAMPLES)",
+        "level >= max(limit, ALWAYS_QUIET * _TILE_SAMPLES)",
+        "a level at the limit is a sound",
+        ("test_activity.py",),
+    ),
+    # --- the speaker network
+    Mutation(
+        SPEAKER,
+        "speech = to_float(crop[start : min(end, start + MAX_SPEECH_SAMPLES)])",
+        "speech = to_float(crop[start:end])",
+        "of a long phrase all is embedded",
+        ("test_speaker.py",),
+    ),
+    Mutation(
+        SPEAKER,
+        "MAX_SPEECH_SAMPLES = 13 * RATE_HZ // 10",
+        "MAX_SPEECH_SAMPLES = 12 * RATE_HZ // 10",
+        "of a long phrase 1.2 s are embedded",
+        ("test_speaker.py",),
+    ),
+    Mutation(
+        SPEAKER,
+        "return mel.power_mel(mel.to_level(speech), bands)",
+        "return mel.power_mel(speech, bands)",
+        "speech is not brought to the network's level",
+        ("test_speaker.py",),
+    ),
+    Mutation(
+        SPEAKER,
+        "return Utterance(embedding / np.float32(length)",
+        "return Utterance(embedding",
+        "an embedding has not unit length",
+        ("test_speaker.py",),
+    ),
+    Mutation(
+        SPEAKER, "_MARGIN_FRAMES = 5", "_MARGIN_FRAMES = 0", "nothing is kept around the speech", ("test_speaker.py",)
+    ),
+    Mutation(
+        SPEAKER,
+        "crop[start : min(end, start + MAX_SPEECH_SAMPLES)]",
+        "crop[max(start, end - MAX_SPEECH_SAMPLES) : end]",
+        "of a long phrase the end is embedded",
+        ("test_speaker.py",),
+    ),
+    Mutation(
+        "engine/features/mel.py",
+        "LEVEL_DBFS = -30.0",
+        "LEVEL_DBFS = -24.0",
+        "speech is brought to another level than the network was trained at",
+        ("test_speaker.py",),
+    ),
+    # --- the policy
+    Mutation(
+        POLICY,
+        "return enrolled + 2 * decade * (NEUTRAL - sensitivity)",
+        "return enrolled + decade * (NEUTRAL - sensitivity)",
+        "half a unit of sensitivity is half a decade",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        POLICY,
+        "return enrolled + 2 * decade * (NEUTRAL - sensitivity)",
+        "return enrolled - 2 * decade * (NEUTRAL - sensitivity)",
+        "a higher sensitivity knows fewer",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        POLICY,
+        "self.voice_sensitivity_of.get(person, self.voice_sensitivity)",
+        "self.voice_sensitivity",
+        "nobody has a sensitivity of the own",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        POLICY,
+        "self.sensitivity_of.get(keyword, self.sensitivity)",
+        "self.sensitivity",
+        "no word has a sensitivity of its own",
+        ("test_detector.py",),
+    ),
+    Mutation(
+        POLICY,
+        "math.exp(_CUTOFF_LOGITS * (NEUTRAL - sensitivity))",
+        "math.exp(_CUTOFF_LOGITS * (sensitivity - NEUTRAL))",
+        "a higher sensitivity hears less",
+        ("test_detector.py",),
+    ),
+    # --- what is said of it
+    Mutation(
+        "engine/event.py",
+        'found = self.reason.split(":")[0]',
+        "found = self.reason",
+        "where nobody is enrolled the console says that nobody is known",
+        ("test_event.py",),
+    ),
+    Mutation(
+        "engine/event.py",
+        'mark = "+" if self.type == "detection"',
+        'mark = "+" if self.type != "rejection"',
+        "a near miss looks like a wake",
+        ("test_event.py",),
+    ),
+    Mutation(
+        "engine/sinks/dispatch.py",
+        'wanting = {"all"} if notice.event.type == "near_miss" else',
+        'wanting = {"all"} if notice.event.type == "rejection" else',
+        "near misses wake the sinks, and rejections do not",
+        ("test_every_sink.py",),
+    ),
+    Mutation(
+        "engine/sinks/dispatch.py",
+        '        if notice.clip is not None:\n            wanting = {"clips"}\n        else:',
+        '        if notice.clip is not None:\n            wanting = {"clips", "events"}\n        else:',
+        "every event comes twice where a journal is kept",
+        ("test_dispatch.py",),
+    ),
+)
 
 ENROLLING = (
     # --- calibration
@@ -646,4 +1149,4 @@ STORING = (
     ),
 )
 
-MUTATIONS = (*ENROLLING, *STORING)
+MUTATIONS = (*DECIDING, *ENROLLING, *STORING)

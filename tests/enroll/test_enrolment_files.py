@@ -13,7 +13,7 @@ import soundfile
 import soxr
 from conftest import Takes
 
-from earmark.cli import main  # type: ignore[import-untyped]  # a module beside packages: no py.typed
+from earmark.cli import main
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Int16, to_float, to_int16
 from earmark.engine.networks.head import SpeakerHead

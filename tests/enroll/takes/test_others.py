@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from conftest import MakeNetwork, Read, Takes
 
-from earmark.cli import main  # type: ignore[import-untyped]  # a module beside packages: no py.typed
+from earmark.cli import main
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16
 from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.networks.speaker import CROP_SAMPLES, SpeakerNetwork
@@ -48,6 +48,82 @@ def margins(
     crops = [find_wakes(np.pad(recording.samples, RATE_HZ // 2), network).crops[0] for recording in read_all(files)]
     embeddings = np.array([enroller.speaker.embed(crop) for crop in crops])
     return Verifier([], enroller.speaker, enroller.head).margin(person, embeddings)
+
+
+# --- the owner among them
+
+CENTROID: Float32 = np.eye(192, dtype=np.float32)[0]
+
+
+def toward(cosine: float) -> Float32:
+    """A unit vector of that cosine to the mean of the takes."""
+    row = np.zeros(192, np.float32)
+    row[:2] = cosine, np.sqrt(1 - cosine**2)
+    return row
+
+
+def test_a_crop_is_the_owners_from_a_cosine_of_68_hundredths_on() -> None:
+    edge = np.float32(0.68)
+    below = float(np.nextafter(edge, np.float32(0)))
+    cosines = (1.0, 0.7, float(edge), below, 0.6, -1.0)
+    found = quality.own_crops(np.array([toward(cosine) for cosine in cosines]), CENTROID)
+    assert found.tolist() == [True, True, True, False, False, False]
+
+
+class Crops:
+    """A speaker network for which crop number n has the n-th embedding, and an enrolment that asks it."""
+
+    def __init__(self, head: SpeakerHead, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._embeddings: list[Float32] = []
+        network: Any = self
+        self._enroller = Enroller(network, head, cohort.load())
+        monkeypatch.setattr(quality, "other_crops", self._crops)
+
+    def _crops(self, _samples: Int16, _file: str, _keyword: object) -> list[Int16]:
+        return [np.array([number], np.int16) for number in range(len(self._embeddings))]
+
+    def embed(self, crop: Int16) -> Float32:
+        return self._embeddings[int(crop[0])]
+
+    def heard(self, *cosines: float) -> Others | Fault:
+        """What comes of a recording whose crops have these cosines to the owner."""
+        self._embeddings = [toward(cosine) for cosine in cosines]
+        return self._enroller.hear_others(Recording("tv.wav", np.zeros(9, np.int16)), CENTROID, None)
+
+
+@pytest.fixture
+def crops(head: SpeakerHead, monkeypatch: pytest.MonkeyPatch) -> Crops:
+    return Crops(head, monkeypatch)
+
+
+@pytest.mark.parametrize("cosines", [(0.9,), (0.9, 0.1), (0.1, 0.9), (0.9, 0.1, 0.8, 0.2), (0.9, 0.9, 0.1)])
+def test_a_recording_of_which_half_or_more_is_the_owner_is_refused(crops: Crops, cosines: tuple[float, ...]) -> None:
+    fault = crops.heard(*cosines)
+    assert isinstance(fault, Fault)
+    assert (fault.file, fault.reason) == ("tv.wav", "sounds_like_owner")
+    own = sum(cosine > 0.68 for cosine in cosines)
+    assert fault.detail == f"{own} of {len(cosines)} crops resemble the takes as the owner does"
+
+
+@pytest.mark.parametrize("cosines", [(0.1,), (0.1, 0.9, 0.2), (0.9, 0.1, 0.8, 0.2, 0.3)])
+def test_of_fewer_than_half_the_owners_crops_are_left_out(crops: Crops, cosines: tuple[float, ...]) -> None:
+    found = crops.heard(*cosines)
+    assert isinstance(found, Others)
+    rest = [cosine for cosine in cosines if cosine < 0.68]
+    assert (found.recordings, found.own_crops) == (1, len(cosines) - len(rest))
+    np.testing.assert_array_equal(found.embeddings, [toward(cosine) for cosine in rest])
+
+
+def test_several_recordings_are_counted_together(crops: Crops) -> None:
+    one, other = crops.heard(0.1, 0.9, 0.2), crops.heard(0.3)
+    assert isinstance(one, Others)
+    assert isinstance(other, Others)
+    both = Others.nobody(192).and_also(one).and_also(other)
+    assert (both.recordings, both.own_crops) == (2, 1)
+    np.testing.assert_array_equal(both.embeddings, [toward(cosine) for cosine in (0.1, 0.2, 0.3)])
+
+
+# --- enrolled with others
 
 
 @pytest.mark.parametrize(("owner", "other"), [("rms", "awb"), ("awb", "rms")])
@@ -198,76 +274,3 @@ def test_nothing_of_the_others_is_stored_but_their_number(
         assert float(np.max(person.takes @ enroller.speaker.embed(crop))) < 0.95
     assert len(person.takes) == 5
     assert "5 crops of 5 recordings: trained against 5; 0 would be let in" in home.said(*files)
-
-
-# --- the owner among them
-
-CENTROID: Float32 = np.eye(192, dtype=np.float32)[0]
-
-
-def toward(cosine: float) -> Float32:
-    """A unit vector of that cosine to the mean of the takes."""
-    row = np.zeros(192, np.float32)
-    row[:2] = cosine, np.sqrt(1 - cosine**2)
-    return row
-
-
-def test_a_crop_is_the_owners_from_a_cosine_of_68_hundredths_on() -> None:
-    edge = np.float32(0.68)
-    below = float(np.nextafter(edge, np.float32(0)))
-    cosines = (1.0, 0.7, float(edge), below, 0.6, -1.0)
-    found = quality.own_crops(np.array([toward(cosine) for cosine in cosines]), CENTROID)
-    assert found.tolist() == [True, True, True, False, False, False]
-
-
-class Crops:
-    """A speaker network for which crop number n has the n-th embedding, and an enrolment that asks it."""
-
-    def __init__(self, head: SpeakerHead, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._embeddings: list[Float32] = []
-        network: Any = self
-        self._enroller = Enroller(network, head, cohort.load())
-        monkeypatch.setattr(quality, "other_crops", self._crops)
-
-    def _crops(self, _samples: Int16, _file: str, _keyword: object) -> list[Int16]:
-        return [np.array([number], np.int16) for number in range(len(self._embeddings))]
-
-    def embed(self, crop: Int16) -> Float32:
-        return self._embeddings[int(crop[0])]
-
-    def heard(self, *cosines: float) -> Others | Fault:
-        """What comes of a recording whose crops have these cosines to the owner."""
-        self._embeddings = [toward(cosine) for cosine in cosines]
-        return self._enroller.hear_others(Recording("tv.wav", np.zeros(9, np.int16)), CENTROID, None)
-
-
-@pytest.fixture
-def crops(head: SpeakerHead, monkeypatch: pytest.MonkeyPatch) -> Crops:
-    return Crops(head, monkeypatch)
-
-
-@pytest.mark.parametrize("cosines", [(0.9,), (0.9, 0.1), (0.1, 0.9), (0.9, 0.1, 0.8, 0.2), (0.9, 0.9, 0.1)])
-def test_a_recording_of_which_half_or_more_is_the_owner_is_refused(crops: Crops, cosines: tuple[float, ...]) -> None:
-    fault = crops.heard(*cosines)
-    assert isinstance(fault, Fault)
-    assert (fault.file, fault.reason) == ("tv.wav", "sounds_like_owner")
-    own = sum(cosine > 0.68 for cosine in cosines)
-    assert fault.detail == f"{own} of {len(cosines)} crops resemble the takes as the owner does"
-
-
-@pytest.mark.parametrize("cosines", [(0.1,), (0.1, 0.9, 0.2), (0.9, 0.1, 0.8, 0.2, 0.3)])
-def test_of_fewer_than_half_the_owners_crops_are_left_out(crops: Crops, cosines: tuple[float, ...]) -> None:
-    found = crops.heard(*cosines)
-    assert isinstance(found, Others)
-    rest = [cosine for cosine in cosines if cosine < 0.68]
-    assert (found.recordings, found.own_crops) == (1, len(cosines) - len(rest))
-    np.testing.assert_array_equal(found.embeddings, [toward(cosine) for cosine in rest])
-
-
-def test_several_recordings_are_counted_together(crops: Crops) -> None:
-    one, other = crops.heard(0.1, 0.9, 0.2), crops.heard(0.3)
-    assert isinstance(one, Others)
-    assert isinstance(other, Others)
-    both = Others.nobody(192).and_also(one).and_also(other)
-    assert (both.recordings, both.own_crops) == (2, 1)
-    np.testing.assert_array_equal(both.embeddings, [toward(cosine) for cosine in (0.1, 0.2, 0.3)])

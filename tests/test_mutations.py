@@ -6,6 +6,7 @@ import ast
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import REPOSITORY
@@ -14,7 +15,7 @@ sys.path.insert(0, str(REPOSITORY / "scripts" / "studies"))
 
 import mutations
 from mutation_table import MUTATIONS, Mutation
-from mutations import Outcome, first_failure, mutated, place_of, table
+from mutations import Outcome, Trial, failure, mutated, place_of, table
 
 IDS = [f"{Path(one.file).name}-{one.what}" for one in MUTATIONS]
 EXAMPLE = Mutation("file.py", "a < b", "a <= b", "the edge counts", ("test_file.py",))
@@ -67,14 +68,61 @@ def test_a_text_that_is_not_there_once_is_said(file: Path, text: str | None, say
         place_of(EXAMPLE, file.parent)
 
 
-def test_the_first_failure_is_named_without_its_parameters() -> None:
-    said = (
-        "..F\n=== short test summary info ===\nFAILED tests/test_a.py::test_b[1 - x] - assert 0\n1 failed in 0.1s\n"
-    )
-    assert first_failure(said) == "tests/test_a.py::test_b"
-    assert first_failure("ERROR tests/test_a.py - ImportError: no\n") == "tests/test_a.py"
-    assert first_failure("tests\nSegmentation fault\n\n") == "Segmentation fault"
-    assert first_failure("") == "no output"
+SUMMARY = "..F\n=== short test summary info ===\n{}\n1 failed in 0.1s\n"
+
+
+def test_the_first_failure_is_named() -> None:
+    assert failure(SUMMARY.format("FAILED tests/test_a.py::test_b[1-x] - assert 0")) == "tests/test_a.py::test_b[1-x]"
+    assert failure(SUMMARY.format("ERROR tests/test_a.py - ImportError: no")) == "tests/test_a.py"
+    assert failure("tests\nSegmentation fault\n\n") is None
+
+
+class Scripted:
+    """Instead of a copy: what pytest says is written down before; what it is asked, while it runs."""
+
+    def __init__(self, root: Path, *said: tuple[int | None, str]) -> None:
+        self.root, self._said = root, list(said)
+        self.asked: list[tuple[bool, str]] = []
+        """Whether the file was changed then, and the last argument."""
+
+    def tests(self, _names: object) -> list[str]:
+        return ["tests/test_file.py"]
+
+    def pytest(self, arguments: list[str], _limit_s: float) -> tuple[int | None, str]:
+        self.asked.append(("<=" in (self.root / "file.py").read_text("utf-8"), arguments[-1]))
+        return self._said.pop(0)
+
+
+FAILED = (1, SUMMARY.format("FAILED tests/test_file.py::test_b[1] - assert 0"))
+NONE_FAILED = (0, "1 passed")
+
+
+def tried(file: Path, likely_only: bool, *said: tuple[int | None, str]) -> tuple[str | None, str, Scripted]:
+    copy: Any = Scripted(file.parent, *said)
+    found = Trial(likely_only)(copy, EXAMPLE)
+    assert "<=" not in file.read_text("utf-8")
+    return found.tier, found.test, copy
+
+
+def test_a_test_has_noticed_a_change_if_it_fails_with_it_alone(file: Path) -> None:
+    tier, test, copy = tried(file, True, FAILED, NONE_FAILED)
+    assert (tier, test) == ("likely", "tests/test_file.py::test_b")
+    assert copy.asked == [(True, "tests/test_file.py"), (False, "tests/test_file.py::test_b[1]")]
+
+
+def test_a_test_that_fails_in_any_case_is_left_out_and_the_others_are_asked(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tier, _, copy = tried(file, True, FAILED, FAILED, NONE_FAILED)
+    assert tier is None
+    assert copy.asked[-1] == (True, "--deselect=tests/test_file.py::test_b[1]")
+    assert "it fails unchanged: tests/test_file.py::test_b[1]" in capsys.readouterr().err
+
+
+def test_the_tiers_follow_each_other_until_somebody_notices(file: Path) -> None:
+    assert tried(file, False, NONE_FAILED, NONE_FAILED, (None, ""))[:2] == ("rest", "stopped after 5400 s")
+    assert tried(file, False, NONE_FAILED, (-11, "Segmentation fault\n"))[:2] == ("fast", "Segmentation fault")
+    assert tried(file, False, NONE_FAILED, (5, "no tests ran"), NONE_FAILED)[:2] == (None, "")
 
 
 def test_the_table_counts_who_was_noticed_where_and_explains_the_rest() -> None:

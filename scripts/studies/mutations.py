@@ -6,7 +6,7 @@ survived. The whole table, through all tests, is written to docs/research/mutati
 part of the table, it is printed instead. All of it takes some hours, `--likely-only` about half an hour.
 
 The copy is a folder `earmark` of its own, and a virtual environment finds it before the installed one, also in the
-programs that tests start. A test that fails before anything was changed is left out, and said.
+programs that tests start. A test that fails without the change, too, has noticed nothing; it is left out, and said.
 """
 
 from __future__ import annotations
@@ -90,24 +90,16 @@ def mutated(mutation: Mutation, root: Path) -> Iterator[None]:
         path.write_bytes(before)
 
 
-def first_failure(output: str) -> str:
-    """The test that failed first, as pytest's summary names it; what it says else where there is none."""
-    found = re.search(r"^(?:FAILED|ERROR) (\S+?)(?:\[.*?\])?(?: - .*)?$", output, re.MULTILINE)
-    if found:
-        return found[1]
-    lines = [line for line in output.splitlines() if line.strip()]
-    return lines[-1][:100] if lines else "no output"
-
-
 class Copy:
     """A copy of the repository that the tests are run in, and a Python that finds it.
 
     Args:
-        folder: an empty one.
+        folder: made for it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "earmark"
+        self._process: subprocess.Popen[str] | None = None
         for name in _files():
             target = self.root / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +141,7 @@ class Copy:
 
     def pytest(self, arguments: Sequence[str], limit_s: float) -> tuple[int | None, str]:
         """Runs it -> its exit code, None where it took too long, and what it said."""
-        process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             [self._python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", "-rfE", *arguments],
             cwd=self.root,
             env=self._environment,
@@ -164,8 +156,13 @@ class Copy:
             output, _ = process.communicate(timeout=limit_s)
             return process.returncode, output
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            self.stop()
             return None, process.communicate()[0]
+
+    def stop(self) -> None:
+        """Ends the tests that run, and what they have started."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def tests(self, names: Iterable[str]) -> list[str]:
         """The paths of test files of these names.
@@ -203,49 +200,75 @@ def tiers(copy: Copy, mutation: Mutation, likely_only: bool) -> Iterator[tuple[s
         yield REST, ["-m", "slow", *others]
 
 
-def failing_before(copy: Copy, mutations: Sequence[Mutation], likely_only: bool) -> list[str]:
-    """The tests that fail where nothing was changed."""
-    files = copy.tests(sorted({name for mutation in mutations for name in mutation.tests}))
-    code, output = copy.pytest(files if likely_only else [], LIMIT_S[REST])
-    if code not in (0, 1):
-        raise RuntimeError(f"the tests cannot be run unchanged: {output[-2000:]}")
-    return re.findall(r"^(?:FAILED|ERROR) (\S+?)(?: - .*)?$", output, re.MULTILINE)
+def failure(output: str) -> str | None:
+    """The test that failed first, as pytest's summary names it; None: it names none."""
+    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
+    return found[1] if found else None
 
 
-def outcome(copy: Copy, mutation: Mutation, likely_only: bool, left_out: Sequence[str]) -> Outcome:
-    """What becomes of a mutation in a copy."""
-    began_s = time.monotonic()
-    with mutated(mutation, copy.root):
-        for tier, chosen in tiers(copy, mutation, likely_only):
-            arguments = ["-x", *chosen, *(f"--deselect={test}" for test in left_out)]
-            code, output = copy.pytest(arguments, LIMIT_S[tier])
-            if code not in (0, NO_TESTS):
-                test = first_failure(output) if code is not None else f"stopped after {LIMIT_S[tier]} s"
+class Trial:
+    """Tries mutations in copies, and knows which tests can be believed.
+
+    Args:
+        likely_only: whether only the first tier is run.
+    """
+
+    def __init__(self, likely_only: bool) -> None:
+        self._likely_only = likely_only
+        self._passing: set[str] = set()
+        self._failing: set[str] = set()
+        """Tests that fail where nothing was changed."""
+
+    def __call__(self, copy: Copy, mutation: Mutation) -> Outcome:
+        """What becomes of a mutation in a copy."""
+        began_s = time.monotonic()
+        for tier, chosen in tiers(copy, mutation, self._likely_only):
+            test = self._noticed(copy, mutation, chosen, LIMIT_S[tier])
+            if test is not None:
                 return Outcome(mutation, tier, test, time.monotonic() - began_s)
-    return Outcome(mutation, None, "", time.monotonic() - began_s)
+        return Outcome(mutation, None, "", time.monotonic() - began_s)
+
+    def _noticed(self, copy: Copy, mutation: Mutation, chosen: Sequence[str], limit_s: float) -> str | None:
+        """Which of the chosen tests fails because of the mutation, without its parameters; None: none does."""
+        while True:
+            left_out = [f"--deselect={test}" for test in sorted(self._failing)]
+            with mutated(mutation, copy.root):
+                code, output = copy.pytest(["-x", *chosen, *left_out], limit_s)
+            if code in (0, NO_TESTS):
+                return None
+            if code is None:
+                return f"stopped after {limit_s:g} s"
+            test = failure(output)
+            if test is None:  # a crash
+                return output.strip().splitlines()[-1][:100] if output.strip() else "no output"
+            if self._passes_unchanged(copy, test, limit_s):
+                return test.split("[")[0]
+
+    def _passes_unchanged(self, copy: Copy, test: str, limit_s: float) -> bool:
+        if test not in self._passing | self._failing:
+            passes = copy.pytest([test], limit_s)[0] == 0
+            (self._passing if passes else self._failing).add(test)
+            if not passes:
+                print(f"left out, it fails unchanged: {test}", file=sys.stderr, flush=True)
+        return test in self._passing
 
 
 def run(mutations: Sequence[Mutation], jobs: int, likely_only: bool) -> list[Outcome]:
     """What becomes of all of them, in their order; says how far it is."""
+    trial, done, lock = Trial(likely_only), 0, threading.Lock()
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder, ThreadPoolExecutor(jobs) as pool:
-        copies: queue.Queue[Copy] = queue.Queue()
-        for number in range(jobs):
-            (Path(folder) / str(number)).mkdir()
-            copies.put(Copy(Path(folder) / str(number)))
-        first = copies.get()
-        left_out = failing_before(first, mutations, likely_only)
-        copies.put(first)
-        for test in left_out:
-            print(f"left out, it fails unchanged: {test}", file=sys.stderr)
-        done, lock = 0, threading.Lock()
+        copies = [Copy(Path(folder, str(number))) for number in range(jobs)]
+        free: queue.Queue[Copy] = queue.Queue()
+        for copy in copies:
+            free.put(copy)
 
         def one(mutation: Mutation) -> Outcome:
             nonlocal done
-            copy = copies.get()
+            copy = free.get()
             try:
-                found = outcome(copy, mutation, likely_only, left_out)
+                found = trial(copy, mutation)
             finally:
-                copies.put(copy)
+                free.put(copy)
             with lock:
                 done += 1
                 how = f"{found.tier}: {found.test}" if found.tier else "SURVIVED"
@@ -253,7 +276,13 @@ def run(mutations: Sequence[Mutation], jobs: int, likely_only: bool) -> list[Out
                 print(f"{progress}  {mutation.file}: {mutation.what}: {how}", file=sys.stderr, flush=True)
             return found
 
-        return list(pool.map(one, mutations))
+        try:
+            return list(pool.map(one, mutations))
+        except BaseException:  # the user's, too: no test may go on running
+            pool.shutdown(wait=False, cancel_futures=True)
+            for copy in copies:
+                copy.stop()
+            raise
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -297,6 +326,7 @@ def main() -> int:
     chosen = [one for one in MUTATIONS if arguments.only in f"{one.file} {one.what} {one.old} {one.new}"]
     for mutation in chosen:
         place_of(mutation)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl+C: what runs is ended, the copies are removed
     outcomes = run(chosen, arguments.jobs, arguments.likely_only)
     if arguments.json:
         for one in outcomes:

@@ -42,7 +42,8 @@ class Detector:
     event if the voice is known, and nothing otherwise, in every mode.
 
     Args:
-        keywords: the wake words, as `load_networks` takes them; they share one frontend.
+        keywords: the wake words, as `load_networks` takes them; they share one frontend. An empty list hears nothing:
+            of a satellite that asks for other words than there are, for one.
         verifier: the people who are known.
         policy: who may wake it and how easily; a mode alone is the policy with that mode.
         near_misses: report what only passed the loose cutoff, too; may be changed at any time.
@@ -60,7 +61,7 @@ class Detector:
         self._channels: list[tuple[KeywordNetwork, KeywordDecision]] = []
         self._quiet_until: dict[str, int] = {}
         self.near_misses = near_misses
-        self.update(load_networks(keywords), verifier, policy)
+        self.update([] if keywords == [] else load_networks(keywords), verifier, policy)
 
     @classmethod
     def load(

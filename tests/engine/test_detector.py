@@ -204,7 +204,7 @@ def test_a_wake_word_that_comes_while_the_activity_gate_skips_has_the_right_posi
     before_gap = (498 - first_frame) // STRIDE
     assert first_frame in (0, 298, 498)
     network = Scripted(manifest, "word", [*[0.0] * before_gap, *[0.0] * 50, 1.0])
-    detector = Detector([Scripted(manifest, "another", [])], NOBODY, LABEL)
+    detector = Detector([], NOBODY, LABEL)
     detector.push(audio[:at])
     detector.update([network], NOBODY, LABEL)
     (event,) = detector.push(audio[at:])
@@ -220,7 +220,7 @@ def test_a_wake_word_that_comes_after_the_activity_gate_has_skipped_has_the_righ
     audio = np.concatenate([np.zeros(QUIET_S * RATE_HZ, np.int16), TONE, TONE])
     at = (QUIET_S + 1) * RATE_HZ
     network = Scripted(manifest, "word", [0.0, 1.0])
-    detector = Detector([Scripted(manifest, "another", [])], NOBODY, LABEL)
+    detector = Detector([], NOBODY, LABEL)
     detector.push(audio[:at])
     detector.update([network], NOBODY, LABEL)
     (event,) = detector.push(audio[at:])

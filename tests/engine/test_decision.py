@@ -226,8 +226,8 @@ def test_other_cutoffs_leave_the_refractory_time_as_it_is() -> None:
     assert changed([0.6, 0], (0.3, None), [0.4, 0, 0.4], refractory_samples=4 * STEP) == [(0, False), (4, False)]
 
 
-def test_a_peak_that_waits_goes_with_its_loose_gate() -> None:
-    """Else it would be a candidate when the next gate comes, which may be an hour later."""
+def test_a_peak_that_waits_goes_with_its_loose_cutoff() -> None:
+    """Else it would be a candidate when the next one comes, which may be an hour later."""
     decision = KeywordDecision("word", 0.5, 1, STRIDE, 0, 0.3)
     decision.push(np.array([0.4], np.float32))
     decision.set_cutoffs(0.5, None)

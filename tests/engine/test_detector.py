@@ -91,7 +91,7 @@ def test_the_sensitivity_of_one_word_moves_no_other(manifest: KeywordManifest) -
     assert [(number, event.keyword) for number, event in found] == [(BEFORE, "one"), (BEFORE, "two"), (AFTER, "one")]
 
 
-def test_the_loose_gate_comes_and_goes_with_the_people(manifest: KeywordManifest) -> None:
+def test_the_loose_cutoff_comes_and_goes_with_the_people(manifest: KeywordManifest) -> None:
     """0.4 is above 0.3, six tenths of the cutoff, and below the cutoff itself."""
     networks = [Scripted(manifest, "word", twice(0.4))]
     somebody = Told(["word"], known)
@@ -101,24 +101,36 @@ def test_the_loose_gate_comes_and_goes_with_the_people(manifest: KeywordManifest
     assert numbers(heard(going, lambda: going.update(networks, NOBODY, LABEL))) == [BEFORE]
 
 
-def test_the_loose_gate_moves_with_who_is_enrolled_and_with_the_sensitivity(manifest: KeywordManifest) -> None:
-    """0.22 is above 0.4 · 0.5 and 0.6 · 0.119, and below 0.6 · 0.5 and 0.4 · 0.881."""
-    own_gate, average = Told(["word"], known), Told(["word"], known)
-    own_gate.people = [make_voiceprint(keyword="word"), replace(make_voiceprint(keyword="word"), loose_share=0.4)]
-    average.people = own_gate.people[:1]
+def test_the_loose_cutoff_moves_with_who_is_enrolled_and_with_the_sensitivity(manifest: KeywordManifest) -> None:
+    """0.4 · 0.5 = 0.2 and 0.6 · 0.5 = 0.3 as published; 0.048 and 0.35 of an own share of 0.4 at both ends."""
+    with_own, average = Told(["word"], known), Told(["word"], known)
+    with_own.people = [make_voiceprint(keyword="word"), replace(make_voiceprint(keyword="word"), loose_share=0.4)]
+    average.people = with_own.people[:1]
     judged = Verdict("anna", 0.9, loose_share=0.4)
-    eager, strict = Policy(sensitivity=1.0), Policy(sensitivity=0.0)
-    for first, second, policies, events in (
-        (average, own_gate, (Policy(), Policy()), [AFTER]),
-        (own_gate, average, (Policy(), Policy()), [BEFORE]),
-        (own_gate, own_gate, (Policy(), strict), [BEFORE]),
-        (own_gate, own_gate, (strict, eager), [AFTER]),
+    neutral, eager, strict = Policy(), Policy(sensitivity=1.0), Policy(sensitivity=0.0)
+    for probability, first, second, policies, events in (
+        (0.22, average, with_own, (neutral, neutral), [AFTER]),
+        (0.22, with_own, average, (neutral, neutral), [BEFORE]),
+        (0.22, with_own, with_own, (neutral, strict), [BEFORE]),
+        (0.1, with_own, with_own, (neutral, eager), [AFTER]),
+        (0.1, with_own, with_own, (eager, strict), [BEFORE]),
     ):
         for verifier in (first, second):
             verifier._told = lambda _crop: judged
-        networks = [Scripted(manifest, "word", twice(0.22))]
+        networks = [Scripted(manifest, "word", twice(probability))]
         detector = Detector(networks, first, policies[0])
         assert numbers(heard(detector, lambda: detector.update(networks, second, policies[1]))) == events  # noqa: B023
+
+
+@pytest.mark.parametrize(("later", "events"), [(24, 1), (25, 2)])
+def test_a_second_after_a_known_voice_woke_it_faintly_it_wakes_again(
+    manifest: KeywordManifest, later: int, events: int
+) -> None:
+    """With a stride of four frames, 25 probabilities are exactly a second."""
+    word = Scripted(manifest, "word", script(**{"p40": 0.4, f"p{40 + later}": 0.9}), stride=4)
+    found = Detector([word], Told(["word"], known)).push(NOISE)
+    assert len(found) == events
+    assert found[-1].sample - found[0].sample == 16_000 * (events - 1)
 
 
 # --- people and policy
@@ -192,7 +204,7 @@ def test_a_wake_word_that_comes_while_the_activity_gate_skips_has_the_right_posi
     before_gap = (498 - first_frame) // STRIDE
     assert first_frame in (0, 298, 498)
     network = Scripted(manifest, "word", [*[0.0] * before_gap, *[0.0] * 50, 1.0])
-    detector = Detector([], NOBODY, LABEL)
+    detector = Detector([Scripted(manifest, "another", [])], NOBODY, LABEL)
     detector.push(audio[:at])
     detector.update([network], NOBODY, LABEL)
     (event,) = detector.push(audio[at:])
@@ -208,7 +220,7 @@ def test_a_wake_word_that_comes_after_the_activity_gate_has_skipped_has_the_righ
     audio = np.concatenate([np.zeros(QUIET_S * RATE_HZ, np.int16), TONE, TONE])
     at = (QUIET_S + 1) * RATE_HZ
     network = Scripted(manifest, "word", [0.0, 1.0])
-    detector = Detector([], NOBODY, LABEL)
+    detector = Detector([Scripted(manifest, "another", [])], NOBODY, LABEL)
     detector.push(audio[:at])
     detector.update([network], NOBODY, LABEL)
     (event,) = detector.push(audio[at:])

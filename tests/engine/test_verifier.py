@@ -255,7 +255,7 @@ def test_with_people_has_the_same_networks_and_leaves_the_first_as_it_was() -> N
     assert first.with_people([]).verify(CROP, WORD) == Verdict(None, None)
 
 
-def test_a_wake_words_gate_is_the_lowest_of_those_who_are_enrolled_for_it() -> None:
+def test_a_wake_words_loose_share_is_the_lowest_of_those_who_are_enrolled_for_it() -> None:
     people = [
         person("anna", 0.5, 0.5, loose_share=0.5),
         person("ben", 0.5, 0.5, loose_share=0.4),
@@ -263,13 +263,13 @@ def test_a_wake_words_gate_is_the_lowest_of_those_who_are_enrolled_for_it() -> N
         person("dora", 0.5, 0.5, keyword="hey_jarvis", loose_share=0.8),
     ]
     asked = verifier(*people)
-    gates = [asked.loose_share(word) for word in (WORD, "alexa", "hey_jarvis", "hey_mycroft")]
-    assert gates == [0.4, 0.6, 0.8, None], "0.6 where it was not measured"
+    shares = [asked.loose_share(word) for word in (WORD, "alexa", "hey_jarvis", "hey_mycroft")]
+    assert shares == [0.4, 0.6, 0.8, None], "0.6 where it was not measured"
     anybody = asked.with_people([*people, person("eve", 0.5, 0.5, keyword=ANY_PHRASE, loose_share=0.45)])
     assert [anybody.loose_share(word) for word in (WORD, "alexa", "hey_mycroft")] == [0.4, 0.45, 0.45]
 
 
-def test_the_verdict_has_the_gate_of_who_was_found() -> None:
+def test_the_verdict_has_the_loose_share_of_who_was_found() -> None:
     people = [replace(ANNA, loose_share=0.7), replace(BEN, loose_share=0.3)]
     assert verify(*people) == Verdict("anna", 0.75, loose_share=0.7)
     assert verify(*people[1:]).loose_share == 0.3

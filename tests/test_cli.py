@@ -68,6 +68,7 @@ def write(path: Path, samples: Int16) -> Path:
 EVERY_HELP = """
 import contextlib, io, sys
 from earmark import cli
+from earmark.engine.commands.parser import command_line
 
 def helps(words):
     text = io.StringIO()
@@ -79,7 +80,7 @@ def helps(words):
         helps([*words, name])
 
 def commands_of(words):
-    parser = cli._parser()
+    parser = command_line()
     for word in [*words, None]:
         choices = [a.choices for a in parser._actions if type(a).__name__ == "_SubParsersAction"]
         parser = choices[0][word] if word else None

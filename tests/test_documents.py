@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from earmark import cli
+from earmark.engine.commands.parser import command_line
 
 README, DOCS = REPOSITORY / "README.md", REPOSITORY / "docs"
 USER_PAGES = [
@@ -99,8 +99,7 @@ def slugs(path: Path) -> set[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = cli._parser()
-    return made
+    return command_line()
 
 
 def said_by_the_program() -> set[str]:

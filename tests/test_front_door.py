@@ -252,3 +252,20 @@ def test_a_float_is_audio_or_refused(value: float) -> None:
     else:
         with pytest.raises(earmark.AudioError):
             checked(samples, floats=True)
+
+
+def test_programs_written_before_the_rooms_go_on(five: list[Path], audio_dir: Path) -> None:
+    """The example that the README showed until then."""
+    from earmark.engine.card import load_manifest
+    from earmark.engine.detector import Detector
+    from earmark.engine.files import FileSource
+    from earmark.engine.keyword import KeywordNetwork
+    from earmark.engine.verifier import Verifier
+    from earmark.enroll.enrolment import Enroller, Recording
+
+    keyword = KeywordNetwork(load_manifest("okay_nabu"))
+    recordings = [Recording.read(str(file)) for file in five]
+    enrolment = Enroller.load().enrol("slt", recordings, keyword)
+    detector = Detector([keyword], Verifier([enrolment.voiceprint]))
+    with FileSource(str(audio_dir / "slt_okay_nabu_test_1.flac")) as source:
+        assert [(event.type, event.person) for event in detector.run(source)] == [("detection", "slt")]

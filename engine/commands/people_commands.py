@@ -71,7 +71,9 @@ def _portrait(facts: Mapping[str, Any]) -> str:
     lines = {
         "takes": "; ".join(takes),
         "score": f"{KINDS[kind]}, from {facts['threshold']:.2f} on",
-        "gate": "as for everybody" if facts["gate"] is None else f"{facts['gate']:.2f} of the wake word's cutoff",
+        "loose cutoff": "as for everybody"
+        if facts["gate"] is None
+        else f"{facts['gate']:.2f} of the wake word's cutoff",
     }
     if achieved:
         frr, far = achieved["frr"], achieved["far"]

@@ -1,0 +1,37 @@
+"""People whom an earlier earmark enrolled: tests/golden/people is what it wrote, byte for byte."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Takes
+
+from earmark.engine.detector import Detector
+from earmark.engine.people.codec import decode, encode
+from earmark.engine.people.store import TRAINED, PersonStore
+
+
+@pytest.fixture
+def earlier(golden_dir: Path, tmp_path: Path) -> PersonStore:
+    """The store of version 0.1.0, before the modules were moved into rooms."""
+    return PersonStore(shutil.copytree(golden_dir / "people", tmp_path / "people"))
+
+
+def test_they_load_and_are_heard(earlier: PersonStore, takes: Takes) -> None:
+    person = earlier.load("slt", "okay_nabu")
+    assert (person.kind, len(person.takes), person.copies.shape) == (TRAINED, 5, (5, 6, 192))
+    assert person.threshold == pytest.approx(0.658, abs=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(person.takes, axis=1), 1, atol=1e-5)
+    detector = Detector.load("okay_nabu", earlier)
+    for voice, expected in (("slt", "slt"), ("rms", None)):
+        (event,) = detector.run(takes(voice, "okay_nabu", "test")[0])
+        assert event.person == expected
+
+
+def test_they_are_written_as_they_were(earlier: PersonStore) -> None:
+    """Neither a name nor a number of the format has changed."""
+    files = earlier.contents("slt", "okay_nabu")
+    assert encode(decode(files)) == files

@@ -762,14 +762,14 @@ ENROLLING = (
         "self.own < self.threshold",
         "self.own <= self.threshold",
         "a take that scores the threshold is counted as rejected",
-        _ENROLMENT,
+        ("test_achieved.py",),
     ),
     Mutation(
         "enroll/training/alike.py",
         "verifier.margin(person, other.takes) >= 0",
-        "verifier.margin(person, other.takes) > 0.2",
-        "people who sound alike are not named",
-        _ENROLMENT,
+        "verifier.margin(person, other.takes) > 0",
+        "a take that scores another person's threshold is not seen to be alike",
+        ("test_alike.py",),
     ),
     # --- takes
     Mutation(

@@ -849,14 +849,14 @@ ENROLLING = (
         "if self.strangers_in > before.strangers_in:",
         "if self.strangers_in > before.strangers_in + 1:",
         "one more stranger may be let in",
-        _LEARN,
+        ("test_guard.py",),
     ),
     Mutation(
         LEARN,
         "if self.nearest > max(before.nearest, -FAR_ENOUGH) + TOLERANCE:",
         "if self.nearest > max(before.nearest, FAR_ENOUGH) + TOLERANCE:",
         "another person may come nearer",
-        _LEARN,
+        ("test_guard.py",),
     ),
     Mutation(
         LEARN,
@@ -870,7 +870,7 @@ ENROLLING = (
         ">= WIDE_DECADES * DECADE[person.kind]",
         ">= 0",
         "wakes in doubt are learned",
-        _LEARN,
+        ("test_guard.py",),
     ),
     Mutation(
         LEARN,

@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 
-from ..errors import LearningError, StoreUnwritable
+from ..errors import LearningError, StoreUnwritable, system_text_of, text_of
 from ..people.store import LOCK_FILE, PersonStore
 from ..people.vault import MAGIC, Vault
 from ..storage.atomic import NEW_PREFIX, locked, make_folder, read_limited, replace_synced, sync_folder
@@ -74,9 +74,9 @@ class LearningQueue:
             except FileNotFoundError:  # erased meanwhile
                 continue
             except OSError as error:
-                raise LearningError(f"{self.folder / name}: cannot be read: {error.strerror}") from error
+                raise LearningError(f"{self.folder / name}: cannot be read: {system_text_of(error)}") from error
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                _LOG.warning("%s: damaged: %s: erased", self.folder / name, error)
+                _LOG.warning("%s: damaged: %s: erased", self.folder / name, text_of(error))
                 self.erase([name])
         return found
 
@@ -249,7 +249,7 @@ class LearningQueue:
         except FileNotFoundError:
             return set()
         except (OSError, ValueError, RecursionError) as error:
-            raise LearningError(f"{path}: cannot be used: {error}; delete it") from error
+            raise LearningError(f"{path}: cannot be used: {text_of(error)}; delete it") from error
 
     def undo(self, ids: Iterable[str]) -> None:
         """Keeps these from being learned again.
@@ -313,7 +313,7 @@ class LearningQueue:
                 try:
                     heard = self._load(name)
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
-                    _LOG.warning("%s: damaged: %s: erased", self.folder / name, error)
+                    _LOG.warning("%s: damaged: %s: erased", self.folder / name, text_of(error))
                     (self.folder / (name + SUFFIX)).unlink()
                     continue
                 new, wanted = change(heard), was_sealed if seal is None else seal
@@ -342,7 +342,7 @@ class LearningQueue:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise LearningError(f"{self.folder}: cannot be read: {error.strerror}") from error
+            raise LearningError(f"{self.folder}: cannot be read: {system_text_of(error)}") from error
 
     @contextlib.contextmanager
     def _changing(self, what: str, alone: bool = False) -> Iterator[None]:

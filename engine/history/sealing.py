@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError, PersonError, PersonLocked, PersonUnknown, StoreUnwritable
+from ..errors import InputError, PersonError, PersonLocked, PersonUnknown, StoreUnwritable, system_text_of
 from ..people.store import LOCK_FILE, PersonStore, Tree
 from ..people.vault import KEYRING_FILE, SEALED_SUFFIX, new_vault
 from ..storage.atomic import locked, make_folder, replace_synced, sync_folder
@@ -47,7 +47,7 @@ def encrypt(store: PersonStore, secret: bytes, on_person: OnPerson | None = None
                 replace_synced(store.folder / KEYRING_FILE, content, beside=store.folder)
     except OSError as error:
         raise StoreUnwritable(
-            f"{store.folder} could not be encrypted: {error.strerror}; make room or allow writing"
+            f"{store.folder} could not be encrypted: {system_text_of(error)}; make room or allow writing"
         ) from error
     opened = PersonStore(store.folder, lambda: secret)
     opened.vault()
@@ -93,7 +93,9 @@ def decrypt(store: PersonStore, on_person: OnPerson | None = None) -> Done:
             (store.folder / KEYRING_FILE).unlink()
             sync_folder(store.folder)
     except OSError as error:
-        raise StoreUnwritable(f"{store.folder / KEYRING_FILE} could not be removed: {error.strerror}") from error
+        raise StoreUnwritable(
+            f"{store.folder / KEYRING_FILE} could not be removed: {system_text_of(error)}"
+        ) from error
     return done
 
 

@@ -35,6 +35,8 @@ from ..errors import (
     PersonNewer,
     PersonUnknown,
     StoreUnwritable,
+    system_text_of,
+    text_of,
 )
 from ..storage.atomic import locked, make_folder, read_limited, sync_folder, temporary_folder
 from ..storage.names import default_folder, folder_name, folders_in, is_person_folder, is_version, name_of
@@ -242,7 +244,7 @@ class PersonStore:
                 transaction.sweep(self.folder)
         except OSError as error:
             raise StoreUnwritable(
-                f"{name!r} is not in {self.folder} any more, but delete {away}: {error.strerror}"
+                f"{name!r} is not in {self.folder} any more, but delete {away}: {system_text_of(error)}"
             ) from error
         return count
 
@@ -351,16 +353,17 @@ class PersonStore:
             except (FileNotFoundError, NotADirectoryError) as error:
                 gone = self._version(name, keyword, number) != place or not os.path.lexists(place)
                 if not gone or tries == READ_TRIES:
-                    raise PersonError(f"{place}: cannot be read: {error.strerror}") from error
+                    raise PersonError(f"{place}: cannot be read: {system_text_of(error)}") from error
             except OSError as error:
-                raise PersonError(f"{place}: cannot be read: {error.strerror}") from error
+                raise PersonError(f"{place}: cannot be read: {system_text_of(error)}") from error
             except (PersonLocked, PersonNewer) as error:
                 raise type(error)(f"{place}: {error}") from error
             except (PersonError, InstallationError):
                 raise
             except Exception as error:  # what json, zipfile and numpy raise on bytes made to harm is no closed list
                 raise PersonDamaged(
-                    f"{place}: damaged: {error}; remove that folder to go back to the version before, or enrol again"
+                    f"{place}: damaged: {text_of(error)}; remove that folder to go back to the version before, or "
+                    "enrol again"
                 ) from error
             tries += 1
 

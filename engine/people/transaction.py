@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import PersonDamaged, PersonError
+from ..errors import PersonDamaged, PersonError, system_text_of, text_of
 from ..storage.atomic import NEW_PREFIX, make_folder, read_limited, sync_folder, temporary_folder, write_synced
 from ..storage.names import folders_in, is_person_folder
 
@@ -67,10 +67,10 @@ def read_plan(store: Path) -> Plan:
     except (FileNotFoundError, NotADirectoryError):
         return Plan()
     except OSError as error:
-        raise PersonError(f"{path}: cannot be read: {error.strerror}") from error
+        raise PersonError(f"{path}: cannot be read: {system_text_of(error)}") from error
     except (ValueError, RecursionError) as error:
         raise PersonDamaged(
-            f"{path}: damaged: {error}; remove {path.parent} to drop the unfinished change"
+            f"{path}: damaged: {text_of(error)}; remove {path.parent} to drop the unfinished change"
         ) from error
 
 

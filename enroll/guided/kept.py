@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from earmark.engine.audio.samples import Float32
-from earmark.engine.errors import InputError, StoreUnwritable
+from earmark.engine.errors import InputError, StoreUnwritable, system_text_of, text_of
 from earmark.engine.storage.atomic import NEW_PREFIX, make_folder, read_limited, replace_synced, sync_folder
 from earmark.engine.storage.names import sessions_folder
 
@@ -95,7 +95,7 @@ class KeptSession:
             replace_synced(self.path, digest + content.getvalue(), self.path.parent)
         except OSError as error:
             raise StoreUnwritable(
-                f"{self.path}: the session cannot be kept: {error.strerror}; make room or allow writing there"
+                f"{self.path}: the session cannot be kept: {system_text_of(error)}; make room or allow writing there"
             ) from error
 
     def load(self) -> Kept | None:
@@ -109,11 +109,11 @@ class KeptSession:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.path}: cannot be read: {error}; remove it to begin anew") from error
+            raise InputError(f"{self.path}: cannot be read: {text_of(error)}; remove it to begin anew") from error
         try:
             return self._decoded(content)
         except Exception as error:  # what json, zipfile and numpy raise on damaged bytes is no closed list
-            raise InputError(f"{self.path}: damaged: {error}; remove it to begin anew") from error
+            raise InputError(f"{self.path}: damaged: {text_of(error)}; remove it to begin anew") from error
 
     def erase(self) -> None:
         """Nothing of the session is left.
@@ -129,7 +129,7 @@ class KeptSession:
             with contextlib.suppress(OSError):  # others are kept there
                 self.path.parent.rmdir()
         except OSError as error:
-            raise StoreUnwritable(f"{self.path}: could not be erased: {error.strerror}") from error
+            raise StoreUnwritable(f"{self.path}: could not be erased: {system_text_of(error)}") from error
 
     def _sweep(self) -> None:
         """Deletes what killed processes left of this session."""

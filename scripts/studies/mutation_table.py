@@ -1111,7 +1111,7 @@ STORING = (
     Mutation(OUTBOX, "QUEUE_NOTICES = 64", "QUEUE_NOTICES = 65", "one notice more waits", _OUTBOX),
     Mutation(
         OUTBOX,
-        "timeout=self.sink.idle_s if is_open else retry_s",
+        "timeout=self.sink.idle_s if self._is_open else retry_s",
         "timeout=retry_s",
         "a sink is idle when it did not ask for it",
         _OUTBOX,

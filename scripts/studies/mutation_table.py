@@ -305,7 +305,7 @@ DECIDING = (
         "candidate.sample < self._quiet_until.get(candidate.keyword, 0)",
         "candidate.sample <= self._quiet_until.get(candidate.keyword, 0)",
         "the refractory time is a sample longer",
-        ("test_loose_cutoff.py",),
+        ("test_detector.py",),
     ),
     Mutation(
         DETECTOR,

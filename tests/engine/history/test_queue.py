@@ -57,6 +57,24 @@ def test_what_is_added_is_read_again_in_the_order_of_time(store: LearningQueue) 
     assert [one.is_own for one in found].count(False) == 2
 
 
+@pytest.mark.parametrize(
+    ("person", "label", "is_own"),
+    [
+        ("anna", None, True),
+        (None, None, False),
+        (None, "anna", True),
+        ("anna", "bert", True),
+        ("anna", "not-me", False),
+        ("anna", "noise", False),
+        (None, "noise", False),
+    ],
+)
+def test_what_was_said_of_a_wake_counts_before_what_was_heard(
+    person: str | None, label: str | None, is_own: bool
+) -> None:
+    assert heard(0, person, label=label).is_own == is_own
+
+
 def test_only_the_owner_may_read_it_and_it_is_an_embedding_and_no_sound(store: LearningQueue) -> None:
     store.add(heard())
     (path,) = store.folder.glob("*.json")

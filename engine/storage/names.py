@@ -56,6 +56,14 @@ def is_version(folder: str) -> bool:
     return folder.isascii() and folder.isdigit() and len(folder) <= 18 and f"{int(folder):04d}" == folder
 
 
+def is_real(folder: Path, store: Path) -> bool:
+    """Whether nothing between a store and a folder inside it is a link, which could point anywhere."""
+    between = folder.relative_to(store).parts
+    with contextlib.suppress(PermissionError):  # who lists the folder will say so
+        return not any(store.joinpath(*between[: n + 1]).is_symlink() for n in range(len(between)))
+    return True
+
+
 def folders_in(path: Path) -> list[Path]:
     """The real folders inside a folder, hidden ones and links left out; none where there is no such folder."""
     try:

@@ -51,7 +51,6 @@ LAST_FILE = ".last"
 MAX_EVENT_BYTES = 64 << 10  # a hundred times the usual: names are 200 bytes at most, a microphone's is not ours
 MAX_AUDIO_BYTES = 1 << 20  # 32 s; an entry has 2
 MAX_DIGITS = 18  # of a number; what is longer is not an entry of ours
-DAY_S = 86_400.0
 STEP_S = 60.0  # clocks drift by less in a week (100 ppm); who sets one by hand or from the network moves it farther
 
 
@@ -78,7 +77,7 @@ class Journal:
     ) -> None:
         self.folder = folder
         self._locked = LockedFolder(folder, folder / LOCK_FILE)
-        self._most, self._max_age_s = most, days * DAY_S
+        self._most, self._max_age_s = most, days * schema.DAY_S
         self._clock, self._steady = clock, steady
         self._looked_s = clock(), steady()
         self._own: set[int] = set()

@@ -28,18 +28,18 @@ from dataclasses import replace
 from ..errors import LearningError
 from ..people.store import PersonStore
 from ..people.vault import MAGIC, Vault
+from ..settings.schema import DAY_S
 from ..storage.atomic import read_limited
 from ..storage.locked import LOCK_FILE, LockedFolder, is_leftover, unwritable
-from .queued_wake import FOLDER, MAX_ENTRY_BYTES, NOISE, QueuedWake, decode, encode
+from .queued_wake import FOLDER, MAX_ENTRY_BYTES, QueuedWake, decode, encode
 
-__all__ = ["NOISE", "LearningQueue", "QueuedWake"]  # with what an entry is, so that one import is enough
+__all__ = ["LearningQueue", "QueuedWake"]  # with what an entry is, so that one import is enough
 
 _LOG = logging.getLogger(__name__)
 
 UNDONE_FILE, UPDATED_FILE, SUFFIX = "undone.json", ".updated", ".json"
 MOST_OWN = 200  # wakes that wait to be learned: five a day for the 40 days that 40 takes need
 MOST_IMPOSTORS = 500  # 1.5 MB; the head trains against 64 of them
-DAY_S = 86_400.0
 OWN_DAYS, IMPOSTOR_DAYS = 14.0, 60.0  # a cold is over, and a guest is gone; chosen, not measured
 MOST_UNDONE = 1000
 

@@ -21,6 +21,7 @@ from ..settings.reading import Loaded, as_toml, load
 from ..settings.schema import Settings
 from ..sinks.places import sockets_to_ask
 from ..storage.atomic import replace_synced
+from ..storage.user_folders import config_home, data_folder
 from .status import ask
 
 UNIT = "earmark.service"
@@ -172,12 +173,8 @@ def place(user: bool, root: str | None, environment: Mapping[str, str]) -> Place
             raise ServiceError("--user is for the service of whoever types it: the same without sudo")
         if not environment.get("HOME"):
             raise ServiceError("--user needs HOME, the folder of the user: it is not set")
-        home = Path(environment["HOME"])
-        config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
-        units, data = (
-            config / "systemd" / "user",
-            Path(environment.get("XDG_DATA_HOME") or home / ".local" / "share") / "earmark",
-        )
+        config, data = config_home(), data_folder()
+        units = config / "systemd" / "user"
     return Place(user, folder, config, units / UNIT, config / "earmark" / "earmark.toml", data)
 
 

@@ -43,6 +43,7 @@ from ..errors import WakeDamaged, WakeError, WakeUnknown
 from ..settings import schema
 from ..storage.atomic import put_in_place, read_limited, sync_folder, write_synced
 from ..storage.locked import LOCK_FILE, LockedFolder
+from ..storage.user_folders import journal_folder
 from .journal_entry import AUDIO_FILE, EVENT_FILE, Entry, as_json, checked, encode
 
 _LOG = logging.getLogger(__name__)
@@ -364,15 +365,9 @@ class Journal:
             self._locked.sync()
 
 
-def default_folder() -> Path:
-    """`$XDG_DATA_HOME/earmark/wakes`, by default `~/.local/share/earmark/wakes`."""
-    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data_home) / "earmark" / "wakes"
-
-
 def open_journal(section: schema.Journal) -> Journal:
     """The journal that the settings name."""
-    folder = Path(section.folder) if section.folder else default_folder()
+    folder = Path(section.folder) if section.folder else journal_folder()
     return Journal(folder, section.most, section.days, time.time)
 
 

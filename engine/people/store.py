@@ -36,7 +36,8 @@ from ..errors import (
 )
 from ..storage.atomic import make_folder, put_in_place, read_limited
 from ..storage.locked import LOCK_FILE, LockedFolder
-from ..storage.names import default_folder, folder_name, folders_in, is_person_folder, is_real, is_version, name_of
+from ..storage.names import folder_name, folders_in, is_person_folder, is_real, is_version, name_of
+from ..storage.user_folders import people_folder
 from . import transaction
 from .codec import ARRAYS_FILE, HEADER_FILE, MAX_FILE_BYTES, decode, decode_recordings, encode, recording_files
 from .vault import SEALED_SUFFIX, Secret, Vault, as_written, is_encrypted, open_vault
@@ -51,7 +52,6 @@ __all__ = [  # with what belongs to a person, so that one import is enough
     "Tree",
     "Voiceprint",
     "check_binding",
-    "default_folder",
     "folder_name",
 ]
 
@@ -75,7 +75,7 @@ class PersonStore:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, secret: Secret | None = None) -> None:
-        self.folder = Path(folder) if folder is not None else default_folder()
+        self.folder = Path(folder) if folder is not None else people_folder()
         self._locked = LockedFolder(self.folder, self.folder / LOCK_FILE)
         self._secret = secret or self._no_secret
 

@@ -13,18 +13,6 @@ from ..errors import InputError, PersonError
 MAX_NAME_BYTES = 200  # of the folder's name; file systems allow 255
 
 
-def default_folder() -> Path:
-    """`$XDG_DATA_HOME/earmark/people`, by default `~/.local/share/earmark/people`."""
-    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data_home) / "earmark" / "people"
-
-
-def sessions_folder() -> Path:
-    """Of enrolments that were broken off: `$XDG_STATE_HOME/earmark/sessions`, by default `~/.local/state/…`."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "earmark" / "sessions"
-
-
 def folder_name(name: str) -> str:
     """A person's name as the name of a folder: percent-encoded, so that no name can point elsewhere.
 

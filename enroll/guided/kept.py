@@ -22,7 +22,7 @@ from earmark.engine.audio.samples import Float32
 from earmark.engine.errors import InputError
 from earmark.engine.storage.atomic import read_limited
 from earmark.engine.storage.locked import LockedFolder, unwritable
-from earmark.engine.storage.names import sessions_folder
+from earmark.engine.storage.user_folders import sessions_folder
 
 from ..takes.hearing import AcceptedTake
 from ..takes.quality import Take

@@ -23,10 +23,10 @@ import soundfile
 from conftest import Takes
 from helpers_store import Run, checked, command, earmark, environment, forge, snapshot
 
-from earmark import cli
 from earmark.engine import event
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Int16
+from earmark.engine.commands import parser
 from earmark.engine.errors import KeywordError
 from earmark.engine.networks.card import MODELS_DIR, builtin_keywords, load_card, load_manifest
 from earmark.engine.people.store import PersonStore, Voiceprint
@@ -106,9 +106,9 @@ def test_help_is_there_for_every_command_and_loads_nothing() -> None:
 
 
 def test_the_copies_that_keep_help_light_are_true() -> None:
-    assert cli.MODES == policy.MODES
-    assert cli.EVENT_TYPES == event.TYPES
-    assert Settings().wake.keywords == (cli.DEFAULT_KEYWORD,)
+    assert parser.MODES == policy.MODES
+    assert parser.EVENT_TYPES == event.TYPES
+    assert Settings().wake.keywords == (parser.DEFAULT_KEYWORD,)
 
 
 def test_the_console_script_and_the_module_are_the_same() -> None:

@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our standard output went away, as `| head` does
         _drop_output()
     except OSError as error:  # a full disk behind our standard output, for one
-        print(f"earmark: {error}", file=sys.stderr)
+        from earmark.engine.errors import text_of
+
+        print(f"earmark: {text_of(error)}", file=sys.stderr)
         _drop_output()
         code = 1
     return code

@@ -155,3 +155,13 @@ class EnrolmentRefused(EarmarkError):
     def __init__(self, message: str, faults: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.faults = list(faults)
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says; its type where it says nothing, as `TimeoutError()` and what libraries raise bare."""
+    return str(error) or type(error).__name__
+
+
+def system_text_of(error: OSError) -> str:
+    """The same in the system's own words, without number and path."""
+    return error.strerror or text_of(error)

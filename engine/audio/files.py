@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from ..errors import AudioError
+from ..errors import AudioError, text_of
 from .samples import RATE_HZ, AudioFormat, Converter, Int16
 from .sources import BLOCK_SAMPLES, Source
 
@@ -69,14 +69,14 @@ class FileSource(Source):
             if self._file.seekable():  # GSM is not: it can be read once
                 self._file.seek(0)
         except soundfile.LibsndfileError as error:
-            raise AudioError(f"{self.name}: damaged: {error}") from error
+            raise AudioError(f"{self.name}: damaged: {text_of(error)}") from error
 
     def _read(self, dtype: str) -> Any:
         """(n, channels) of that type."""
         try:
             frames = self._file.read(self._block_frames, dtype=dtype, always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise AudioError(f"{self.name}: damaged: {error}") from error
+            raise AudioError(f"{self.name}: damaged: {text_of(error)}") from error
         return frames
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import soxr
 
-from ..errors import DeviceError, SoundSystemHangs
+from ..errors import DeviceError, SoundSystemHangs, text_of
 from .quiet_stderr import silenced
 from .samples import RATE_HZ, AudioFormat, Converter, Int16, to_float
 from .sources import Source
@@ -23,7 +23,7 @@ from .sources import Source
 try:
     import sounddevice
 except OSError as error:  # the Python package is there, the library is not
-    raise DeviceError(f"{error}: install PortAudio (`apt install libportaudio2`)") from error
+    raise DeviceError(f"{text_of(error)}: install PortAudio (`apt install libportaudio2`)") from error
 
 _LOG = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class MicrophoneSource(Source):
             try:
                 samples = self._read()
             except (_Lost, sounddevice.PortAudioError) as error:
-                self._say_fault(f"microphone {self.name!r}: {error}")
+                self._say_fault(f"microphone {self.name!r}: {text_of(error)}")
                 self._release()
                 continue
             if samples is None:
@@ -179,7 +179,7 @@ class MicrophoneSource(Source):
                 sounddevice._initialize()
                 self._open()
         except (DeviceError, sounddevice.PortAudioError) as error:
-            self._say_fault(str(error))
+            self._say_fault(text_of(error))
 
     @contextlib.contextmanager
     def _calling(self) -> Iterator[None]:
@@ -212,12 +212,12 @@ class MicrophoneSource(Source):
             try:
                 stream, self._format = self._start(info["index"], wanted), wanted
             except sounddevice.PortAudioError as error:
-                _LOG.info("%s refuses 16 kHz mono (%s): opening it at %s", info["name"], error, native)
+                _LOG.info("%s refuses 16 kHz mono (%s): opening it at %s", info["name"], text_of(error), native)
                 stream, self._format = self._start(info["index"], native), native
         except (sounddevice.PortAudioError, ValueError) as error:
             raise DeviceError(
-                f"microphone {self.name!r} cannot be opened: {error}; `earmark devices` lists what there is, "
-                "and `earmark listen -` takes audio from a pipe"
+                f"microphone {self.name!r} cannot be opened: {text_of(error)}; `earmark devices` lists what there "
+                "is, and `earmark listen -` takes audio from a pipe"
             ) from error
         self._converter = Converter(self._format)
         self._opened_s = self._last_s = time.monotonic()
@@ -282,7 +282,7 @@ def play(samples: Int16) -> None:
                 sounddevice.check_output_settings(info["index"], **options)
                 break
             except sounddevice.PortAudioError as error:
-                _LOG.info("%s refuses %s: %s", info["name"], audio_format, error)
+                _LOG.info("%s refuses %s: %s", info["name"], audio_format, text_of(error))
         if audio_format.rate_hz != RATE_HZ:
             samples = soxr.resample(samples, RATE_HZ, audio_format.rate_hz)
         frames = np.repeat(samples[:, None], audio_format.channels, axis=1)
@@ -290,8 +290,8 @@ def play(samples: Int16) -> None:
             stream.write(frames.tobytes())
     except (sounddevice.PortAudioError, ValueError) as error:
         raise DeviceError(
-            f"nothing can be played: {error}; plug a loudspeaker in or start the sound server, or copy the sound "
-            "with `earmark wakes export`"
+            f"nothing can be played: {text_of(error)}; plug a loudspeaker in or start the sound server, or copy the "
+            "sound with `earmark wakes export`"
         ) from error
 
 

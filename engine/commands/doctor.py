@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..audio.samples import RATE_HZ
-from ..errors import DeviceError, EarmarkError, ModelError
+from ..errors import DeviceError, EarmarkError, ModelError, text_of
 from ..features.frontend import Frontend
 from ..networks import runtime
 from ..networks.card import Card, builtin_keywords, load_card, load_manifest, read_model
@@ -100,7 +100,9 @@ def _check_head() -> str:
         try:
             outputs = interpreter.get_signature_runner(name)(**inputs)
         except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{card.file}: signature {name} fails: {error}: install earmark again") from error
+            raise ModelError(
+                f"{card.file}: signature {name} fails: {text_of(error)}: install earmark again"
+            ) from error
         for key, tensor in signature["outputs"].items():
             if key not in outputs or list(outputs[key].shape) != tensor["shape"]:
                 raise ModelError(f"{card.file}: signature {name} lacks {key}{tensor['shape']}: install earmark again")

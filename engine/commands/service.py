@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
-from ..errors import EarmarkError, ServiceError
+from ..errors import EarmarkError, ServiceError, system_text_of
 from ..settings.reading import Loaded, as_toml, load
 from ..settings.schema import Settings
 from ..sinks.places import sockets_to_ask
@@ -380,7 +380,7 @@ def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
             check=False,
         )
     except FileNotFoundError as error:
-        return subprocess.CompletedProcess(words, 127, "", f"{words[0]}: {error.strerror}")
+        return subprocess.CompletedProcess(words, 127, "", f"{words[0]}: {system_text_of(error)}")
     except subprocess.TimeoutExpired as error:
         raise ServiceError(f"`{shlex.join(words)}` has not ended after {COMMAND_LIMIT_S} s") from error
 
@@ -395,7 +395,7 @@ def _do(steps: Sequence[Step], arguments: argparse.Namespace) -> None:
         try:
             result = "dry run" if arguments.dry_run else step.do()
         except OSError as error:
-            raise ServiceError(f"`{step}` failed: {error.strerror}") from error
+            raise ServiceError(f"`{step}` failed: {system_text_of(error)}") from error
         content = step.content if isinstance(step, Write) and arguments.dry_run else None
         if arguments.json:
             print(json.dumps({"step": str(step), "result": result, **({"content": content} if content else {})}))

@@ -80,6 +80,8 @@ def _lines(answer: dict[str, Any]) -> list[str]:
     for name, sink in answer["sinks"].items():
         state = sink["failure"] or "good"
         lines.append(f"sink {name:8} {state}; {sink['waiting']} waiting, {sink['dropped']} dropped")
+        if sink.get("note"):
+            lines.append(f"  note       {sink['note']}")
     return lines
 
 

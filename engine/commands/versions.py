@@ -7,7 +7,7 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator
 
-from ..errors import EarmarkError
+from ..errors import EarmarkError, text_of
 from ..networks.card import MODELS_DIR, builtin_keywords, load_card, load_manifest
 
 _PACKAGES = ("ai-edge-litert", "tflite-runtime", "numpy", "pymicro-features", "pymicro-wakeword")
@@ -29,7 +29,7 @@ def lines() -> Iterator[str]:
             found = hashlib.sha256((MODELS_DIR / card.file).read_bytes()).hexdigest()
             yield f"sha256 {found}  {card.file}{'' if found == card.sha256 else '  NOT what its card says'}"
         except (EarmarkError, OSError) as error:
-            yield f"{name}: {error}"
+            yield f"{name}: {text_of(error)}"
     try:
         for name in builtin_keywords():
             yield f"sha256 {load_manifest(name).model_sha256}  {name}"

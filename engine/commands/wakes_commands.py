@@ -12,7 +12,7 @@ from typing import Any, Union
 import numpy as np
 
 from ..audio.samples import FULL_SCALE, RATE_HZ, Int16
-from ..errors import InputError, StoreUnwritable, WakeError, WakeUnknown
+from ..errors import InputError, StoreUnwritable, WakeError, WakeUnknown, system_text_of
 from ..history.journal import Journal, open_journal
 from ..history.journal_entry import Entry
 from ..history.labels import NOISE, NOT_ME, check_label
@@ -93,7 +93,7 @@ def export(arguments: argparse.Namespace) -> int:
             written.pop()  # somebody else's, made meanwhile
         for path in written:
             path.unlink(missing_ok=True)
-        raise StoreUnwritable(f"{folder}: cannot be written: {error.strerror}; nothing was copied") from error
+        raise StoreUnwritable(f"{folder}: cannot be written: {system_text_of(error)}; nothing was copied") from error
     for path in files:
         print(json.dumps({"file": str(path)}) if arguments.json else path)
     return 0

@@ -8,6 +8,8 @@ import socket
 import time
 from collections.abc import Mapping
 
+from ..errors import text_of
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -71,7 +73,7 @@ class Notifier:
                 connection.sendto(message.encode(errors="backslashreplace"), self._address)
         except OSError as error:
             if not self._deaf:
-                _LOG.warning("the service manager cannot be told %r: %s", message, error)
+                _LOG.warning("the service manager cannot be told %r: %s", message, text_of(error))
             self._deaf = True
             return False
         self._deaf = False

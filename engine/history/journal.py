@@ -39,7 +39,7 @@ from typing import Any
 
 from ..audio.samples import Int16
 from ..audio.wav import from_wav
-from ..errors import WakeDamaged, WakeError, WakeUnknown
+from ..errors import WakeDamaged, WakeError, WakeUnknown, system_text_of, text_of
 from ..settings import schema
 from ..storage.atomic import put_in_place, read_limited, sync_folder, write_synced
 from ..storage.locked import LOCK_FILE, LockedFolder
@@ -96,7 +96,7 @@ class Journal:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise WakeError(f"{self.folder}: cannot be read: {error.strerror}") from error
+            raise WakeError(f"{self.folder}: cannot be read: {system_text_of(error)}") from error
 
     def read(self, number: int) -> Entry:
         """One entry, without its sound.
@@ -294,9 +294,9 @@ class Journal:
                 raise WakeUnknown(self._unknown(number, self.numbers())) from error
             raise WakeDamaged(self._damaged(number, "a file of it is missing")) from error
         except OSError as error:
-            raise WakeError(f"{place}: cannot be read: {error.strerror}") from error
+            raise WakeError(f"{place}: cannot be read: {system_text_of(error)}") from error
         except Exception as error:  # what json and wave raise on bytes made to harm is no closed list
-            raise WakeDamaged(self._damaged(number, str(error) or type(error).__name__)) from error
+            raise WakeDamaged(self._damaged(number, text_of(error))) from error
 
     def _damaged(self, number: int, why: str) -> str:
         return f"{self._place(number)}: damaged: {why}; `earmark wakes forget {number}` removes it"
@@ -325,7 +325,7 @@ class Journal:
         except FileNotFoundError:  # a new journal
             pass
         except (OSError, ValueError) as error:
-            _LOG.warning("%s: %s: numbers go on behind the highest entry", path, error)
+            _LOG.warning("%s: %s: numbers go on behind the highest entry", path, text_of(error))
         return max([last, *self.numbers()]) + 1
 
     def _aged(self, now_s: float) -> list[int]:

@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
-from ..errors import LearningError
+from ..errors import LearningError, system_text_of, text_of
 from ..people.store import PersonStore
 from ..people.vault import MAGIC, Vault
 from ..settings.schema import DAY_S
@@ -76,9 +76,9 @@ class LearningQueue:
             except FileNotFoundError:  # erased meanwhile
                 continue
             except OSError as error:
-                raise LearningError(f"{self.folder / name}: cannot be read: {error.strerror}") from error
+                raise LearningError(f"{self.folder / name}: cannot be read: {system_text_of(error)}") from error
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                _LOG.warning("%s: damaged: %s: erased", self.folder / name, error)
+                _LOG.warning("%s: damaged: %s: erased", self.folder / name, text_of(error))
                 self.erase([name])
         return found
 
@@ -251,7 +251,7 @@ class LearningQueue:
         except FileNotFoundError:
             return set()
         except (OSError, ValueError, RecursionError) as error:
-            raise LearningError(f"{path}: cannot be used: {error}; delete it") from error
+            raise LearningError(f"{path}: cannot be used: {text_of(error)}; delete it") from error
 
     def undo(self, ids: Iterable[str]) -> None:
         """Keeps these from being learned again.
@@ -314,7 +314,7 @@ class LearningQueue:
                 try:
                     heard = self._load(name)
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
-                    _LOG.warning("%s: damaged: %s: erased", self.folder / name, error)
+                    _LOG.warning("%s: damaged: %s: erased", self.folder / name, text_of(error))
                     (self.folder / (name + SUFFIX)).unlink()
                     continue
                 new, wanted = change(heard), was_sealed if seal is None else seal
@@ -341,7 +341,7 @@ class LearningQueue:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise LearningError(f"{self.folder}: cannot be read: {error.strerror}") from error
+            raise LearningError(f"{self.folder}: cannot be read: {system_text_of(error)}") from error
 
     def _changing(self, what: str, alone: bool = False) -> contextlib.AbstractContextManager[None]:
         """Alone among all processes that change this store; `alone`: the caller is so already."""

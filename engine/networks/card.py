@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import KeywordError, ModelError
+from ..errors import KeywordError, ModelError, system_text_of, text_of
 
 MODELS_DIR = Path(__file__).parents[2] / "models"
 CARD_FORMAT = 1
@@ -56,7 +56,9 @@ def load_card(name: str, folder: Path = MODELS_DIR) -> Card:
     try:
         values = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: the model's card cannot be read ({error}): install earmark again") from error
+        raise ModelError(
+            f"{path}: the model's card cannot be read ({text_of(error)}): install earmark again"
+        ) from error
     expected = {field.name for field in fields(Card)}
     if not isinstance(values, dict) or set(values) != expected:
         raise ModelError(f"{path}: a card has exactly the keys {sorted(expected)}: install earmark again")
@@ -75,7 +77,9 @@ def read_model(card: Card, folder: Path = MODELS_DIR) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path}: the model cannot be read ({error.strerror}): install earmark again") from error
+        raise ModelError(
+            f"{path}: the model cannot be read ({system_text_of(error)}): install earmark again"
+        ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != card.sha256:
         raise ModelError(f"{path}: sha256 is {found[:12]}…, the card says {card.sha256[:12]}…: install earmark again")
@@ -139,9 +143,9 @@ def _read_manifest(path: Path) -> KeywordManifest:
     try:
         values = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise KeywordError(f"{path}: the manifest cannot be read: {error.strerror}") from error
+        raise KeywordError(f"{path}: the manifest cannot be read: {system_text_of(error)}") from error
     except (ValueError, RecursionError) as error:
-        raise KeywordError(f"{path}: the manifest is not JSON: {error}") from error
+        raise KeywordError(f"{path}: the manifest is not JSON: {text_of(error)}") from error
     if not isinstance(values, dict):
         raise KeywordError(f"{path}: a manifest is a JSON object, this is a {type(values).__name__}")
     look = _Look(path, values)
@@ -158,7 +162,7 @@ def _read_manifest(path: Path) -> KeywordManifest:
     try:
         model_sha256 = hashlib.sha256(model_path.read_bytes()).hexdigest()
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise KeywordError(f"{path}: its model {str(model_path)!r} cannot be read: {error}") from error
+        raise KeywordError(f"{path}: its model {str(model_path)!r} cannot be read: {text_of(error)}") from error
     return KeywordManifest(
         name=path.stem,
         wake_word=look.at("wake_word", str),

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..audio.samples import Float32
-from ..errors import ModelError
+from ..errors import ModelError, text_of
 from . import runtime
 from .card import MODELS_DIR, load_card, read_model
 
@@ -143,7 +143,9 @@ class SpeakerHead:
         try:
             values: dict[str, npt.NDArray[Any]] = self._run[signature](**inputs)
         except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{self.card.file}: {signature} fails under {runtime.version()}: {error}") from error
+            raise ModelError(
+                f"{self.card.file}: {signature} fails under {runtime.version()}: {text_of(error)}"
+            ) from error
         return values
 
 

@@ -9,7 +9,7 @@ from typing import Any, Union
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import KeywordError, ModelError
+from ..errors import KeywordError, ModelError, system_text_of
 from ..features import frontend
 from . import runtime
 from .card import KeywordManifest, load_manifest
@@ -41,7 +41,7 @@ class KeywordNetwork:
             self._content = self.manifest.model_path.read_bytes()
             self.reset()
         except OSError as error:
-            raise KeywordError(f"{self.manifest.model_path}: cannot be read: {error.strerror}") from error
+            raise KeywordError(f"{self.manifest.model_path}: cannot be read: {system_text_of(error)}") from error
         except ModelError as error:
             raise KeywordError(str(error)) from error
 

@@ -11,7 +11,7 @@ import struct
 from typing import Any
 
 from ..audio.quiet_stderr import silenced
-from ..errors import ModelError, RuntimeMissing
+from ..errors import ModelError, RuntimeMissing, text_of
 
 _MODULES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
 
@@ -30,7 +30,7 @@ def _choose() -> tuple[str, Any]:
         try:
             return name, importlib.import_module(_MODULES[name])
         except ImportError as error:
-            failures.append(f"{name}: {error}")
+            failures.append(f"{name}: {text_of(error)}")
     raise RuntimeMissing(
         f"no TFLite runtime ({'; '.join(failures)}): `pip install tflite-runtime 'numpy<2'` on Python 3.9 to 3.11, "
         "`pip install ai-edge-litert` on later ones"
@@ -113,5 +113,5 @@ def open_model(content: bytes, name: str, delegate: bool = True) -> Any:
             )
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{name}: {NAME} cannot run this network: {error}") from error
+        raise ModelError(f"{name}: {NAME} cannot run this network: {text_of(error)}") from error
     return interpreter

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..audio.samples import RATE_HZ, Float32, Int16, to_float
-from ..errors import AudioError, ModelError
+from ..errors import AudioError, ModelError, text_of
 from ..features import mel
 from . import runtime
 from .card import MODELS_DIR, Card, load_card, read_model
@@ -177,7 +177,9 @@ class SpeakerNetwork:
             interpreter.invoke()
             embedding: Float32 = interpreter.get_tensor(self._output)[0]
         except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{self.card.file}: {runtime.version()} fails: {error}: `earmark doctor`") from error
+            raise ModelError(
+                f"{self.card.file}: {runtime.version()} fails: {text_of(error)}: `earmark doctor`"
+            ) from error
         return embedding
 
 

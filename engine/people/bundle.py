@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import BundleError, InputError, PersonNewer
+from ..errors import BundleError, InputError, PersonNewer, system_text_of
 from ..storage.atomic import read_limited, replace_synced
 from ..storage.names import folder_name, is_person_folder, is_version, name_of
 from . import codec
@@ -97,7 +97,7 @@ def write(path: Path, content: bytes) -> None:
     try:
         replace_synced(path, content)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be written: {system_text_of(error)}") from error
 
 
 def read(path: Path) -> tuple[str, Tree]:

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import InputError, PersonLocked
+from ..errors import InputError, PersonLocked, system_text_of, text_of
 from ..storage.atomic import read_limited
 from .vault import MAX_SECRET_BYTES, Secret, check_secret
 
@@ -102,7 +102,7 @@ def _read(path: Path) -> bytes:
             _LOG.warning("%s: others may read this key: chmod 600", path)
         content = read_limited(path.resolve(), MAX_SECRET_BYTES + 2)
     except OSError as error:
-        raise PersonLocked(f"{path}: the key file cannot be read: {error.strerror}") from error
+        raise PersonLocked(f"{path}: the key file cannot be read: {system_text_of(error)}") from error
     except ValueError as error:
-        raise PersonLocked(f"{path}: the key file cannot be used: {error}") from error
+        raise PersonLocked(f"{path}: the key file cannot be used: {text_of(error)}") from error
     return content[:-1] if content.endswith(b"\n") else content

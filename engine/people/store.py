@@ -33,6 +33,8 @@ from ..errors import (
     PersonLocked,
     PersonNewer,
     PersonUnknown,
+    system_text_of,
+    text_of,
 )
 from ..storage.atomic import make_folder, put_in_place, read_limited
 from ..storage.locked import LOCK_FILE, LockedFolder
@@ -333,16 +335,17 @@ class PersonStore:
             except (FileNotFoundError, NotADirectoryError) as error:
                 gone = self._version(name, keyword, number) != place or not os.path.lexists(place)
                 if not gone or tries == READ_TRIES:
-                    raise PersonError(f"{place}: cannot be read: {error.strerror}") from error
+                    raise PersonError(f"{place}: cannot be read: {system_text_of(error)}") from error
             except OSError as error:
-                raise PersonError(f"{place}: cannot be read: {error.strerror}") from error
+                raise PersonError(f"{place}: cannot be read: {system_text_of(error)}") from error
             except (PersonLocked, PersonNewer) as error:
                 raise type(error)(f"{place}: {error}") from error
             except (PersonError, InstallationError):
                 raise
             except Exception as error:  # what json, zipfile and numpy raise on bytes made to harm is no closed list
                 raise PersonDamaged(
-                    f"{place}: damaged: {error}; remove that folder to go back to the version before, or enrol again"
+                    f"{place}: damaged: {text_of(error)}; remove that folder to go back to the version before, or "
+                    "enrol again"
                 ) from error
             tries += 1
 

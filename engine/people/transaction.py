@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import PersonDamaged, PersonError
+from ..errors import PersonDamaged, PersonError, system_text_of, text_of
 from ..storage.atomic import make_folder, put_in_place, read_limited, sync_folder, write_synced
 from ..storage.locked import LockedFolder
 from ..storage.names import folders_in, is_person_folder
@@ -65,10 +65,10 @@ def read_plan(store: Path) -> Plan:
     except (FileNotFoundError, NotADirectoryError):
         return Plan()
     except OSError as error:
-        raise PersonError(f"{path}: cannot be read: {error.strerror}") from error
+        raise PersonError(f"{path}: cannot be read: {system_text_of(error)}") from error
     except (ValueError, RecursionError) as error:
         raise PersonDamaged(
-            f"{path}: damaged: {error}; remove {path.parent} to drop the unfinished change"
+            f"{path}: damaged: {text_of(error)}; remove {path.parent} to drop the unfinished change"
         ) from error
 
 
@@ -127,7 +127,7 @@ def exchange(store: LockedFolder, put: Mapping[str, Files], remove: Iterable[str
     try:
         finish(store)
     except OSError as error:  # it counts already, and is read as if it were finished
-        _LOG.warning("%s: %s: the change counts, the next one finishes it", pending, error.strerror)
+        _LOG.warning("%s: %s: the change counts, the next one finishes it", pending, system_text_of(error))
 
 
 def finish(store: LockedFolder) -> None:

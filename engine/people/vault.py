@@ -16,7 +16,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import CryptographyMissing, InputError, PersonDamaged, PersonError, PersonLocked, PersonNewer
+from ..errors import (
+    CryptographyMissing,
+    InputError,
+    PersonDamaged,
+    PersonError,
+    PersonLocked,
+    PersonNewer,
+    system_text_of,
+    text_of,
+)
 from ..storage.atomic import read_limited
 
 FORMAT = 1
@@ -118,10 +127,11 @@ def open_vault(store: Path, secret: Secret) -> Vault:
         digest = hashlib.sha256(content).digest()
         values = _checked(json.loads(content))
     except OSError as error:
-        raise PersonError(f"{path}: cannot be read: {error.strerror}") from error
+        raise PersonError(f"{path}: cannot be read: {system_text_of(error)}") from error
     except (ValueError, KeyError, RecursionError) as error:
         raise PersonDamaged(
-            f"{path}: damaged: {error}; put it back from a backup: without it nothing that is sealed can be read"
+            f"{path}: damaged: {text_of(error)}; put it back from a backup: without it nothing that is sealed "
+            "can be read"
         ) from error
     if digest not in _OPENED:
         _OPENED[digest] = _unlock(values, path, secret)
@@ -160,7 +170,9 @@ def _unlock(values: dict[str, Any], path: Path, secret: Secret) -> bytes:
     try:
         cipher = _cipher(_derive(given, values))
     except ValueError as error:  # OpenSSL has rules of its own, as that n must be below 2^(16 r)
-        raise PersonDamaged(f"{path}: damaged: n, r and p do not fit: {error}; put it back from a backup") from error
+        raise PersonDamaged(
+            f"{path}: damaged: n, r and p do not fit: {text_of(error)}; put it back from a backup"
+        ) from error
     try:
         key = cipher.decrypt(bytes.fromhex(values["nonce"]), bytes.fromhex(values["sealed_key"]), _context(values))
     except _invalid_tag() as error:

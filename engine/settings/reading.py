@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import SettingsError
+from ..errors import SettingsError, system_text_of, text_of
 from ..storage.user_folders import settings_file
 from .schema import NUMBER, NUMBERS, TEXT, TEXTS, WHOLE, YES_NO, Settings, keys
 
@@ -111,13 +111,13 @@ def parsed(file: Path) -> dict[str, Any]:
             raise SettingsError(f"{file}: the settings have more than {MAX_FILE_BYTES} bytes")
         text = content.decode("utf-8")
     except OSError as error:
-        raise SettingsError(f"{file}: the settings cannot be read: {error.strerror}") from error
+        raise SettingsError(f"{file}: the settings cannot be read: {system_text_of(error)}") from error
     except ValueError as error:
-        raise SettingsError(f"{file}: the settings are not UTF-8: {error}") from error
+        raise SettingsError(f"{file}: the settings are not UTF-8: {text_of(error)}") from error
     try:
         return toml(text)
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{file}: the settings are not TOML: {error}") from error
+        raise SettingsError(f"{file}: the settings are not TOML: {text_of(error)}") from error
 
 
 def toml(text: str) -> dict[str, Any]:

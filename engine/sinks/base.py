@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ..audio.samples import Int16
+from ..errors import text_of
 from ..event import Event
 from ..household import Household
 from .stats import Stats
@@ -20,6 +21,7 @@ _LOG = logging.getLogger(__name__)
 QUEUE_NOTICES = 64  # a wake word takes a second to say: a minute of nothing else, while a sink is stuck
 CLOSE_S = 0.3  # what a sink gets to send the rest; all close at once, and a service must end within a second
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 30.0  # doubled from one to the other where opening fails
+STUCK, NOT_OPEN = "stuck: events are dropped", "not open yet"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Sink:
     """`idle` is called where nothing came for so long; None: never."""
     fault: str | None = None
     """Why it cannot work now, where it knows that without an event; None: it can, as far as it knows."""
+    note: str | None = None
+    """What its user should know although it works, as a client that was cut off; None: nothing."""
 
     def __init__(self, settings: Any, control: Control) -> None:
         self._settings, self._control = settings, control
@@ -120,7 +124,7 @@ class Outbox:
         self.failure: Exception | None = None
         """Why the last thing that was tried failed; None: it did not."""
         self._queue: queue.Queue[Notice | None] = queue.Queue(QUEUE_NOTICES)
-        self._dropping = False
+        self._dropping = self._is_open = False
         self._thread = threading.Thread(target=self._run, name=f"sink {sink.name}", daemon=True)
         self._thread.start()
 
@@ -128,6 +132,13 @@ class Outbox:
     def depth(self) -> int:
         """How many notices wait."""
         return self._queue.qsize()
+
+    @property
+    def fault(self) -> str | None:
+        """Why it does not do its work now; None: it does. Never empty."""
+        if self._dropping:
+            return STUCK
+        return self.sink.fault or (text_of(self.failure) if self.failure else None if self._is_open else NOT_OPEN)
 
     def put(self, notice: Notice) -> None:
         """Queues a notice, or drops and counts it where the queue is full."""
@@ -137,7 +148,7 @@ class Outbox:
         except queue.Full:
             self._stats.add("dropped", sink=self.sink.name)
             if not self._dropping:  # once, not at each event
-                _LOG.warning("sink %s is stuck: events are dropped", self.sink.name)
+                _LOG.warning("sink %s is %s", self.sink.name, STUCK)
             self._dropping = True
 
     def ask_to_close(self) -> None:
@@ -152,31 +163,31 @@ class Outbox:
         self._thread.join(CLOSE_S if wait_s is None else wait_s)
 
     def _run(self) -> None:
-        is_open, retry_s = self._try("open", self.sink.open), FIRST_RETRY_S
+        self._is_open, retry_s = self._try("open", self.sink.open), FIRST_RETRY_S
         while True:
             try:
-                notice = self._queue.get(timeout=self.sink.idle_s if is_open else retry_s)
+                notice = self._queue.get(timeout=self.sink.idle_s if self._is_open else retry_s)
             except queue.Empty:
-                if is_open:
+                if self._is_open:
                     self._try("idle", self.sink.idle)
                     continue
-                is_open, retry_s = self._try("open", self.sink.open), min(2 * retry_s, LAST_RETRY_S)
+                self._is_open, retry_s = self._try("open", self.sink.open), min(2 * retry_s, LAST_RETRY_S)
                 continue
             if notice is None:
                 break
-            if not is_open:
+            if not self._is_open:
                 self._stats.add("failed", sink=self.sink.name)
             elif self._try("send", self.sink.send, notice):
                 self._stats.add("sent", sink=self.sink.name)
-        if is_open:
+        if self._is_open:
             self._try("close", self.sink.close)
 
     def _try(self, what: str, call: Callable[..., None], *arguments: Any) -> bool:
         try:
             call(*arguments)
         except Exception as error:  # whatever a sink's library raises: it is said, counted, and stays in its thread
-            if self.failure is None or str(self.failure) != str(error):
-                _LOG.warning("sink %s: %s failed: %s", self.sink.name, what, error or type(error).__name__)
+            if self.failure is None or text_of(self.failure) != text_of(error):
+                _LOG.warning("sink %s: %s failed: %s", self.sink.name, what, text_of(error))
             self._stats.add("failed", sink=self.sink.name)
             self.failure = error
             return False

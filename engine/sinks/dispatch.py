@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import DaemonError
+from ..errors import DaemonError, text_of
 from ..settings.schema import Settings, Socket
 from .base import Control, Notice, Outbox, Sink
 from .files import ConsoleSink
@@ -112,7 +112,8 @@ class Dispatch:
                 "waiting": box.depth,
                 "dropped": stats.total("dropped", sink=name),
                 "failed": stats.total("failed", sink=name),
-                "failure": box.sink.fault or (str(box.failure) if box.failure else None),
+                "failure": box.fault,
+                "note": box.sink.note,
             }
             for name, box in self._boxes.items()
         }
@@ -129,7 +130,7 @@ class Dispatch:
         try:
             module = importlib.import_module(f"earmark.engine.sinks.{kind.module}")
         except ImportError as error:
-            raise DaemonError(f"{error}: `pip install 'earmark[{kind.extra}]'`") from error
+            raise DaemonError(f"{text_of(error)}: `pip install 'earmark[{kind.extra}]'`") from error
         sink: Sink = getattr(module, kind.type)(settings, self._control)
         return sink
 

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import DaemonError, SettingsError
+from ..errors import DaemonError, SettingsError, system_text_of, text_of
 from ..settings.reading import EVENT_PREFIX
 from .base import Control, Notice, Sink
 
@@ -110,9 +110,9 @@ class HookSink(Sink):
                 start_new_session=True,  # a group of its own, so that what it starts can be killed with it
             )
         except OSError as error:
-            raise DaemonError(f"hook {program} cannot be run: {error.strerror}") from error
+            raise DaemonError(f"hook {program} cannot be run: {system_text_of(error)}") from error
         except ValueError as error:  # a zero byte, half a character
-            raise DaemonError(f"hook {program} cannot be told of this event: {error}") from error
+            raise DaemonError(f"hook {program} cannot be told of this event: {text_of(error)}") from error
         with self._process as process:
             assert process.stdin is not None
             assert process.stderr is not None

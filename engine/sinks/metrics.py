@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from ..errors import text_of
 from .base import Control, Notice
 from .server import Server
 
@@ -83,7 +84,7 @@ class MetricsSink(Server):
                 try:
                     connection, _ = await self.loop.sock_accept(listening)
                 except OSError as error:  # gone before we came, or no descriptor is left
-                    _LOG.warning("metrics: a connection could not be taken: %s", error)
+                    _LOG.warning("metrics: a connection could not be taken: %s", text_of(error))
                     places.release()
                     await asyncio.sleep(PAUSE_S)
                     continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 
 from ..errors import DaemonError
@@ -16,6 +17,8 @@ from ..settings.schema import Socket
 from .base import Control, Notice
 from .places import socket_path
 from .server import Server, bind_unix
+
+_LOG = logging.getLogger(__name__)
 
 MODE = 0o660
 MAX_CLIENTS = 64
@@ -63,7 +66,7 @@ class UnixSink(Server):
 
     def _write(self, writer: asyncio.StreamWriter, line: bytes) -> None:
         if writer.transport.get_write_buffer_size() > MAX_WAITING_BYTES:
-            self._control.stats.add("turned_away", server=self.name)
+            self._say_turned_away("a client did not read and was cut off")
             self._writers.discard(writer)
             writer.transport.abort()
             return
@@ -71,7 +74,7 @@ class UnixSink(Server):
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._writers) >= MAX_CLIENTS:
-            self._control.stats.add("turned_away", server=self.name)
+            self._say_turned_away(f"{MAX_CLIENTS} clients are connected, more are turned away")
             writer.close()
             return
         self._control.stats.add("clients", server=self.name)
@@ -84,6 +87,12 @@ class UnixSink(Server):
         finally:
             self._writers.discard(writer)
             writer.close()
+
+    def _say_turned_away(self, why: str) -> None:
+        self._control.stats.add("turned_away", server=self.name)
+        if why != self.note:  # once, not for each
+            _LOG.warning("socket: %s", why)
+        self.note = why
 
     def _answer(self, request: bytes) -> bytes:
         if request.strip() == b"status":

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import StoreUnwritable
+from ..errors import StoreUnwritable, system_text_of
 from .atomic import NEW_PREFIX, locked, make_folder, replace_synced, sync_folder, temporary_folder
 
 _LOG = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def unwritable(what: str, what_to_do: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnwritable(f"{what}: {error.strerror or error}; {what_to_do}") from error
+        raise StoreUnwritable(f"{what}: {system_text_of(error)}; {what_to_do}") from error
 
 
 class LockedFolder:
@@ -136,7 +136,7 @@ class LockedFolder:
             try:
                 _delete(path)
             except OSError as error:
-                _LOG.warning("%s: cannot be deleted: %s", path, error.strerror)
+                _LOG.warning("%s: cannot be deleted: %s", path, system_text_of(error))
                 faults.append(error)
         return faults
 

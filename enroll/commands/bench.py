@@ -28,7 +28,7 @@ import numpy as np
 from earmark.engine.audio.samples import FULL_SCALE, RATE_HZ, Int16, to_float
 from earmark.engine.commands.arguments import models
 from earmark.engine.detector import Detector
-from earmark.engine.errors import InputError, ModelError
+from earmark.engine.errors import InputError, ModelError, text_of
 from earmark.engine.features import mel
 from earmark.engine.features.activity import ActivityGate
 from earmark.engine.features.frontend import HOP_SAMPLES, Frontend
@@ -216,7 +216,7 @@ def _against(peer: str, network: KeywordNetwork, sound: Int16) -> Iterator[Row]:
         theirs = package.MicroWakeWord.from_config(network.manifest.model_path.with_suffix(".json"))
         features = package.MicroWakeWordFeatures()
     except (ImportError, OSError, ValueError) as error:
-        raise InputError(f"--against {peer}: it cannot be used here: {error}") from error
+        raise InputError(f"--against {peer}: it cannot be used here: {text_of(error)}") from error
     data = sound.tobytes()
 
     def loop() -> None:

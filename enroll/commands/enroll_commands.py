@@ -14,7 +14,7 @@ from earmark.engine.audio.files import read_audio
 from earmark.engine.commands import wakes_commands
 from earmark.engine.commands.arguments import make_detector, models, networks, open_store
 from earmark.engine.commands.people_commands import KINDS
-from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
+from earmark.engine.errors import EnrolmentRefused, InputError, PersonError, system_text_of
 from earmark.engine.event import Event
 from earmark.engine.networks.card import load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
@@ -163,7 +163,7 @@ def _write(path: Path, text: str) -> None:
     try:
         replace_synced(path, text.encode(), mode=None)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be written: {system_text_of(error)}") from error
 
 
 def _one_network(arguments: argparse.Namespace) -> KeywordNetwork:

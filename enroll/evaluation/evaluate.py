@@ -20,7 +20,7 @@ from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ
 from earmark.engine.audio.sources import ArraySource
 from earmark.engine.detector import Detector
-from earmark.engine.errors import AudioError, EnrolmentRefused, InputError
+from earmark.engine.errors import AudioError, EnrolmentRefused, InputError, text_of
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import Utterance
 from earmark.engine.people.store import COSINE, Voiceprint
@@ -149,7 +149,7 @@ def read_trials(path: Path) -> TrialList:
                 else:
                     people[row["phrase"]][row["speaker"]][row["role"]].append(path.parent / row["path"])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        raise InputError(f"{path}: cannot be read: {text_of(error)}") from error
     return TrialList(people, negatives)
 
 

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float
 from earmark.engine.audio.sources import ArraySource
 from earmark.engine.detector import FLUSH_SAMPLES, Detector
-from earmark.engine.errors import InputError, InstallationError
+from earmark.engine.errors import InputError, InstallationError, text_of
 from earmark.engine.event import Event
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people.store import COSINE, Voiceprint
@@ -26,7 +26,7 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 except ImportError as error:
-    raise InstallationError(f"{error}: pictures need matplotlib: `pip install 'earmark[enroll]'`") from error
+    raise InstallationError(f"{text_of(error)}: pictures need matplotlib: `pip install 'earmark[enroll]'`") from error
 
 KNOWN, UNKNOWN = "#1a7f37", "#b3261e"
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
@@ -153,7 +153,7 @@ def _save(figure: Figure, out: str) -> None:
     try:
         figure.savefig(out, dpi=110)
     except (OSError, ValueError) as error:  # ValueError: no such format
-        raise InputError(f"{out}: the picture cannot be written: {error}") from error
+        raise InputError(f"{out}: the picture cannot be written: {text_of(error)}") from error
 
 
 def _draw_waveform(axes: Axes, samples: Int16) -> None:

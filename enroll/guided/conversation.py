@@ -16,7 +16,7 @@ import numpy as np
 from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.audio.sources import Source
 from earmark.engine.audio.wav import to_wav
-from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError
+from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError, system_text_of
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people.loading import binding_of
 from earmark.engine.people.store import ANY_PHRASE, PersonStore
@@ -352,7 +352,7 @@ def write_wav(path: Path, samples: Int16) -> None:
         make_folder(path.parent)
         replace_synced(path, to_wav(samples))
     except OSError as error:
-        raise InputError(f"{path}: the take cannot be kept: {error.strerror}") from error
+        raise InputError(f"{path}: the take cannot be kept: {system_text_of(error)}") from error
 
 
 def _spoken(fault: Fault) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from earmark.engine.audio.samples import Float32
-from earmark.engine.errors import InputError
+from earmark.engine.errors import InputError, text_of
 from earmark.engine.storage.atomic import read_limited
 from earmark.engine.storage.locked import LockedFolder, unwritable
 from earmark.engine.storage.user_folders import sessions_folder
@@ -106,11 +106,11 @@ class KeptSession:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.path}: cannot be read: {error}; remove it to begin anew") from error
+            raise InputError(f"{self.path}: cannot be read: {text_of(error)}; remove it to begin anew") from error
         try:
             return self._decoded(content)
         except Exception as error:  # what json, zipfile and numpy raise on damaged bytes is no closed list
-            raise InputError(f"{self.path}: damaged: {error}; remove it to begin anew") from error
+            raise InputError(f"{self.path}: damaged: {text_of(error)}; remove it to begin anew") from error
 
     def erase(self) -> None:
         """Nothing of the session is left.

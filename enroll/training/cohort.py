@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.engine.audio.samples import Float32
-from earmark.engine.errors import ModelError
+from earmark.engine.errors import ModelError, text_of
 from earmark.engine.networks.card import MODELS_DIR, load_card, read_model
 
 
@@ -65,7 +65,7 @@ def load(folder: Path = MODELS_DIR) -> Cohort:
             lengths = np.linalg.norm(rows, axis=1, keepdims=True)
             cohort = Cohort(rows / np.maximum(lengths, 1e-9), arrays["phrase"], arrays["speaker"])
     except (ValueError, KeyError) as error:
-        raise ModelError(f"{card.file}: not a cohort ({error}): install earmark again") from error
+        raise ModelError(f"{card.file}: not a cohort ({text_of(error)}): install earmark again") from error
     if not len(cohort.embeddings) == len(cohort.phrase) == len(cohort.speaker):
         raise ModelError(f"{card.file}: its columns differ in length: install earmark again")
     return cohort

@@ -305,7 +305,7 @@ DECIDING = (
         "candidate.sample < self._quiet_until.get(candidate.keyword, 0)",
         "candidate.sample <= self._quiet_until.get(candidate.keyword, 0)",
         "the refractory time is a sample longer",
-        ("test_loose_cutoff.py",),
+        ("test_detector.py",),
     ),
     Mutation(
         DETECTOR,
@@ -849,14 +849,14 @@ ENROLLING = (
         "if self.strangers_in > before.strangers_in:",
         "if self.strangers_in > before.strangers_in + 1:",
         "one more stranger may be let in",
-        _LEARN,
+        ("test_guard.py",),
     ),
     Mutation(
         LEARN,
         "if self.nearest > max(before.nearest, -FAR_ENOUGH) + TOLERANCE:",
         "if self.nearest > max(before.nearest, FAR_ENOUGH) + TOLERANCE:",
         "another person may come nearer",
-        _LEARN,
+        ("test_guard.py",),
     ),
     Mutation(
         LEARN,
@@ -870,7 +870,7 @@ ENROLLING = (
         ">= WIDE_DECADES * DECADE[person.kind]",
         ">= 0",
         "wakes in doubt are learned",
-        _LEARN,
+        ("test_guard.py",),
     ),
     Mutation(
         LEARN,
@@ -1111,7 +1111,7 @@ STORING = (
     Mutation(OUTBOX, "QUEUE_NOTICES = 64", "QUEUE_NOTICES = 65", "one notice more waits", _OUTBOX),
     Mutation(
         OUTBOX,
-        "timeout=self.sink.idle_s if is_open else retry_s",
+        "timeout=self.sink.idle_s if self._is_open else retry_s",
         "timeout=retry_s",
         "a sink is idle when it did not ask for it",
         _OUTBOX,

@@ -25,7 +25,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ...errors import DaemonError, InputError, SettingsError
+from ...errors import DaemonError, InputError, SettingsError, text_of
 from ..base import Control, Notice, Sink
 from .discovery import KNOBS, OFFLINE, ONLINE, Knob, discovery, node_of
 
@@ -56,6 +56,9 @@ class MqttSink(Sink):
         self._asks = threading.Lock()
         self._asked: dict[str, str | None] = {}  # knob -> what to ask for when the daemon has done the one before
         self._refused: set[str] = set()  # knobs whose last command was refused
+        self._topics: list[str] = []  # that were asked for
+        self._deaf_to: list[str] = []  # those that the broker refused
+        self._turned_away = False  # the broker has said why it does not want us
 
     # --- in the sink's own thread
 
@@ -72,7 +75,7 @@ class MqttSink(Sink):
         try:
             settings.host.encode("idna")
         except UnicodeError as error:
-            raise SettingsError(f"mqtt.host={settings.host!r} is no name of a host: {error}") from error
+            raise SettingsError(f"mqtt.host={settings.host!r} is no name of a host: {text_of(error)}") from error
         password = _password(settings.password_file) if settings.password_file else None
         if password is not None and not settings.username:
             raise SettingsError("mqtt.password_file without mqtt.username: set both, a password goes with a name")
@@ -87,6 +90,7 @@ class MqttSink(Sink):
         client.max_inflight_messages_set(MAX_INFLIGHT)
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_disconnect, client.on_message = self._on_disconnect, self._on_message
+        client.on_subscribe = self._on_subscribe
         self._client = client
         self.fault = f"not connected: {settings.host}:{settings.port} has not answered yet"
         client.connect_async(settings.host, settings.port, KEEPALIVE_S)
@@ -111,7 +115,7 @@ class MqttSink(Sink):
         try:
             told.wait_for_publish(LATE_S)
         except (ValueError, RuntimeError) as error:  # its queue is full, or the connection broke just now
-            raise DaemonError(f"an event may be lost: {error}") from error
+            raise DaemonError(f"an event may be lost: {text_of(error)}") from error
         if not told.is_published():
             raise DaemonError(f"an event may be lost: the broker has not confirmed it for {LATE_S:g} s")
 
@@ -140,12 +144,13 @@ class MqttSink(Sink):
 
     def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         if reason.is_failure:
+            self._turned_away = True
             self._lose(str(reason))
             return
-        topics = [f"{self._topic}/{name}/set" for name in KNOBS] + [f"{self._topic}/availability"]
+        self._topics = [f"{self._topic}/{name}/set" for name in KNOBS] + [f"{self._topic}/availability"]
         if self._settings.discovery:
-            topics.append(self._birth_topic)
-        client.subscribe([(topic, 1) for topic in topics])
+            self._topics.append(self._birth_topic)
+        client.subscribe([(topic, 1) for topic in self._topics])
         _LOG.log(logging.WARNING if self._was_away else logging.INFO, "mqtt: connected to %s", self._broker)
         self.fault, self._was_away = None, False
         self._connected.set()
@@ -158,10 +163,26 @@ class MqttSink(Sink):
     def _on_disconnect(
         self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any
     ) -> None:
-        was_connected = self._connected.is_set()
+        was_connected, turned_away = self._connected.is_set(), self._turned_away
         self._connected.clear()
-        if was_connected and not self._closing:  # else why is known better already
+        self._turned_away = False
+        if was_connected and not self._closing:
             self._lose(f"the connection broke ({reason})")
+        elif not turned_away and not self._closing:  # else why is known better already
+            wants = "" if self._settings.tls else ": is that an MQTT broker, and does it want mqtt.tls = true?"
+            self._lose(f"it hung up before it answered ({reason}){wants}")
+
+    def _on_subscribe(
+        self, _client: paho.Client, _data: Any, _number: int, reasons: list[ReasonCode], _properties: Any
+    ) -> None:
+        refused = [topic for topic, reason in zip(self._topics, reasons) if reason.is_failure]
+        if not refused:
+            self._deaf_to = []
+            return
+        self.fault = f"connected, but {self._broker} does not let us read {', '.join(refused)}: changes do not arrive"
+        if refused != self._deaf_to:  # once, not at each connection
+            _LOG.warning("mqtt: %s", self.fault)
+        self._deaf_to = refused
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         if message.retain:  # of before this connection: not a wish of now, and our own state is true already
@@ -268,7 +289,7 @@ def _password(file: str) -> str:
                 _LOG.warning("mqtt.password_file=%s can be read by others: chmod 600 %s", file, file)
             password = lines.readline(4096).rstrip("\r\n")
     except (OSError, ValueError) as error:
-        raise SettingsError(f"mqtt.password_file={file}: cannot be read: {error}") from error
+        raise SettingsError(f"mqtt.password_file={file}: cannot be read: {text_of(error)}") from error
     if not password:
         raise SettingsError(f"mqtt.password_file={file}: its first line is empty, and should be the password")
     return password

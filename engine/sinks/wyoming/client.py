@@ -17,7 +17,7 @@ from wyoming.version import __version__ as PROTOCOL_VERSION  # noqa: N812
 from wyoming.wake import Detect, Detection, NotDetected
 
 from ...audio.samples import RATE_HZ, AudioFormat, Converter, Int16, from_pcm
-from ...errors import AudioError, EarmarkError, ProtocolError
+from ...errors import AudioError, EarmarkError, ProtocolError, text_of
 from ...event import Event as WakeEvent
 from ...listener import Listener, Voices
 from ..base import Control, Notice
@@ -46,6 +46,9 @@ class Service(Protocol):
 
     def say_unknown(self, names: list[str]) -> None:
         """Names of wake words that a client asked for."""
+
+    def say_cut_off(self, peer: str, why: str) -> None:
+        """A client whose connection was ended by us."""
 
 
 class Client:
@@ -81,11 +84,11 @@ class Client:
             await self._flush()
         except (ProtocolError, AudioError) as error:
             self._control.stats.add("turned_away", server=self._sink.name)
-            _LOG.info("wyoming: %s is cut off: %s", self._peer, error)
+            self._sink.say_cut_off(self._peer, str(error))
         except OSError as error:
-            _LOG.info("wyoming: %s is gone: %s", self._peer, error)
+            _LOG.info("wyoming: %s is gone: %s", self._peer, text_of(error))
         except EarmarkError as error:  # ours: a network of another household that cannot be opened, for one
-            _LOG.error("wyoming: %s is cut off: %s", self._peer, error)
+            self._sink.say_cut_off(self._peer, str(error))
         finally:
             self._relax()
             self._end_stream()

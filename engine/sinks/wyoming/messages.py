@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from ...audio.samples import MAX_RATE_HZ, AudioFormat
-from ...errors import ProtocolError
+from ...errors import ProtocolError, text_of
 
 MAX_CHANNELS = 8
 
@@ -22,7 +22,7 @@ def json_object(content: bytes, what: str) -> dict[str, Any]:
     try:
         value = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"its {what} is no JSON: {error}: {shortened(content)}") from error
+        raise ProtocolError(f"its {what} is no JSON: {text_of(error)}: {shortened(content)}") from error
     if not isinstance(value, dict):
         raise ProtocolError(f"its {what} is no JSON object: {shortened(content)}")
     return value

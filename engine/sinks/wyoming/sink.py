@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from wyoming.event import Event
 from wyoming.info import Attribution, Info, WakeModel, WakeProgram
 
-from ...errors import DaemonError, SettingsError
+from ...errors import DaemonError, SettingsError, text_of
 from ...household import Household
 from ...listener import Voices
 from ...settings.schema import Wyoming
@@ -34,7 +34,7 @@ from .messages import shortened
 _LOG = logging.getLogger(__name__)
 
 MODE = 0o660
-MAX_SAID = 100  # unknown wake words that are logged; clients may send any number
+MAX_SAID = 100  # unknown wake words, and clients cut off, that are logged; clients may send any number
 URI_RULE = "must be tcp://HOST:PORT or unix:///PATH"
 SERVICE_TYPE = "_wyoming._tcp.local."
 MULTICAST = ("224.0.0.251", 5353)  # of mDNS
@@ -55,6 +55,7 @@ class WyomingSink(Server):
         self._full = False
         self._described: tuple[Household, Event] | None = None
         self._said: set[str] = set()
+        self._cut_off: set[tuple[str, str]] = set()
 
     async def serve(self) -> None:
         """Binds every address."""
@@ -126,13 +127,22 @@ class WyomingSink(Server):
                     "wyoming: a client asks for %s: the wake words are %s", shortened(name), ", ".join(known)
                 )
 
+    def say_cut_off(self, peer: str, why: str) -> None:
+        """A satellite that is cut off hears nothing any more: worth a word, once for each host and reason."""
+        self.note = f"{peer} was cut off: {why}"
+        key = peer.rpartition(":")[0], why
+        is_new = key not in self._cut_off and len(self._cut_off) < MAX_SAID
+        if is_new:
+            self._cut_off.add(key)
+        _LOG.log(logging.WARNING if is_new else logging.INFO, "wyoming: %s is cut off: %s", peer, why)
+
     async def _announce(self) -> None:
         """By mDNS, where Home Assistant looks for it; until the zeroconf object is closed."""
         try:
             from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
         except ImportError as error:
             raise DaemonError(
-                f"wyoming.zeroconf needs another package ({error}): `pip install 'earmark[zeroconf]'`"
+                f"wyoming.zeroconf needs another package ({text_of(error)}): `pip install 'earmark[zeroconf]'`"
             ) from error
         bound = [s.getsockname() for server in self._servers for s in server.sockets if s.family == socket.AF_INET]
         if not bound:
@@ -192,7 +202,7 @@ def _parse_uri(uri: str) -> Path | tuple[str, int]:
         parts = urlsplit(uri)
         port = parts.port
     except ValueError as error:
-        raise SettingsError(f"wyoming.uris: {uri!r} {URI_RULE}: {error}") from error
+        raise SettingsError(f"wyoming.uris: {uri!r} {URI_RULE}: {text_of(error)}") from error
     if parts.scheme == "unix" and parts.path and not parts.netloc:
         return Path(parts.path)
     if parts.scheme == "tcp" and parts.hostname and port is not None and not parts.path.strip("/"):

@@ -198,7 +198,8 @@ def test_hostile_clients_of_the_socket_change_nothing(store: Path, words: dict[s
         heard_as_slt(daemon, words)
         assert memory_kb(daemon) - before_kb < MANY // 2  # less than 1 kB a connection
         run = daemon.stop()
-        assert (run.code, run.err) == (0, "earmark: listening to -")
+        said = "earmark: socket: 64 clients are connected, more are turned away"
+        assert (run.code, run.err.splitlines()) == (0, ["earmark: listening to -", said])
 
 
 def ask_soon(path: Path, idle: list[socket.socket]) -> dict[str, Any]:
@@ -223,6 +224,7 @@ def test_a_client_that_never_reads_is_cut_off(store: Path) -> None:
         except (BrokenPipeError, ConnectionResetError):
             pass
         assert {"server": "socket", "count": 1} in ask([path])["counts"]["turned_away"]
+        assert ask([path])["sinks"]["socket"]["note"] == "a client did not read and was cut off"
         assert daemon.stop().code == 0
 
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import paho.mqtt.client as paho
 import pytest
@@ -454,6 +454,58 @@ def test_a_broker_that_talks_nonsense_ends_nothing(slt_store: Path, spoken: Spok
                     daemon.feed(spoken["slt"])
                     assert daemon.event()["person"] == "slt"
                     assert daemon.stop().code == 0  # which looks for tracebacks
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_broker_that_hangs_up_before_it_answers_is_said(slt_store: Path, tls: bool) -> None:
+    """It speaks TLS only, or it is no broker: the connection stands, and nothing comes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(LIMIT_S)
+        port = server.getsockname()[1]
+        with connected(slt_store, port, f"mqtt.tls={str(tls).lower()}", wait=False) as (daemon, path):
+            for _ in range(2):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(4096)
+            if not tls:
+                daemon.says("it hung up before it answered")
+                assert "mqtt.tls = true" in str(fault(path))
+            daemon.says(f"mqtt: not connected: 127.0.0.1:{port}: ")
+            assert f"not connected: 127.0.0.1:{port}" in str(fault(path))
+            assert "has not answered yet" not in str(fault(path))
+            assert sum("mqtt: not connected" in line for line in daemon.lines) == 1
+
+
+def test_subscriptions_that_the_broker_refuses_are_said_once_and_events_go_on(slt_store: Path) -> None:
+    """By its list of who may read what; it answers 0x80 for each of them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(LIMIT_S)
+        with connected(slt_store, server.getsockname()[1], wait=False) as (daemon, path):
+            for _ in range(2):
+                connection, _ = server.accept()
+                connection.settimeout(LIMIT_S)
+                with connection, connection.makefile("rb") as packets:
+                    packet_of(packets)
+                    connection.sendall(bytes([0x20, 2, 0, 0]))
+                    kind, body = packet_of(packets)
+                    while kind != 0x82:
+                        kind, body = packet_of(packets)
+                    refused = [0, 0x80, 0, 0x80, 0]
+                    connection.sendall(bytes([0x90, 2 + len(refused), *body[:2], *refused]))
+                    until(lambda: "does not let us read" in str(fault(path)), "it is in the status", LIMIT_S)
+                    assert "earmark/sensitivity/set, earmark/availability: changes do not" in str(fault(path))
+            assert sum("does not let us read" in line for line in daemon.lines) == 1
+
+
+def packet_of(packets: IO[bytes]) -> tuple[int, bytes]:
+    """The first byte of an MQTT packet, and its body."""
+    kind, length, shift = packets.read(1)[0], 0, 0
+    while True:
+        byte = packets.read(1)[0]
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            return kind, packets.read(length)
 
 
 def test_connections_that_are_cut_again_and_again(slt_store: Path, broker: Broker) -> None:

@@ -141,6 +141,58 @@ def test_the_same_failure_is_said_once(run: Run, caplog: pytest.LogCaptureFixtur
     assert len(caplog.records) == 1
 
 
+# --- what its user is told
+
+
+class Silent(Recorder):
+    """Fails, and does not say why, as a time limit does."""
+
+    def send(self, _notice: Notice) -> None:
+        raise TimeoutError
+
+    def close(self) -> None:
+        raise TimeoutError
+
+
+def test_a_failure_without_a_text_shows_its_type(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    _, _, box = run(Silent(), NOTICE, NOTICE)
+    assert [record.getMessage() for record in caplog.records] == ["sink recorder: send failed: TimeoutError"]
+    assert box.fault == "TimeoutError"
+
+
+def test_another_failure_without_a_text_is_said_too(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    class Twice(Recorder):
+        def send(self, _notice: Notice) -> None:
+            self._called("send")
+            raise TimeoutError if self.calls.count("send") == 1 else InterruptedError
+
+    run(Twice(), NOTICE, NOTICE)
+    assert [record.getMessage()[-16:] for record in caplog.records] == ["ed: TimeoutError", "InterruptedError"]
+
+
+def test_a_sink_is_without_a_fault_only_when_it_is_open() -> None:
+    begun = threading.Event()
+
+    class Slow(Recorder):
+        def open(self) -> None:
+            assert begun.wait(LIMIT_S)
+
+    box = Outbox(Slow(), Stats())
+    assert box.fault == "not open yet"
+    begun.set()
+    box.ask_to_close()
+    box.join(LIMIT_S)
+    assert box.fault is None
+
+
+def test_a_fault_that_the_sink_knows_itself_comes_first(run: Run) -> None:
+    sink = Recorder(lambda what, _number: what == "close")
+    _, _, box = run(sink)
+    assert box.fault == "close 1"
+    sink.fault = "not connected"
+    assert box.fault == "not connected"
+
+
 # --- a queue that is full
 
 
@@ -178,6 +230,7 @@ def test_a_stuck_sink_has_sixty_four_waiting_and_the_rest_is_dropped_and_said_on
     box.put(NOTICE)
     assert stats.total("dropped", sink="recorder") == 2
     assert [record.getMessage() for record in caplog.records] == ["sink recorder is stuck: events are dropped"]
+    assert box.fault == "stuck: events are dropped"
     box.ask_to_close()
     assert "64 events are lost" in caplog.text
     box.join(0)

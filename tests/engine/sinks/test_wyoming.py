@@ -795,7 +795,30 @@ def test_what_is_not_the_protocol_ends_the_connection_and_is_said_in_one_line(
     shared.daemon.says(f"{peer} is cut off: ")
     (line,) = [line for line in shared.daemon.lines if f"{peer} is cut off" in line]
     assert len(line) < 400
+    note = shared.daemon.status(shared.control)["sinks"]["wyoming"]["note"]
+    assert note == line.removeprefix("earmark: wyoming: ").replace("is cut off", "was cut off")
     assert shared.answers()
+
+
+def test_a_client_that_is_cut_off_is_in_the_log_without_asking_for_more_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A satellite that sends audio of a wrong kind tries again for ever: once for each host and reason."""
+    control: Any = None
+    sink = WyomingSink(Wyoming(uris=("tcp://127.0.0.1:10400",)), control)
+    for port in (1, 2):
+        sink.say_cut_off(f"10.0.0.5:{port}", "4 bits")
+    sink.say_cut_off("10.0.0.6:1", "4 bits")
+    sink.say_cut_off("10.0.0.6:1", "5 bits")
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "wyoming: 10.0.0.5:1 is cut off: 4 bits",
+        "wyoming: 10.0.0.6:1 is cut off: 4 bits",
+        "wyoming: 10.0.0.6:1 is cut off: 5 bits",
+    ]
+    assert sink.note == "10.0.0.6:1 was cut off: 5 bits"
+    for number in range(200):
+        sink.say_cut_off("10.0.0.7:1", f"{number} bits")
+    assert sum(record.levelname == "WARNING" for record in caplog.records) == 100
 
 
 @pytest.mark.parametrize(

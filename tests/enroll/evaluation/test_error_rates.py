@@ -64,6 +64,18 @@ def test_intervals_hold_the_rate_and_shrink_with_more_speakers(rng: np.random.Ge
     assert widths[1] < widths[0] / 2
 
 
+def test_strangers_are_drawn_anew_as_the_enrolled_are() -> None:
+    """Of six strangers three are always let in, by one enrolled person: it is chance which strangers came."""
+    own, count = np.arange(64) < 4, 64
+    speaker = np.r_[np.zeros(4, np.intp), np.repeat(np.arange(1, 7), 10)]
+    accepted = own | (speaker > 3)
+    trials = error_rates.Trials(accepted.astype(np.float64), own, accepted, np.zeros(count, np.intp), speaker)
+    low, high = trials.intervals()["far_at_enrolled"]
+    assert trials.rates()["far_at_enrolled"] == 0.5
+    assert low < 0.25
+    assert high > 0.75
+
+
 def test_pooled_lists_keep_their_speakers_apart() -> None:
     part = trials_of([0.9, 0.8], [0.1, 0.2], person=[0, 1, 0, 1])
     both = error_rates.pooled([part, part])

@@ -19,6 +19,7 @@ from sound_server import until
 from test_imports import HEAVY
 
 from earmark.engine.audio.samples import Float32
+from earmark.engine.history import updates
 from earmark.engine.history.journal import Journal
 from earmark.engine.history.queue import LearningQueue, QueuedWake
 from earmark.engine.networks.head import SpeakerHead
@@ -337,6 +338,27 @@ def test_labels_enter_as_positives_and_as_negatives(
     person = people.load("slt", WORD)
     assert person.learned == ()
     np.testing.assert_array_equal(person.takes, slt.takes)
+
+
+def test_what_was_taken_back_is_not_learned_again_though_the_label_stays(
+    people: PersonStore, enroller: Enroller, journal: Journal
+) -> None:
+    updater = Updater(people, enroller, journal)
+    journal.label(1, "slt")
+    (learned,) = updater.run(NOW_S + 60)
+    assert len(learned.added) == 1
+    version, gone = updates.take_back(people, "slt", WORD)
+    assert (version, [one["label"] for one in gone]) == (1, ["slt"])
+    (again,) = updater.run(NOW_S + 3 * DAY_S)
+    assert (again.version, again.added) == (None, ())
+
+
+def test_noise_is_nobody_and_nobody_is_trained_against_it(
+    people: PersonStore, enroller: Enroller, journal: Journal
+) -> None:
+    journal.label(2, "noise")
+    (update,) = Updater(people, enroller, journal).run(NOW_S + 60)
+    assert (update.version, update.added, update.impostors) == (None, (), 0)
 
 
 # --- the daemon and the command line

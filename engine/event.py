@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .audio.samples import RATE_HZ, Float32
 
@@ -12,12 +12,15 @@ from .audio.samples import RATE_HZ, Float32
 CLIP_BEFORE_SAMPLES = 24_000  # 1.5 s: the longest shipped wake word, spoken slowly, and a little before it
 CLIP_AFTER_SAMPLES = 8_000  # 0.5 s
 
+EventType = Literal["detection", "rejection", "near_miss"]
+TYPES: tuple[EventType, ...] = get_args(EventType)
+
 
 @dataclass(frozen=True)
 class Event:
     """A wake word was heard, or nearly, and what came of it."""
 
-    type: Literal["detection", "rejection", "near_miss"]
+    type: EventType
     """`near_miss`: it only passed the loose cutoff, and the voice is not known, or the word too faint for the cutoff
     of that person; only who asks for them gets these."""
     keyword: str

@@ -103,7 +103,9 @@ class Ground:
         header, arrays = (self.version / codec.HEADER_FILE), (self.version / codec.ARRAYS_FILE)
         wav, keyring = self.version / "take-01.wav", self.sealed.folder / ".keyring.json"
         sealed = self.sealed_version / "header.json.sealed"
-        toml = re.sub(r"(?m)^# (?=\w+ = )", "", reading.as_toml(reading.load(None, {}))).encode()
+        toml = re.sub(
+            r"(?m)^# (?=\w+ = )", "", reading.as_toml(reading.load(None, {"EARMARK_SETTINGS": ""}))
+        ).encode()
         return {
             "profile: header": (header.read_bytes(), self._file(header)),
             "profile: header, signed anew": (header.read_bytes(), self._signed_header),

@@ -23,11 +23,15 @@ import soundfile
 from conftest import Takes
 from helpers_store import Run, checked, command, earmark, environment, forge, snapshot
 
+from earmark.engine import event
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Int16
+from earmark.engine.commands import parser
 from earmark.engine.errors import KeywordError
 from earmark.engine.networks.card import MODELS_DIR, builtin_keywords, load_card, load_manifest
 from earmark.engine.people.store import PersonStore, Voiceprint
+from earmark.engine.settings import policy
+from earmark.engine.settings.schema import Settings
 
 EVENT_KEYS = ["type", "file", "keyword", "time_ms", "keyword_score", "person", "speaker_score", "reason"]
 HEAVY = {"numpy", "scipy", "soundfile", "soxr", "sounddevice", "tflite_runtime", "ai_edge_litert", "pymicro_features"}
@@ -99,6 +103,12 @@ def test_help_is_there_for_every_command_and_loads_nothing() -> None:
     assert {"enroll", "replay", "listen", "people", "people show", "devices", "doctor"} <= set(commands)
     assert "earmark" in loaded
     assert not HEAVY & set(loaded.split())
+
+
+def test_the_copies_that_keep_help_light_are_true() -> None:
+    assert parser.MODES == policy.MODES
+    assert parser.EVENT_TYPES == event.TYPES
+    assert Settings().wake.keywords == (parser.DEFAULT_KEYWORD,)
 
 
 def test_the_console_script_and_the_module_are_the_same() -> None:

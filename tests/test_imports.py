@@ -61,6 +61,7 @@ ALLOWED = {
     "prometheus_client": ("engine/sinks/metrics.py",),
     "cryptography": ("engine/people/vault.py",),
     "pickle": ("models/speaker_net.py",),
+    "platformdirs": ("engine/storage/user_folders.py",),
 }
 
 # The rooms of engine/ from the ground up; a module imports from its own room and from those before it. What lies at

@@ -19,7 +19,7 @@ from ..people.keys import new_secret_from, secret_from
 from ..people.store import COSINE, TRAINED, PersonStore
 from ..settings.edit import renamed_line
 from ..settings.reading import COMMAND_LINE
-from ..storage.names import sessions_folder
+from ..storage.user_folders import sessions_folder
 from .arguments import open_store
 
 KINDS = {COSINE: "plain cosine", TRAINED: "cosine and trained head"}

@@ -11,7 +11,6 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ from ..errors import EarmarkError, ServiceError, system_text_of
 from ..settings.reading import Loaded, as_toml, load
 from ..settings.schema import Settings
 from ..sinks.places import sockets_to_ask
+from ..storage.atomic import replace_synced
+from ..storage.user_folders import config_home, data_folder
 from .status import ask
 
 UNIT = "earmark.service"
@@ -58,17 +59,7 @@ class Write:
         if self.path.exists() and (self.keep or self.path.read_bytes() == self.content.encode()):
             return "kept" if self.keep else "unchanged"
         self.path.parent.mkdir(0o755, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(self.content.encode())
-                os.fchmod(file.fileno(), self.mode)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self.path)
-        except BaseException:
-            Path(temporary).unlink()
-            raise
+        replace_synced(self.path, self.content.encode(), mode=self.mode)
         return "written"
 
 
@@ -182,12 +173,8 @@ def place(user: bool, root: str | None, environment: Mapping[str, str]) -> Place
             raise ServiceError("--user is for the service of whoever types it: the same without sudo")
         if not environment.get("HOME"):
             raise ServiceError("--user needs HOME, the folder of the user: it is not set")
-        home = Path(environment["HOME"])
-        config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
-        units, data = (
-            config / "systemd" / "user",
-            Path(environment.get("XDG_DATA_HOME") or home / ".local" / "share") / "earmark",
-        )
+        config, data = config_home(), data_folder()
+        units = config / "systemd" / "user"
     return Place(user, folder, config, units / UNIT, config / "earmark" / "earmark.toml", data)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from ..audio.samples import FULL_SCALE, RATE_HZ, Int16
 from ..errors import InputError, StoreUnwritable, WakeError, WakeUnknown, system_text_of
 from ..history.journal import Journal, open_journal
-from ..history.journal_entry import NOISE, NOT_ME, Entry, check_label
+from ..history.journal_entry import Entry
+from ..history.labels import NOISE, NOT_ME, check_label
 from ..people.store import PersonStore
 from ..settings.reading import load
 from ..settings.schema import Settings

@@ -31,8 +31,6 @@ import json
 import logging
 import math
 import os
-import secrets
-import shutil
 import stat
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -41,28 +39,19 @@ from typing import Any
 
 from ..audio.samples import Int16
 from ..audio.wav import from_wav
-from ..errors import StoreUnwritable, WakeDamaged, WakeError, WakeUnknown, system_text_of, text_of
+from ..errors import WakeDamaged, WakeError, WakeUnknown, system_text_of, text_of
 from ..settings import schema
-from ..storage.atomic import (
-    NEW_PREFIX,
-    locked,
-    make_folder,
-    read_limited,
-    replace_synced,
-    sync_folder,
-    temporary_folder,
-    write_synced,
-)
+from ..storage.atomic import put_in_place, read_limited, sync_folder, write_synced
+from ..storage.locked import LOCK_FILE, LockedFolder
+from ..storage.user_folders import journal_folder
 from .journal_entry import AUDIO_FILE, EVENT_FILE, Entry, as_json, checked, encode
 
 _LOG = logging.getLogger(__name__)
 
-LAST_FILE, LOCK_FILE = ".last", ".lock"
-OLD_PREFIX = ".old-"  # of an entry that is being erased
+LAST_FILE = ".last"
 MAX_EVENT_BYTES = 64 << 10  # a hundred times the usual: names are 200 bytes at most, a microphone's is not ours
 MAX_AUDIO_BYTES = 1 << 20  # 32 s; an entry has 2
 MAX_DIGITS = 18  # of a number; what is longer is not an entry of ours
-DAY_S = 86_400.0
 STEP_S = 60.0  # clocks drift by less in a week (100 ppm); who sets one by hand or from the network moves it farther
 
 
@@ -88,7 +77,8 @@ class Journal:
         steady: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
     ) -> None:
         self.folder = folder
-        self._most, self._max_age_s = most, days * DAY_S
+        self._locked = LockedFolder(folder, folder / LOCK_FILE)
+        self._most, self._max_age_s = most, days * schema.DAY_S
         self._clock, self._steady = clock, steady
         self._looked_s = clock(), steady()
         self._own: set[int] = set()
@@ -173,26 +163,21 @@ class Journal:
             StoreUnwritable: the disk is full, or the folder may not be written; there is no part of a new entry.
         """
         files = encode(event, clip)
-        with self._changing("could not be written", "make room, or allow writing"):
+        with self._writing():
             now_s = self._now_s()
             self._move_away(self._aged(now_s))
-            self._sweep()
-            with temporary_folder(self.folder) as temporary:
+            self._locked.sweep()
+            with self._locked.temporary() as temporary:
                 for name, content in files.items():
                     write_synced(os.path.join(temporary, name), content)
                 os.utime(os.path.join(temporary, AUDIO_FILE), (now_s, now_s))
                 sync_folder(temporary)
                 number = self._next_number()
-                replace_synced(self.folder / LAST_FILE, b"%d\n" % number, beside=self.folder)
+                self._locked.replace(self.folder / LAST_FILE, b"%d\n" % number)
                 self._move_away(self._beyond(self._most - 1))
-                os.rename(temporary, self._name(number))
-            try:
-                sync_folder(self.folder)
-            except OSError:
-                shutil.rmtree(self._name(number), ignore_errors=True)
-                raise
+                put_in_place(temporary, self._name(number))
             self._own.add(number)
-            self._sweep()
+            self._locked.sweep()
         return number
 
     def tidy(self) -> None:
@@ -201,10 +186,10 @@ class Journal:
         Raises:
             StoreUnwritable: the folder may not be written.
         """
-        with self._changing("could not be written", "make room, or allow writing"):
+        with self._writing():
             self._move_away(self._aged(self._now_s()))
             self._move_away(self._beyond(self._most))
-            self._sweep()
+            self._locked.sweep()
 
     def label(self, number: int, label: str) -> Entry:
         """Says who it was: a person's name, `not-me` or `noise`.
@@ -214,10 +199,9 @@ class Journal:
             StoreUnwritable: it could not be written; the label is the old one.
         """
         self._read(number)  # so that a journal that is not there is not made
-        with self._changing("could not be written", "make room, or allow writing"):
+        with self._writing():
             _, values = self._read(number)
-            content = as_json({**values, "label": label})
-            replace_synced(self._place(number) / EVENT_FILE, content, beside=self.folder)
+            self._locked.replace(self._name(number, EVENT_FILE), as_json({**values, "label": label}))
         return self.read(number)
 
     def rename(self, person: str, new_name: str, done: list[int], only: Container[int] | None = None) -> None:
@@ -236,15 +220,11 @@ class Journal:
         for entry in self._readable():
             if person not in (entry.event["person"], entry.label) or not (only is None or entry.number in only):
                 continue
-            with (
-                contextlib.suppress(WakeUnknown),
-                self._changing("could not be written", "make room, or allow writing"),
-            ):
+            with contextlib.suppress(WakeUnknown), self._writing():
                 _, values = self._read(entry.number)
                 names = {key: new_name for key in ("person", "label") if values[key] == person}
                 done.append(entry.number)
-                content = as_json({**values, **names})
-                replace_synced(self._place(entry.number) / EVENT_FILE, content, beside=self.folder)
+                self._locked.replace(self._name(entry.number, EVENT_FILE), as_json({**values, **names}))
 
     def forget(self, numbers: Iterable[int]) -> int:
         """Erases entries, damaged ones too; returns how many.
@@ -257,12 +237,10 @@ class Journal:
         self._require(wanted)
         if not wanted:
             return 0
-        with self._changing("could not be erased", "allow writing"):
+        with self._erasing():
             self._require(wanted)
             self._move_away(wanted)
-            faults = self._sweep()
-            if faults:
-                raise faults[0]
+            self._locked.sweep_all()
         return len(wanted)
 
     def forget_person(self, person: str) -> int:
@@ -276,10 +254,8 @@ class Journal:
             with contextlib.suppress(WakeUnknown):  # it grew too old just now
                 count += self.forget([number])
         if self.folder.is_dir():  # it may be of this person
-            with self._changing("could not be erased", "allow writing"):
-                faults = self._sweep()
-                if faults:
-                    raise faults[0]
+            with self._erasing():
+                self._locked.sweep_all()
         return count
 
     # --- the parts of it
@@ -291,17 +267,11 @@ class Journal:
         """An entry's folder or file, as a text: see `atomic.temporary_folder`."""
         return os.path.join(self.folder, f"{number:06d}", *file)
 
-    @contextlib.contextmanager
-    def _changing(self, what: str, what_to_do: str) -> Iterator[None]:
-        """Alone among all processes that change this journal."""
-        try:
-            make_folder(self.folder)
-            with locked(self.folder / LOCK_FILE):
-                yield
-        except OSError as error:
-            raise StoreUnwritable(
-                f"the journal {self.folder} {what}: {error.strerror or error}; {what_to_do}"
-            ) from error
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return self._locked.changing(f"the journal {self.folder} could not be written", "make room, or allow writing")
+
+    def _erasing(self) -> contextlib.AbstractContextManager[None]:
+        return self._locked.changing(f"the journal {self.folder} could not be erased", "allow writing")
 
     def _require(self, numbers: list[int]) -> None:
         there = self.numbers()
@@ -390,37 +360,14 @@ class Journal:
     def _move_away(self, numbers: list[int]) -> None:
         """From now on they are not there, whatever becomes of their files."""
         for number in numbers:
-            away = f"{OLD_PREFIX}{number:06d}-{secrets.token_hex(4)}"
-            os.rename(self._name(number), os.path.join(self.folder, away))
+            self._locked.move_away(self._name(number))
         if numbers:
-            sync_folder(self.folder)
-
-    def _sweep(self) -> list[OSError]:
-        """Deletes what was moved away and what was never finished; what cannot be deleted is logged and returned."""
-        faults = []
-        for name in os.listdir(self.folder):
-            if name.startswith((NEW_PREFIX, OLD_PREFIX)):
-                path = os.path.join(self.folder, name)
-                try:
-                    if stat.S_ISDIR(os.lstat(path).st_mode):
-                        shutil.rmtree(path)
-                    else:
-                        os.unlink(path)
-                except OSError as error:
-                    _LOG.warning("%s: cannot be deleted: %s", path, error.strerror)
-                    faults.append(error)
-        return faults
-
-
-def default_folder() -> Path:
-    """`$XDG_DATA_HOME/earmark/wakes`, by default `~/.local/share/earmark/wakes`."""
-    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data_home) / "earmark" / "wakes"
+            self._locked.sync()
 
 
 def open_journal(section: schema.Journal) -> Journal:
     """The journal that the settings name."""
-    folder = Path(section.folder) if section.folder else default_folder()
+    folder = Path(section.folder) if section.folder else journal_folder()
     return Journal(folder, section.most, section.days, time.time)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,11 @@ from typing import Any
 
 from ..audio.samples import RATE_HZ, Int16
 from ..audio.wav import to_wav
-from ..event import CLIP_BEFORE_SAMPLES
-from ..storage.names import folder_name
+from ..event import CLIP_BEFORE_SAMPLES, TYPES
+from .labels import check_label
 
 FORMAT = 1
 EVENT_FILE, AUDIO_FILE = "event.json", "audio.wav"
-NOT_ME, NOISE = "not-me", "noise"
-"""Labels that are no person's name: a stranger, and nobody at all."""
-
-
-TYPES = ("detection", "rejection", "near_miss")
-
 
 _KEYS: Mapping[str, tuple[type, ...]] = {  # what an event must have, whatever else there is
     "type": (str,),
@@ -62,16 +55,6 @@ class Entry:
     def to_json(self) -> dict[str, Any]:
         """The event, with its number, label and sound file."""
         return {"number": self.number, **self.event, "label": self.label, "wav": str(self.folder / AUDIO_FILE)}
-
-
-def check_label(label: str) -> str:
-    """The label as it is stored.
-
-    Raises:
-        InputError: it is neither `not-me` nor `noise` nor what a person can be called.
-    """
-    folder_name(label)  # refuses what is none
-    return unicodedata.normalize("NFC", label)
 
 
 def encode(event: Mapping[str, Any], clip: Int16) -> dict[str, bytes]:

@@ -22,23 +22,24 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
-from ..errors import LearningError, StoreUnwritable, system_text_of, text_of
-from ..people.store import LOCK_FILE, PersonStore
+from ..errors import LearningError, system_text_of, text_of
+from ..people.store import PersonStore
 from ..people.vault import MAGIC, Vault
-from ..storage.atomic import NEW_PREFIX, locked, make_folder, read_limited, replace_synced, sync_folder
-from .queued_wake import FOLDER, MAX_ENTRY_BYTES, NOISE, QueuedWake, decode, encode
+from ..settings.schema import DAY_S
+from ..storage.atomic import read_limited
+from ..storage.locked import LOCK_FILE, LockedFolder, is_leftover, unwritable
+from .queued_wake import FOLDER, MAX_ENTRY_BYTES, QueuedWake, decode, encode
 
-__all__ = ["NOISE", "LearningQueue", "QueuedWake"]  # with what an entry is, so that one import is enough
+__all__ = ["LearningQueue", "QueuedWake"]  # with what an entry is, so that one import is enough
 
 _LOG = logging.getLogger(__name__)
 
 UNDONE_FILE, UPDATED_FILE, SUFFIX = "undone.json", ".updated", ".json"
 MOST_OWN = 200  # wakes that wait to be learned: five a day for the 40 days that 40 takes need
 MOST_IMPOSTORS = 500  # 1.5 MB; the head trains against 64 of them
-DAY_S = 86_400.0
 OWN_DAYS, IMPOSTOR_DAYS = 14.0, 60.0  # a cold is over, and a guest is gone; chosen, not measured
 MOST_UNDONE = 1000
 
@@ -48,6 +49,7 @@ class LearningQueue:
 
     def __init__(self, people: PersonStore) -> None:
         self.folder = people.folder / FOLDER
+        self._locked = LockedFolder(self.folder, people.folder / LOCK_FILE)
         self._people = people
 
     def add(self, heard: QueuedWake) -> None:
@@ -104,7 +106,7 @@ class LearningQueue:
                     (self.folder / (name + SUFFIX)).unlink()
                     count += 1
             if count:
-                sync_folder(self.folder)
+                self._locked.sync()
         return count
 
     def withdraw(self, source: str, keyword: str, since_sample: int) -> int:
@@ -229,7 +231,7 @@ class LearningQueue:
         """
         with self._changing("could not be used"):
             path = self.folder / UPDATED_FILE
-            replace_synced(path, b"", beside=self.folder)
+            self._locked.replace(path, b"")
             os.utime(path, (now_s, now_s))
 
     # --- what was taken back
@@ -261,8 +263,7 @@ class LearningQueue:
         ids = list(ids)
         listed = sorted(self.undone().union(ids))[-MOST_UNDONE:]
         with self._changing("could not be written"):
-            content = json.dumps(listed, indent=1).encode() + b"\n"
-            replace_synced(self.folder / UNDONE_FILE, content, beside=self.folder)
+            self._locked.replace(self.folder / UNDONE_FILE, json.dumps(listed, indent=1).encode() + b"\n")
         self.erase(ids)
 
     # --- the parts of it
@@ -288,7 +289,7 @@ class LearningQueue:
         content = encode(heard)
         if vault is not None:
             content = vault.seal(content, f"{FOLDER}/{heard.id}")
-        replace_synced(self.folder / (heard.id + SUFFIX), content, beside=self.folder)
+        self._locked.replace(f"{self.folder}/{heard.id}{SUFFIX}", content)
 
     def _renew(
         self,
@@ -324,11 +325,9 @@ class LearningQueue:
 
     def _sweep(self, alone: bool = False) -> None:
         """Deletes what killed processes left."""
-        if any(name.startswith(NEW_PREFIX) for name in self._listed()):
-            with self._changing("could not be tidied", alone):  # nobody is writing now
-                for name in self._listed():
-                    if name.startswith(NEW_PREFIX):
-                        (self.folder / name).unlink()
+        if any(map(is_leftover, self._listed())):
+            with self._changing("could not be tidied", alone):
+                self._locked.sweep_all()
 
     def _is_sealed(self, name: str) -> bool:
         try:
@@ -344,14 +343,7 @@ class LearningQueue:
         except OSError as error:
             raise LearningError(f"{self.folder}: cannot be read: {system_text_of(error)}") from error
 
-    @contextlib.contextmanager
-    def _changing(self, what: str, alone: bool = False) -> Iterator[None]:
-        """Alone among all processes that change this store."""
-        try:
-            make_folder(self.folder)
-            with contextlib.nullcontext() if alone else locked(self._people.folder / LOCK_FILE):
-                yield
-        except OSError as error:
-            raise StoreUnwritable(
-                f"what was heard {what} in {self.folder}: {error.strerror or error}: make room, or allow writing"
-            ) from error
+    def _changing(self, what: str, alone: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Alone among all processes that change this store; `alone`: the caller is so already."""
+        say = unwritable if alone else self._locked.changing
+        return say(f"what was heard {what} in {self.folder}", "make room, or allow writing")

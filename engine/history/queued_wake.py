@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from ..audio.samples import Float32
+from ..event import TYPES
 from ..people.vault import MAGIC, Vault
+from .labels import NOISE, NOT_ME
 
 FORMAT = 1
 FOLDER = ".learning"
 """Of the entries, in the people's store; the place of an entry is authenticated with its seal."""
 MAX_ENTRY_BYTES = 64 << 10
-TYPES = ("detection", "rejection", "near_miss", "label")
-NOISE = "noise"
+FROM_JOURNAL = "label"
+"""The type of a wake that was taken over from the journal, where somebody said who it was."""
 
 _KEYS: Mapping[str, tuple[type, ...]] = {
     "format": (int,),
@@ -43,8 +45,7 @@ class QueuedWake:
     """A wake, or a near one."""
 
     type: str
-    """detection, rejection or near_miss as the daemon's events; `label`: taken over from the journal, where somebody
-    said who it was."""
+    """As of the daemon's events, or `FROM_JOURNAL`."""
     keyword: str
     person: str | None
     """Whom the daemon took it for."""
@@ -71,7 +72,7 @@ class QueuedWake:
     @property
     def is_own(self) -> bool:
         """Whether it is somebody's who may be enrolled; else it is a stranger's, or noise."""
-        return self.person is not None if self.label is None else self.label not in ("not-me", NOISE)
+        return self.person is not None if self.label is None else self.label not in (NOT_ME, NOISE)
 
     def facts(self) -> dict[str, Any]:
         """All but the embedding, as JSON has it."""
@@ -105,7 +106,7 @@ def decode(content: bytes, name: str, vault: Vault | None) -> QueuedWake:
         if type(values[key]) not in kinds:  # JSON's true is an int to isinstance
             raise ValueError(f"{key}={values[key]!r:.80} must be {' or '.join(kind.__name__ for kind in kinds)}")
     checksum = values.pop("sha256")
-    if checksum != _sha256(values) or values["type"] not in TYPES:
+    if checksum != _sha256(values) or values["type"] not in (*TYPES, FROM_JOURNAL):
         raise ValueError("its checksum does not hold")
     del values["format"]
     row = np.frombuffer(base64.b64decode(values.pop("embedding"), validate=True), "<f4").astype(np.float32)

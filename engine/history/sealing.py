@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError, PersonError, PersonLocked, PersonUnknown, StoreUnwritable, system_text_of
-from ..people.store import LOCK_FILE, PersonStore, Tree
+from ..errors import InputError, PersonError, PersonLocked, PersonUnknown
+from ..people.store import PersonStore, Tree
 from ..people.vault import KEYRING_FILE, SEALED_SUFFIX, new_vault
-from ..storage.atomic import locked, make_folder, replace_synced, sync_folder
+from ..storage.locked import LOCK_FILE, LockedFolder
 from .queue import LearningQueue
 
 OnPerson = Callable[[str, int, int], None]
@@ -40,15 +40,10 @@ def encrypt(store: PersonStore, secret: bytes, on_person: OnPerson | None = None
         CryptographyMissing: the library is not installed.
     """
     content = new_vault().keyring(secret)
-    try:
-        make_folder(store.folder)
-        with locked(store.folder / LOCK_FILE):
-            if not store.encrypted:
-                replace_synced(store.folder / KEYRING_FILE, content, beside=store.folder)
-    except OSError as error:
-        raise StoreUnwritable(
-            f"{store.folder} could not be encrypted: {system_text_of(error)}; make room or allow writing"
-        ) from error
+    folder = LockedFolder(store.folder, store.folder / LOCK_FILE)
+    with folder.changing(f"{store.folder} could not be encrypted", "make room or allow writing"):
+        if not store.encrypted:
+            folder.replace(store.folder / KEYRING_FILE, content)
     opened = PersonStore(store.folder, lambda: secret)
     opened.vault()
     opened.tidy()  # what was erased and is not deleted yet lies open
@@ -82,20 +77,16 @@ def decrypt(store: PersonStore, on_person: OnPerson | None = None) -> Done:
     people = _each(store, "could not be decrypted", True, on_person)
     if people.fault is not None:
         raise people.fault
-    try:
-        with locked(store.folder / LOCK_FILE):
-            done = Done(people.count, waiting.unseal())
-            if waiting.sealed() or any(path.suffix == SEALED_SUFFIX for path in _files(store)):
-                raise InputError(f"{store.folder}: something was written meanwhile: decrypt once more")
-            without_key = PersonStore(store.folder)
-            for name in without_key.names():
-                without_key.tree(name)
-            (store.folder / KEYRING_FILE).unlink()
-            sync_folder(store.folder)
-    except OSError as error:
-        raise StoreUnwritable(
-            f"{store.folder / KEYRING_FILE} could not be removed: {system_text_of(error)}"
-        ) from error
+    folder = LockedFolder(store.folder, store.folder / LOCK_FILE)
+    with folder.changing(f"{store.folder / KEYRING_FILE} could not be removed", "allow writing"):
+        done = Done(people.count, waiting.unseal())
+        if waiting.sealed() or any(path.suffix == SEALED_SUFFIX for path in _files(store)):
+            raise InputError(f"{store.folder}: something was written meanwhile: decrypt once more")
+        without_key = PersonStore(store.folder)
+        for name in without_key.names():
+            without_key.tree(name)
+        (store.folder / KEYRING_FILE).unlink()
+        folder.sync()
     return done
 
 

@@ -173,7 +173,6 @@ class SpeakerNetwork:
         try:
             interpreter.resize_tensor_input(self._input, (1, *frames.shape))
             interpreter.allocate_tensors()
-            interpreter.reset_all_variables()  # a recurrent network would go on where the last utterance ended
             interpreter.set_tensor(self._input, frames[None])
             interpreter.invoke()
             embedding: Float32 = interpreter.get_tensor(self._output)[0]

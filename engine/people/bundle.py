@@ -95,7 +95,7 @@ def write(path: Path, content: bytes) -> None:
     if path.exists() or path.is_symlink():
         raise InputError(f"{path} is there already: choose another name")
     try:
-        replace_synced(path, content, beside=path.parent)
+        replace_synced(path, content)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {system_text_of(error)}") from error
 

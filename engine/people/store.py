@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -34,15 +33,16 @@ from ..errors import (
     PersonLocked,
     PersonNewer,
     PersonUnknown,
-    StoreUnwritable,
     system_text_of,
     text_of,
 )
-from ..storage.atomic import locked, make_folder, read_limited, sync_folder, temporary_folder
-from ..storage.names import default_folder, folder_name, folders_in, is_person_folder, is_version, name_of
+from ..storage.atomic import make_folder, put_in_place, read_limited
+from ..storage.locked import LOCK_FILE, LockedFolder
+from ..storage.names import folder_name, folders_in, is_person_folder, is_real, is_version, name_of
+from ..storage.user_folders import people_folder
 from . import transaction
 from .codec import ARRAYS_FILE, HEADER_FILE, MAX_FILE_BYTES, decode, decode_recordings, encode, recording_files
-from .vault import SEALED_SUFFIX, Secret, Vault, is_encrypted, open_vault
+from .vault import SEALED_SUFFIX, Secret, Vault, as_written, is_encrypted, open_vault
 from .voiceprint import ANY_PHRASE, COSINE, TRAINED, Binding, Voiceprint, check_binding
 
 __all__ = [  # with what belongs to a person, so that one import is enough
@@ -54,12 +54,10 @@ __all__ = [  # with what belongs to a person, so that one import is enough
     "Tree",
     "Voiceprint",
     "check_binding",
-    "default_folder",
     "folder_name",
 ]
 
 KEPT_VERSIONS = 5
-LOCK_FILE = ".lock"
 READ_TRIES = 20  # a folder that was moved between two looks is looked for again; nobody moves one so often
 
 Contents = Mapping[str, bytes]
@@ -79,7 +77,8 @@ class PersonStore:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, secret: Secret | None = None) -> None:
-        self.folder = Path(folder) if folder is not None else default_folder()
+        self.folder = Path(folder) if folder is not None else people_folder()
+        self._locked = LockedFolder(self.folder, self.folder / LOCK_FILE)
         self._secret = secret or self._no_secret
 
     # --- reading
@@ -108,9 +107,9 @@ class PersonStore:
     def versions(self, name: str, keyword: str) -> list[int]:
         """The kept versions, oldest first; the last one counts."""
         place = self._place(name, keyword)
-        if place is None or not self._is_real(place):
+        if place is None or not is_real(place, self.folder):
             return []
-        return sorted(int(path.name) for path in folders_in(place) if is_version(path.name))[-KEPT_VERSIONS:]
+        return self._all_versions(place)[-KEPT_VERSIONS:]
 
     def fingerprint(self) -> frozenset[tuple[str, str, int, int]]:
         """Person, wake word, newest version and its place on the disk: another one after every change."""
@@ -236,16 +235,11 @@ class PersonStore:
             self.keywords(name)  # raises, and makes no store
         with self._changing(f"{name!r} could not be erased", "allow writing"):
             place = self.folder / folder_name(name)
-            count = sum(len([*self._all_versions(place / folder_name(key))]) for key in self.keywords(name))
-            away = transaction.move_away(place, self.folder)
-            sync_folder(self.folder)
-        try:
-            with locked(self.folder / LOCK_FILE):
-                transaction.sweep(self.folder)
-        except OSError as error:
-            raise StoreUnwritable(
-                f"{name!r} is not in {self.folder} any more, but delete {away}: {system_text_of(error)}"
-            ) from error
+            count = sum(len(self._all_versions(place / folder_name(key))) for key in self.keywords(name))
+            away = self._locked.move_away(place)
+            self._locked.sync()
+        with self._locked.changing(f"{name!r} is not in {self.folder} any more, but delete {away}", "allow writing"):
+            self._locked.sweep_all()
         return count
 
     def exchange(
@@ -267,14 +261,15 @@ class PersonStore:
             vault = None if plain else self.vault()
             people = {
                 folder_name(name): {
-                    path: content
+                    f"{folder}/{file}": content
                     for (keyword, version), files in tree.items()
-                    for path, content in _sealed(folder_name(name), keyword, version, files, vault).items()
+                    for folder in [f"{folder_name(keyword)}/{version:04d}"]
+                    for file, content in as_written(files, f"{folder_name(name)}/{folder}", vault).items()
                 }
                 for name, tree in put().items()
             }
-            transaction.exchange(self.folder, people, map(folder_name, remove))
-            transaction.sweep_or_warn(self.folder)
+            transaction.exchange(self._locked, people, map(folder_name, remove))
+            self._locked.sweep()
 
     def tidy(self) -> None:
         """Finishes and deletes what killed processes left.
@@ -288,53 +283,40 @@ class PersonStore:
 
     def leftovers(self) -> int:
         """How many things a killed process left, which the next change finishes and deletes."""
-        return len([*transaction.leftovers(self.folder)]) + os.path.lexists(self.folder / transaction.PENDING)
+        return len(self._locked.leftovers()) + os.path.lexists(self.folder / transaction.PENDING)
 
     # --- the parts of it
 
     def _add_version(self, name: str, keyword: str, files: Contents) -> Path:
         """What is missing of person, wake word and version, built aside, renamed into its place in one step."""
         place = self.folder / folder_name(name) / folder_name(keyword)
-        if not self._is_real(place):
+        if not is_real(place, self.folder):
             raise OSError("its folder is a link")
-        kept = [*self._all_versions(place)]
+        kept = self._all_versions(place)
         version = (kept[-1] if kept else 0) + 1
-        top = place / f"{version:04d}"
+        top = new = place / f"{version:04d}"
         while not top.parent.is_dir():
             top = top.parent
-        person = folder_name(name)
-        with temporary_folder(self.folder) as temporary:
-            paths = _sealed(person, keyword, version, files, self.vault())
-            above = self.folder / person
-            prefix = "" if top == above else f"{top.relative_to(above).as_posix()}/"
+        with self._locked.temporary() as temporary:
+            written = as_written(files, new.relative_to(self.folder).as_posix(), self.vault())
             built = Path(temporary, "new")
             make_folder(built)
-            transaction.write_tree(built, {path[len(prefix) :]: content for path, content in paths.items()})
-            built.rename(top)
-        try:
-            sync_folder(top.parent)
-        except OSError:
-            shutil.rmtree(top, ignore_errors=True)
-            raise
+            inside = new.relative_to(top)
+            transaction.write_tree(built, {f"{inside}/{file}": content for file, content in written.items()})
+            put_in_place(built, top)
         with contextlib.suppress(OSError):  # they do not count any more: what is left is deleted by the next change
             for old in kept[: -(KEPT_VERSIONS - 1)]:
-                transaction.move_away(place / f"{old:04d}", self.folder)
-            transaction.sweep(self.folder)
-        return place / f"{version:04d}"
+                self._locked.move_away(place / f"{old:04d}")
+            self._locked.sweep()
+        return new
 
     @contextlib.contextmanager
     def _changing(self, what: str, what_to_do: str) -> Iterator[None]:
         """Alone among all processes that change this store, with what others left unfinished done."""
-        try:
-            make_folder(self.folder)
-            with locked(self.folder / LOCK_FILE):
-                transaction.finish(self.folder)
-                transaction.sweep_or_warn(self.folder)
-                yield
-        except OSError as error:
-            raise StoreUnwritable(
-                f"{what} in {self.folder}: {error.strerror or error}; nothing was changed: {what_to_do}"
-            ) from error
+        with self._locked.changing(f"{what} in {self.folder}", f"nothing was changed: {what_to_do}"):
+            transaction.finish(self._locked)
+            self._locked.sweep()
+            yield
 
     def _read(self, name: str, keyword: str, version: int | None, read: Callable[[Path], _T]) -> _T:
         """What `read` makes of a version's folder; whatever is wrong with it as an error that says so."""
@@ -401,7 +383,7 @@ class PersonStore:
 
     def _keywords(self, name: str) -> list[str]:
         person = transaction.place_of(self.folder, folder_name(name))
-        if person is None or not self._is_real(person):
+        if person is None or not is_real(person, self.folder):
             return []
         return sorted(
             name_of(path.name)
@@ -411,21 +393,3 @@ class PersonStore:
 
     def _all_versions(self, place: Path) -> list[int]:
         return sorted(int(path.name) for path in folders_in(place) if is_version(path.name))
-
-    def _is_real(self, folder: Path) -> bool:
-        """Whether nothing between the store and a folder inside it is a link, which could point anywhere."""
-        between = folder.relative_to(self.folder).parts
-        with contextlib.suppress(PermissionError):  # who lists the folder will say so
-            return not any(self.folder.joinpath(*between[: n + 1]).is_symlink() for n in range(len(between)))
-        return True
-
-
-def _sealed(person: str, keyword: str, version: int, files: Contents, vault: Vault | None) -> transaction.Files:
-    """The files of a version by their paths in the person's folder, as they are written."""
-    folder = f"{folder_name(keyword)}/{version:04d}"
-    if vault is None:
-        return {f"{folder}/{name}": content for name, content in files.items()}
-    return {
-        f"{folder}/{name}{SEALED_SUFFIX}": vault.seal(content, f"{person}/{folder}/{name}")
-        for name, content in files.items()
-    }

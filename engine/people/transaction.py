@@ -11,24 +11,22 @@ through the plan; the next one who changes something finishes it first::
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import secrets
-import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import PersonDamaged, PersonError, system_text_of, text_of
-from ..storage.atomic import NEW_PREFIX, make_folder, read_limited, sync_folder, temporary_folder, write_synced
+from ..storage.atomic import make_folder, put_in_place, read_limited, sync_folder, write_synced
+from ..storage.locked import LockedFolder
 from ..storage.names import folders_in, is_person_folder
 
 _LOG = logging.getLogger(__name__)
 
-PENDING, PLAN_FILE, OLD_PREFIX = ".pending", "plan.json", ".old-"
+PENDING, PLAN_FILE = ".pending", "plan.json"
 FORMAT = 1
 MAX_PLAN_BYTES = 1 << 20
 
@@ -110,89 +108,51 @@ def write_tree(root: Path, files: Files) -> None:
         sync_folder(folder)
 
 
-def exchange(store: Path, put: Mapping[str, Files], remove: Iterable[str] = ()) -> None:
-    """Replaces people, and erases others, in one step; the caller holds the lock, and has called `finish` before.
+def exchange(store: LockedFolder, put: Mapping[str, Files], remove: Iterable[str] = ()) -> None:
+    """Replaces people, and erases others, in one step; inside `changing`, when `finish` has been called.
 
     Raises:
         OSError: it cannot be written; nothing has changed.
     """
     plan = {"format": FORMAT, "put": sorted(put), "remove": sorted(set(remove) - set(put))}
-    with temporary_folder(store) as name:
+    pending = store.path / PENDING
+    with store.temporary() as name:
         temporary = Path(name)
         for folder, files in put.items():
             make_folder(temporary / folder)
             write_tree(temporary / folder, files)
         write_synced(temporary / PLAN_FILE, json.dumps(plan, indent=1).encode() + b"\n")
         sync_folder(temporary)
-        temporary.rename(store / PENDING)
-    try:
-        sync_folder(store)
-    except OSError:
-        shutil.rmtree(store / PENDING, ignore_errors=True)
-        raise
+        put_in_place(temporary, pending)
     try:
         finish(store)
     except OSError as error:  # it counts already, and is read as if it were finished
-        _LOG.warning("%s: %s: the change counts, the next one finishes it", store / PENDING, error.strerror)
+        _LOG.warning("%s: %s: the change counts, the next one finishes it", pending, system_text_of(error))
 
 
-def finish(store: Path) -> None:
-    """Carries out what is pending; the caller holds the lock.
+def finish(store: LockedFolder) -> None:
+    """Carries out what is pending; inside `changing`.
 
     Raises:
         OSError: something cannot be moved; what is pending stays so.
         PersonError: the plan cannot be read.
     """
-    if not os.path.lexists(store / PENDING):
+    pending = store.path / PENDING
+    if not os.path.lexists(pending):
         return
-    plan = read_plan(store)
+    plan = read_plan(store.path)
     for folder in sorted(plan.put):
-        waiting = store / PENDING / folder
+        waiting = pending / folder
         if _is_folder(waiting):
-            move_away(store / folder, store)
-            waiting.rename(store / folder)
+            store.move_away(store.path / folder)
+            waiting.rename(store.path / folder)
     for folder in sorted(plan.remove):
-        move_away(store / folder, store)
-    sync_folder(store)
-    move_away(store / PENDING, store)
-    sync_folder(store)
+        store.move_away(store.path / folder)
+    store.sync()
+    store.move_away(pending)
+    store.sync()
 
 
 def _is_folder(path: Path) -> bool:
     """A link is none."""
     return path.is_dir() and not path.is_symlink()
-
-
-def move_away(path: Path, store: Path) -> Path:
-    """From now on it is not there, whatever becomes of its files; where they are is returned."""
-    away = store / f"{OLD_PREFIX}{secrets.token_hex(8)}"
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(away)
-    return away
-
-
-def leftovers(store: Path) -> Iterator[Path]:
-    """What was erased and is not deleted yet, and what was never finished."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(store) as entries:
-        yield from (store / entry.name for entry in entries if entry.name.startswith((NEW_PREFIX, OLD_PREFIX)))
-
-
-def sweep(store: Path) -> None:
-    """Deletes the leftovers; the caller holds the lock.
-
-    Raises:
-        OSError: one of them cannot be deleted.
-    """
-    for path in list(leftovers(store)):
-        if _is_folder(path):
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def sweep_or_warn(store: Path) -> None:
-    """Deletes the leftovers as far as it can: they do not count, and must not keep anybody from enrolling."""
-    try:
-        sweep(store)
-    except OSError as error:
-        _LOG.warning("%s: cannot be deleted: %s", error.filename, error.strerror)

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,19 @@ def open_vault(store: Path, secret: Secret) -> Vault:
     if digest not in _OPENED:
         _OPENED[digest] = _unlock(values, path, secret)
     return Vault(_OPENED[digest])
+
+
+def as_written(files: Mapping[str, bytes], place: str, vault: Vault | None) -> dict[str, bytes]:
+    """The files of a folder as they lie on the disk: sealed for their place and named so, or as they are.
+
+    Args:
+        files: name -> content.
+        place: of their folder in the store: anna/okay_nabu/0001.
+        vault: of the store; None: it is not encrypted.
+    """
+    if vault is None:
+        return dict(files)
+    return {name + SEALED_SUFFIX: vault.seal(content, f"{place}/{name}") for name, content in files.items()}
 
 
 def check_secret(secret: bytes) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from ..errors import InputError
 
 Mode = Literal["only", "prefer", "label"]
 OnError = Literal["accept", "reject"]
-MODES: tuple[Mode, ...] = ("only", "prefer", "label")
-ON_ERROR: tuple[OnError, ...] = ("accept", "reject")
+MODES: tuple[Mode, ...] = get_args(Mode)
+ON_ERROR: tuple[OnError, ...] = get_args(OnError)
 
 NEUTRAL = 0.5  # the sensitivity at which everything is as published and as enrolled
 # From 0 to 1 the odds of a wake word's cutoff fall by e^4 = 55: at 1 a published 0.85 becomes 0.43 and 0.97 0.81, at

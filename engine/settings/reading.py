@@ -5,6 +5,7 @@ In the environment `mqtt.host` is `EARMARK_MQTT_HOST`, on the command line `--se
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SettingsError, system_text_of, text_of
+from ..storage.user_folders import settings_file
 from .schema import NUMBER, NUMBERS, TEXT, TEXTS, WHOLE, YES_NO, Settings, keys
 
 PREFIX = "EARMARK_"
@@ -42,14 +44,13 @@ _KEYS = dict(keys())
 
 
 def find_file(environment: Mapping[str, str]) -> Path | None:
-    """`$EARMARK_SETTINGS` (empty: no file), else the user's, else the system's, if there is one."""
+    """`$EARMARK_SETTINGS` (empty: no file), else that of this process's user, else the system's, if there is one."""
     if FILE_VARIABLE in environment:
         return Path(environment[FILE_VARIABLE]) if environment[FILE_VARIABLE] else None
-    home = environment.get("XDG_CONFIG_HOME") or (
-        Path(environment["HOME"]) / ".config" if "HOME" in environment else ""
-    )
-    candidates = [Path(home) / "earmark" / "earmark.toml"] if home else []
-    return next((path for path in [*candidates, SYSTEM_FILE] if _may_be_there(path)), None)
+    candidates = [SYSTEM_FILE]
+    with contextlib.suppress(RuntimeError):  # a user without a home folder has no settings in it
+        candidates.insert(0, settings_file())
+    return next((path for path in candidates if _may_be_there(path)), None)
 
 
 def _may_be_there(path: Path) -> bool:

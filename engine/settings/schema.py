@@ -21,6 +21,9 @@ TEXT, TEXTS, NUMBER, WHOLE, YES_NO, NUMBERS = (
     "table",
 )
 
+DAY_S = 86_400
+"""Of everything that is kept for a number of days."""
+
 
 def _key(kind: str, default: Any, text: str, low: float = 0, high: float = 0, choices: tuple[str, ...] = ()) -> Any:
     """A key: its kind, default and explanation, and what it may be; of a list of texts `low` is the least length."""
@@ -41,7 +44,7 @@ class Audio:
         YES_NO, False, "go on without a microphone that is not there yet; a service always does"
     )
     stall_s: float = _key(NUMBER, 1.0, "a microphone that delivers nothing for so long is opened again", 0.2, 60)
-    silence_warning_s: float = _key(NUMBER, 60.0, "so much digital silence is worth a warning; 0: never", 0, 86_400)
+    silence_warning_s: float = _key(NUMBER, 60.0, "so much digital silence is worth a warning; 0: never", 0, DAY_S)
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ class Learning:
         YES_NO, False, "learn accepted wakes that are beyond doubt, one a day, and what strangers sound like here"
     )
     update_s: float = _key(
-        NUMBER, 86_400.0, "so often the daemon runs `earmark learn now`; 0: only you do", 0, 31 * 86_400
+        NUMBER, float(DAY_S), "so often the daemon runs `earmark learn now`; 0: only you do", 0, 31 * DAY_S
     )
 
 

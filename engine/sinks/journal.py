@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..history.journal import DAY_S, open_journal
+from ..history.journal import open_journal
+from ..settings.schema import DAY_S
 from ..settings.schema import Journal as JournalSettings
 from .base import Control, Notice, Sink
 

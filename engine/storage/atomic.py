@@ -1,7 +1,7 @@
 """Files and folders that are there whole or not at all, whenever the power goes; for their owner's eyes only.
 
-The recipe: write into a `temporary_folder` beside the place, each file with `write_synced`, then `sync_folder` it,
-rename it into its place, and `sync_folder` what holds the place.
+A file: `replace_synced`. A folder: write into a `temporary_folder` beside the place, each file with `write_synced`,
+then `sync_folder` it and `put_in_place`. `locked.py` has what several processes change.
 """
 
 from __future__ import annotations
@@ -42,39 +42,66 @@ def temporary_folder(place: Path) -> Iterator[str]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_synced(path: str | Path, content: bytes) -> None:
-    """A new file (mode 0600), on the disk when this returns.
+def put_in_place(folder: str | Path, place: str | Path) -> None:
+    """A finished folder, synced, is at its place from now on, also after a power cut.
+
+    Raises:
+        OSError: nothing is there.
+    """
+    os.rename(folder, place)
+    try:
+        sync_folder(os.path.dirname(place) or ".")
+    except OSError:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+
+
+def write_synced(path: str | Path, content: bytes, mode: int | None = 0o600) -> None:
+    """A new file, on the disk when this returns.
+
+    Args:
+        path: where nothing is yet.
+        content: all of it.
+        mode: exactly, whatever the umask is; None: as the umask says.
 
     Raises:
         OSError: it is there already, or cannot be written.
     """
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        os.fchmod(file.fileno(), 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o666 if mode is None else 0o600), "wb") as file:
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def replace_synced(path: Path, content: bytes, beside: Path) -> None:
-    """A file with other content: the old one or the new one, at any moment.
+def replace_synced(
+    path: str | Path, content: bytes, beside: str | Path | None = None, mode: int | None = 0o600
+) -> None:
+    """A file with other content, or a new one: the old one or the new one, at any moment.
 
     Args:
         path: of the file; its folder is there.
         content: all of it.
-        beside: the folder, on the same disk, in which the new file is written first.
+        beside: the folder, on the same disk, in which the new file is written first; None: its own.
+        mode: of the new file, whatever that of the old one was; None: as the umask says.
 
     Raises:
         OSError: it cannot be written; the old one is as it was.
     """
-    temporary = beside / f"{NEW_PREFIX}{os.getpid()}-{path.name}"
-    temporary.unlink(missing_ok=True)
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder if beside is None else beside, f"{NEW_PREFIX}{os.getpid()}-{name}")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
     try:
-        write_synced(temporary, content)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        write_synced(temporary, content, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
-    sync_folder(path.parent)
+    sync_folder(folder or ".")
 
 
 @contextlib.contextmanager

@@ -13,18 +13,6 @@ from ..errors import InputError, PersonError, system_text_of
 MAX_NAME_BYTES = 200  # of the folder's name; file systems allow 255
 
 
-def default_folder() -> Path:
-    """`$XDG_DATA_HOME/earmark/people`, by default `~/.local/share/earmark/people`."""
-    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data_home) / "earmark" / "people"
-
-
-def sessions_folder() -> Path:
-    """Of enrolments that were broken off: `$XDG_STATE_HOME/earmark/sessions`, by default `~/.local/state/…`."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "earmark" / "sessions"
-
-
 def folder_name(name: str) -> str:
     """A person's name as the name of a folder: percent-encoded, so that no name can point elsewhere.
 
@@ -54,6 +42,14 @@ def is_person_folder(folder: str) -> bool:
 def is_version(folder: str) -> bool:
     """Whether a folder is called as a version is: a number of four digits or more."""
     return folder.isascii() and folder.isdigit() and len(folder) <= 18 and f"{int(folder):04d}" == folder
+
+
+def is_real(folder: Path, store: Path) -> bool:
+    """Whether nothing between a store and a folder inside it is a link, which could point anywhere."""
+    between = folder.relative_to(store).parts
+    with contextlib.suppress(PermissionError):  # who lists the folder will say so
+        return not any(store.joinpath(*between[: n + 1]).is_symlink() for n in range(len(between)))
+    return True
 
 
 def folders_in(path: Path) -> list[Path]:

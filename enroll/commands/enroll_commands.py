@@ -19,6 +19,7 @@ from earmark.engine.event import Event
 from earmark.engine.networks.card import load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people.store import PersonStore, Voiceprint, folder_name
+from earmark.engine.storage.atomic import replace_synced
 from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Enrolment, Options, as_they_are, read_recordings
@@ -153,19 +154,15 @@ def evaluate(arguments: argparse.Namespace) -> int:
     values = results.to_json()
     text = json.dumps(values, indent=None if arguments.json == "-" else 1, ensure_ascii=False)
     if arguments.json and arguments.json != "-":
-        _write_text(Path(arguments.json), text + "\n")
+        _write(Path(arguments.json), text + "\n")
     print(text if arguments.json == "-" else _table(values))
     return 0
 
 
-def _write_text(path: Path, text: str) -> None:
-    """All of it or nothing: whoever reads the file meanwhile sees the old one."""
-    temporary = path.with_name(f".{path.name}.new")
+def _write(path: Path, text: str) -> None:
     try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(path)
+        replace_synced(path, text.encode(), mode=None)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written: {system_text_of(error)}") from error
 
 

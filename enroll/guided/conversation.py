@@ -6,7 +6,6 @@ What to ask next is `session.py`'s business, what a recording is worth `hearing.
 from __future__ import annotations
 
 import argparse
-import wave
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,11 +15,12 @@ import numpy as np
 
 from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.audio.sources import Source
+from earmark.engine.audio.wav import to_wav
 from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError, system_text_of
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people.loading import binding_of
 from earmark.engine.people.store import ANY_PHRASE, PersonStore
-from earmark.engine.storage.atomic import make_folder
+from earmark.engine.storage.atomic import make_folder, replace_synced
 
 from ..enrolment import Enroller, Enrolment, Options, Others, Recording
 from ..takes import measure
@@ -350,13 +350,7 @@ def write_wav(path: Path, samples: Int16) -> None:
     """
     try:
         make_folder(path.parent)
-        with path.open("wb") as file:
-            path.chmod(0o600)
-            with wave.open(file, "wb") as written:
-                written.setnchannels(1)
-                written.setsampwidth(2)
-                written.setframerate(RATE_HZ)
-                written.writeframes(samples.astype("<i2").tobytes())
+        replace_synced(path, to_wav(samples))
     except OSError as error:
         raise InputError(f"{path}: the take cannot be kept: {system_text_of(error)}") from error
 

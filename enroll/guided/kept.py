@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from earmark.engine.audio.samples import Float32
-from earmark.engine.errors import InputError, StoreUnwritable, system_text_of, text_of
-from earmark.engine.storage.atomic import NEW_PREFIX, make_folder, read_limited, replace_synced, sync_folder
-from earmark.engine.storage.names import sessions_folder
+from earmark.engine.errors import InputError, text_of
+from earmark.engine.storage.atomic import read_limited
+from earmark.engine.storage.locked import LockedFolder, unwritable
+from earmark.engine.storage.user_folders import sessions_folder
 
 from ..takes.hearing import AcceptedTake
 from ..takes.quality import Take
@@ -52,7 +53,7 @@ class KeptSession:
         name: of the person.
         keyword: name of the wake word.
         bound: what the embeddings depend on: with other values they are not used again.
-        folder: of such files; None: `engine.layout.sessions_folder`.
+        folder: of such files; None: `sessions_folder()`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class KeptSession:
     ) -> None:
         key = hashlib.sha256(json.dumps([str(store.absolute()), name, keyword]).encode()).hexdigest()
         self.path = (folder or sessions_folder()) / f"{key[:32]}.session"
+        self._folder = LockedFolder(self.path.parent, lock=None)  # one person enrols at one microphone at a time
         self._bound = json.loads(json.dumps(bound))
 
     def save(self, kept: Kept) -> None:
@@ -89,14 +91,9 @@ class KeptSession:
             room=kept.room.astype(np.float32),
         )
         digest = hashlib.sha256(content.getvalue()).hexdigest().encode()
-        try:
-            make_folder(self.path.parent)
-            self._sweep()
-            replace_synced(self.path, digest + content.getvalue(), self.path.parent)
-        except OSError as error:
-            raise StoreUnwritable(
-                f"{self.path}: the session cannot be kept: {system_text_of(error)}; make room or allow writing there"
-            ) from error
+        with self._folder.changing(f"{self.path}: the session cannot be kept", "make room or allow writing there"):
+            self._folder.sweep_all(self.path.name)
+            self._folder.replace(self.path, digest + content.getvalue())
 
     def load(self) -> Kept | None:
         """What was kept; None: nothing, or it belongs to other networks or another seed.
@@ -121,20 +118,13 @@ class KeptSession:
         Raises:
             StoreUnwritable: the file may not be removed.
         """
-        try:
-            self._sweep()
+        with unwritable(f"{self.path}: could not be erased", "allow writing there"):
+            self._folder.sweep_all(self.path.name)
             self.path.unlink(missing_ok=True)
             if self.path.parent.is_dir():
-                sync_folder(self.path.parent)
+                self._folder.sync()
             with contextlib.suppress(OSError):  # others are kept there
                 self.path.parent.rmdir()
-        except OSError as error:
-            raise StoreUnwritable(f"{self.path}: could not be erased: {system_text_of(error)}") from error
-
-    def _sweep(self) -> None:
-        """Deletes what killed processes left of this session."""
-        for path in self.path.parent.glob(f"{NEW_PREFIX}*-{self.path.name}"):
-            path.unlink(missing_ok=True)
 
     def _decoded(self, content: bytes) -> Kept | None:
         digest, body = content[:64], content[64:]

@@ -17,10 +17,13 @@ from earmark.engine.audio.samples import RATE_HZ, Float32
 from earmark.engine.errors import AudioError, PersonError, WakeError
 from earmark.engine.history import updates
 from earmark.engine.history.journal import Journal
-from earmark.engine.history.journal_entry import NOISE, Entry
-from earmark.engine.history.queue import DAY_S, LearningQueue, QueuedWake
+from earmark.engine.history.journal_entry import Entry
+from earmark.engine.history.labels import NOISE
+from earmark.engine.history.queue import LearningQueue, QueuedWake
+from earmark.engine.history.queued_wake import FROM_JOURNAL
 from earmark.engine.networks.speaker import CROP_SAMPLES
 from earmark.engine.people.store import ANY_PHRASE, PersonStore, Voiceprint
+from earmark.engine.settings.schema import DAY_S
 from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller
@@ -234,7 +237,7 @@ class Updater:
             _LOG.warning("entry %d of the journal: %s", entry.number, error)
             return None
         heard = QueuedWake(
-            type="label",
+            type=FROM_JOURNAL,
             keyword=str(event["keyword"]),
             person=event["person"],
             score=event["speaker_score"],

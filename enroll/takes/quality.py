@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -257,15 +256,6 @@ def own_crops(embeddings: Float32, centroid: Float32) -> npt.NDArray[np.bool_]:
 
 def _wakes(samples: Int16, keyword: KeywordNetwork) -> Wakes:
     return find_wakes(np.pad(samples, PAD_SAMPLES), keyword)
-
-
-def repeated(embeddings: Float32) -> Iterator[tuple[int, int]]:
-    """Of (n, 192) embeddings the pairs (later, earlier) that are one recording used twice."""
-    cosines = embeddings @ embeddings.T
-    for later in range(1, len(embeddings)):
-        earlier = int(np.argmax(cosines[later, :later]))
-        if cosines[later, earlier] > SAME_COSINE:
-            yield later, earlier
 
 
 def _judged(take: Take, bounds: tuple[int, int], recording: Int16, context: Context) -> Take | Fault:

@@ -36,10 +36,6 @@ class Cohort:
         """The cohort with only some of its rows."""
         return Cohort(self.embeddings[rows], self.phrase[rows], self.speaker[rows])
 
-    def without(self, speakers: set[str]) -> Cohort:
-        """The cohort without some speakers: nobody may be measured against himself."""
-        return self.pick(~np.isin(self.speaker, sorted(speakers)))
-
     def without_set(self, name: str) -> Cohort:
         """The cohort without a whole corpus: as little as it has heard a user's microphone."""
         return self.pick(~np.char.startswith(self.speaker, f"{name}/"))

@@ -932,8 +932,8 @@ STORING = (
     Mutation(STORE, "version = versions[-2]", "version = versions[0]", "rollback goes to the oldest", _STORE),
     Mutation(
         STORE,
-        "return sorted(int(path.name) for path in folders_in(place) if is_version(path.name))[-KEPT_VERSIONS:]",
-        "return [*map(int, sorted(one.name for one in folders_in(place) if is_version(one.name)))][-KEPT_VERSIONS:]",
+        "return sorted(int(path.name) for path in folders_in(place) if is_version(path.name))",
+        "return [*map(int, sorted(one.name for one in folders_in(place) if is_version(one.name)))]",
         "versions are sorted as texts",
         _STORE,
     ),
@@ -1022,7 +1022,7 @@ STORING = (
     Mutation(
         JOURNAL, "self._beyond(self._most - 1)", "self._beyond(self._most)", "one entry too many is kept", _JOURNAL
     ),
-    Mutation(JOURNAL, "DAY_S = 86_400.0", "DAY_S = 3_600.0", "a day has an hour", _JOURNAL),
+    Mutation("engine/settings/schema.py", "DAY_S = 86_400", "DAY_S = 3_600", "a day has an hour", _JOURNAL),
     Mutation(
         JOURNAL, "abs(step_s) > STEP_S", "step_s > STEP_S", "a clock that is set back makes entries young", _JOURNAL
     ),
@@ -1074,8 +1074,8 @@ STORING = (
     ),
     Mutation(
         "engine/history/queued_wake.py",
-        'self.label not in ("not-me", NOISE)',
-        'self.label not in ("not-me",)',
+        "self.label not in (NOT_ME, NOISE)",
+        "self.label not in (NOT_ME,)",
         "noise counts as somebody's own wake",
         _QUEUE,
     ),

@@ -447,12 +447,12 @@ def test_a_journal_that_cannot_be_written_keeps_the_old_name_everywhere(
     blocked = wakes / f"{own[1]:06d}" / "event.json"
     before = {path: path.read_bytes() for path in wakes.rglob("event.json")}
 
-    def write(path: Path, content: bytes, beside: Path) -> None:
-        if path == blocked:
+    def write(path: str, content: bytes, beside: Path) -> None:
+        if Path(path) == blocked:
             raise OSError(errno.ENOSPC, "No space left on device")
         replace_synced(path, content, beside)
 
-    full = mock.patch("earmark.engine.history.journal.replace_synced", write)
+    full = mock.patch("earmark.engine.storage.locked.replace_synced", write)
     with full, pytest.raises(StoreUnwritable, match="No space left on device"):
         erasure.rename(PersonStore(store), journal, "slt", "Zoë")
     assert PersonStore(store).names() == ["slt"]

@@ -34,7 +34,6 @@ from earmark.engine.commands.wakes_commands import wakes_list
 from earmark.engine.errors import InputError, StoreUnwritable, WakeDamaged, WakeError, WakeUnknown
 from earmark.engine.event import Event
 from earmark.engine.history.journal import (
-    DAY_S,
     LAST_FILE,
     MAX_AUDIO_BYTES,
     MAX_EVENT_BYTES,
@@ -42,12 +41,13 @@ from earmark.engine.history.journal import (
     Journal,
     open_journal,
 )
-from earmark.engine.history.journal_entry import AUDIO_FILE, EVENT_FILE, check_label
+from earmark.engine.history.journal_entry import AUDIO_FILE, EVENT_FILE
+from earmark.engine.history.labels import check_label
 from earmark.engine.household import load_household
 from earmark.engine.listener import Listener
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings import schema as settings_module
-from earmark.engine.settings.schema import People, Settings
+from earmark.engine.settings.schema import DAY_S, People, Settings
 from earmark.engine.sinks.base import Notice, Outbox
 from earmark.engine.sinks.journal import JournalSink
 from earmark.engine.sinks.stats import Stats

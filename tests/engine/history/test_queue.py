@@ -20,7 +20,6 @@ from helpers_store import assert_same, environment, make_voiceprint, snapshot, w
 from earmark.engine.errors import InputError, LearningError, PersonLocked
 from earmark.engine.history import queue, sealing, updates
 from earmark.engine.history.queue import (
-    DAY_S,
     IMPOSTOR_DAYS,
     MOST_IMPOSTORS,
     MOST_OWN,
@@ -31,6 +30,7 @@ from earmark.engine.history.queue import (
 from earmark.engine.people import vault
 from earmark.engine.people.store import COSINE, KEPT_VERSIONS, PersonStore
 from earmark.engine.people.vault import Vault
+from earmark.engine.settings.schema import DAY_S
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 import pytest
 from conftest import cut, cut_points
 from helpers_store import Run, checked, command, earmark, environment
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from earmark.engine.audio.samples import Int16
 from earmark.engine.errors import InputError, SettingsError
 from earmark.engine.people.store import PersonStore, Voiceprint
+from earmark.engine.settings import reading
 from earmark.engine.settings.reading import MAX_FILE_BYTES, Loaded, as_toml, find_file, load
 from earmark.engine.settings.schema import NUMBER, NUMBERS, TEXT, TEXTS, WHOLE, YES_NO, Settings, keys
 
@@ -107,20 +109,39 @@ EXAMPLES: dict[str, Any] = {
 EXAMPLES["wake.on_error"] = "accept"
 
 
-def test_the_file_that_is_found(tmp_path: Path) -> None:
+def test_the_file_that_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("config", "home/.config"):
         (tmp_path / folder / "earmark").mkdir(parents=True)
         (tmp_path / folder / "earmark" / "earmark.toml").touch()
-    home = {"HOME": str(tmp_path / "home")}
     in_home = tmp_path / "home/.config/earmark/earmark.toml"
     in_config = tmp_path / "config/earmark/earmark.toml"
-    assert find_file(home) == in_home
-    assert find_file({**home, "XDG_CONFIG_HOME": ""}) == in_home
-    assert find_file({**home, "XDG_CONFIG_HOME": str(tmp_path / "config")}) == in_config
-    assert find_file({**home, "EARMARK_SETTINGS": ""}) is None
-    assert find_file({**home, "EARMARK_SETTINGS": "/nowhere/x.toml"}) == Path("/nowhere/x.toml")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for config_home, found in (("", in_home), (str(tmp_path / "config"), in_config)):
+        monkeypatch.setenv("XDG_CONFIG_HOME", config_home)
+        assert find_file({}) == found
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    assert find_file({}) == in_home
+    assert find_file({"EARMARK_SETTINGS": ""}) is None
+    assert find_file({"EARMARK_SETTINGS": "/nowhere/x.toml"}) == Path("/nowhere/x.toml")
+    in_home.unlink()
+    monkeypatch.setattr(reading, "SYSTEM_FILE", in_config)
+    assert find_file({}) == in_config
+    monkeypatch.setenv("HOME", "/" + "x" * 5000)
     with pytest.raises(SettingsError, match="too long"):
-        load(None, {"HOME": "/" + "x" * 5000})
+        load(None, {})
+
+
+def test_who_has_no_home_folder_has_the_settings_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless(*_: object) -> Path:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr(platformdirs, "user_config_path", homeless)
+    monkeypatch.setattr(reading, "SYSTEM_FILE", tmp_path / "earmark.toml")
+    assert find_file({}) is None
+    (tmp_path / "earmark.toml").touch()
+    assert find_file({}) == tmp_path / "earmark.toml"
 
 
 # --- what explains itself

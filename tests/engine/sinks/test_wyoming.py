@@ -1034,7 +1034,8 @@ class _Control:
 def test_a_journal_gets_the_sound_of_each_event(store: Path, takes: Takes, tmp_path: Path, ending: str) -> None:
     """All two seconds of it where the client goes on; what there is where it does not."""
     control = _Control(
-        load_household(load(environment={}, flags={"people.store": str(store)}).settings), journal=True
+        load_household(load(environment={"EARMARK_SETTINGS": ""}, flags={"people.store": str(store)}).settings),
+        journal=True,
     )
     sink = WyomingSink(Wyoming(uris=(f"unix://{tmp_path / 'w'}",)), control)
     samples = read_audio(takes("slt", "okay_nabu", "test")[0])[: -RATE_HZ // 4]  # little after the word

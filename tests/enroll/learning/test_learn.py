@@ -21,10 +21,11 @@ from test_imports import HEAVY
 from earmark.engine.audio.samples import Float32
 from earmark.engine.history import updates
 from earmark.engine.history.journal import Journal
-from earmark.engine.history.queue import DAY_S, LearningQueue, QueuedWake
+from earmark.engine.history.queue import LearningQueue, QueuedWake
 from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people.store import COSINE, PersonStore, Voiceprint
+from earmark.engine.settings.schema import DAY_S
 from earmark.engine.spotting import find_wakes
 from earmark.engine.verifier import DECADE, Verifier
 from earmark.enroll.enrolment import Enroller, Options, Recording

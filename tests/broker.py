@@ -118,15 +118,22 @@ class Ear:
         """Before now."""
         return len(self.heard)
 
-    def wait(self, topic: str, payload: str | None = None, since: int = 0, count: int = 1) -> Heard:
-        """The message, the `count`-th of that topic (and payload) since the mark."""
+    def wait(self, topic: str, payload: str | None = None, since: int | None = None, count: int = 1) -> Heard:
+        """The message, the `count`-th of that topic (and payload); since a mark only what was said after we came."""
 
         def found() -> list[Heard]:
             wanted = None if payload is None else payload.encode()
-            return [m for m in self.heard[since:] if m.topic == topic and wanted in (None, m.payload)]
+            heard = self.heard if since is None else [m for m in self.heard[since:] if not m.retained]
+            return [m for m in heard if m.topic == topic and wanted in (None, m.payload)]
 
         until(lambda: len(found()) >= count, f"{count} × {topic} {payload} in {self.heard[since:]}"[:2000], LIMIT_S)
         return found()[count - 1]
+
+    def command(self, topic: str, payload: str) -> None:
+        """Sends it, and waits until the daemon says that it is so; what an earlier one left behind does not count."""
+        mark = self.mark()
+        self.say(f"{topic}/set", payload)
+        self.wait(topic, payload, since=mark)
 
     def say(self, topic: str, payload: str | bytes, retain: bool = False) -> None:
         """Returns when the broker has it."""

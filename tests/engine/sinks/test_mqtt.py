@@ -192,8 +192,7 @@ def test_the_mode_changes_live(slt_store: Path, spoken: Spoken, broker: Broker) 
     with Ear(broker.port) as ear, connected(slt_store, broker.port) as (daemon, path):
         daemon.feed(spoken["rms"])
         assert daemon.event()["type"] == "rejection"
-        ear.say("earmark/mode/set", "prefer")
-        ear.wait("earmark/mode", "prefer")
+        ear.command("earmark/mode", "prefer")
         daemon.feed(spoken["rms"])
         event = daemon.event()
         assert (event["type"], event["person"], event["reason"]) == ("detection", None, "unknown_voice:prefer")
@@ -248,8 +247,7 @@ def test_a_bad_command_changes_nothing_and_the_truth_is_said_again(
         assert sum("/set: " in line for line in daemon.lines) == 1, "once, not for each"
         assert max(map(len, daemon.lines)) < 300
         assert ask([path])["counts"].get("reloads") is None
-        ear.say(f"earmark/{knob}/set", {"mode": "label", "sensitivity": "0.55"}[knob])  # it is not deaf now
-        ear.wait(f"earmark/{knob}", {"mode": "label", "sensitivity": "0.55"}[knob])
+        ear.command(f"earmark/{knob}", {"mode": "label", "sensitivity": "0.55"}[knob])  # it is not deaf now
 
 
 @pytest.fixture(scope="module")
@@ -303,8 +301,7 @@ def test_of_a_flood_of_commands_the_last_one_stays(slt_store: Path, broker: Brok
         ear.wait("earmark/voice_sensitivity")
         for step in range(1000):
             ear.client.publish("earmark/sensitivity/set", f"0.{step % 7 + 1}", qos=0)
-        ear.say("earmark/sensitivity/set", "0.95")
-        ear.wait("earmark/sensitivity", "0.95")
+        ear.command("earmark/sensitivity", "0.95")
         assert ask([path])["sensitivity"] == 0.95
         states = sum(m.topic == "earmark/sensitivity" for m in ear.heard)
         assert states < 500, "one change at a time"
@@ -322,8 +319,7 @@ def test_a_change_that_the_daemon_refuses_is_taken_back(slt_store: Path, broker:
             ear.wait("earmark/mode", "only", since=mark)
         daemon.says("everything stays as it was", 2)
         file.write_text("[wake]\nmode = 'only'\n")
-        ear.say("earmark/mode/set", "prefer")
-        ear.wait("earmark/mode", "prefer")
+        ear.command("earmark/mode", "prefer")
         assert ask([path])["mode"] == "prefer"
 
 
@@ -340,8 +336,7 @@ def test_a_retained_command_is_not_obeyed_at_every_connection(slt_store: Path, b
 
 def test_people_who_come_and_go_do_not_lose_a_change(slt_store: Path, broker: Broker) -> None:
     with Ear(broker.port) as ear, connected(slt_store, broker.port, "people.watch_s=0.05") as (daemon, path):
-        ear.say("earmark/mode/set", "prefer")
-        ear.wait("earmark/mode", "prefer")
+        ear.command("earmark/mode", "prefer")
         shutil.rmtree(slt_store / "slt")
         daemon.says("known: nobody")
         assert ask([path])["mode"] == "prefer"
@@ -371,8 +366,7 @@ def test_a_broker_that_is_killed_and_comes_back(slt_store: Path, spoken: Spoken,
             daemon.feed(spoken["slt"])
             assert daemon.event()["person"] == "slt"
             ear.wait("earmark/event", since=mark)
-            ear.say("earmark/mode/set", "prefer")  # the controls are back, too
-            ear.wait("earmark/mode", "prefer")
+            ear.command("earmark/mode", "prefer")  # the controls are back, too
         daemon.says("mqtt: not connected: ")
         daemon.says("mqtt: connected to ")
         assert daemon.stop().code == 0
@@ -523,8 +517,7 @@ def test_connections_that_are_cut_again_and_again(slt_store: Path, broker: Broke
                     try:
                         ear.wait("earmark/voice_sensitivity", since=mark)
                         if attempt == 2:
-                            ear.say("earmark/mode/set", "label")
-                            ear.wait("earmark/mode", "label")
+                            ear.command("earmark/mode", "label")
                             assert daemon.stop().code == 0
                     finally:
                         for one in (near, far):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
+import logging
 import os
+import re
 import stat
-import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,124 +18,265 @@ import numpy as np
 import soundfile
 
 from ..errors import AudioError, text_of
-from .samples import RATE_HZ, AudioFormat, Converter, Int16
+from . import headers
+from .channels import Covariance, Mono, choose, one_channel
+from .quiet_stderr import silenced
+from .samples import FULL_RANGE, RATE_HZ, AudioFormat, Converter, Int16
 from .sources import BLOCK_SAMPLES, Source
 
-UNKNOWN_LENGTH_BYTES = 0x7FFFF000  # what sox writes into a pipe; arecord and ffmpeg write more
+_LOG = logging.getLogger(__name__)
+
+LITTLE_MISSING_S = 0.05  # no word is lost with it, and a header that counts itself promises less than that too much
+NO_COUNT = 1 << 62  # libsndfile's frames of a stream without an end
+
+_BITS = {  # of a sample, where each has as many
+    **{"PCM_S8": 8, "PCM_U8": 8, "ULAW": 8, "ALAW": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32},
+    **{"FLOAT": 32, "DOUBLE": 64},
+}
+_IN_THE_LOG = {  # where libsndfile's log says what the header promises: a pattern, and whether it counts bytes
+    "AVR": (r"Frames\s*: (\d+)", False),
+    "MAT4": (r"Cols\s*: (\d+)", False),
+    "MAT5": (r"Cols\s*: (\d+)", False),
+    "MPC2K": (r"Frames\s*: (\d+)", False),
+    "SVX": (r"BODY : (\d+)", True),
+    "WVE": (r"Data length (\d+)", True),
+}
+_OTHER_FORMATS = {  # how files begin that libsndfile does not read -> what they are
+    rb".{4}ftyp": "M4A or MP4",
+    rb"\x1a\x45\xdf\xa3": "WebM or Matroska",
+    rb"#!AMR": "AMR",
+    rb"\x30\x26\xb2\x75": "WMA",
+    rb"wvpk": "WavPack",
+    rb"MAC ": "Monkey's Audio",
+    rb"\xff[\xf0\xf1\xf8\xf9]": "AAC",
+    rb"\.ra\xfd|\.RMF": "RealAudio",
+}
+
+
+@dataclass
+class _Opened:
+    """An open file; whoever opened it closes it."""
+
+    handle: Any
+    audio: Any
+    extent: headers.Extent
+
+    def close(self) -> None:
+        self.audio.close()
+        self.handle.close()
+
+
+class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """Read from its beginning to its end only: a seek, as after each read, fails where the length is not known."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 class FileSource(Source):
     """A WAV, FLAC, Ogg or other file that libsndfile reads; any width, rate and number of channels.
 
-    Memory is flat in the file's length. A truncated file delivers what it has and then raises AudioError, so that
-    nothing readable is lost and nobody takes it for a whole one.
+    All the sound that there is is delivered, whatever the header says of its length (`headers`). A file that is
+    truncated by more than 50 ms then raises AudioError, so that nobody takes it for a whole one. Of several channels
+    those are mixed that hold the voice (`channels`), for which the file is read twice. Memory is flat in its length.
+
+    Args:
+        path: of the file.
+        block_frames: so many are read at once.
+        channel: only this one, from 0; None: those that hold the voice.
 
     Raises:
-        AudioError: the path is missing, a folder, not readable, not audio or empty; while iterating: the file is
-            truncated or damaged, or has NaN samples.
+        AudioError: the path is missing, a folder, not readable, not audio or empty, or there is no such channel;
+            while iterating: the file is truncated or damaged, or has NaN samples.
     """
 
-    def __init__(self, path: str | os.PathLike[str], block_frames: int = BLOCK_SAMPLES) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], block_frames: int = BLOCK_SAMPLES, channel: int | None = None
+    ) -> None:
         self.name = os.fspath(path)
-        self._block_frames = block_frames
-        self._handle, self._file, self._promised_frames = _open_audio(Path(path))
+        self._path, self._block_frames = Path(path), block_frames
+        self._opened: _Opened | None = _open_audio(self._path)
+        audio = self._opened.audio
         # What is in our format already needs no conversion: a quarter of what a replay costs
-        self._as_it_is = (self._file.samplerate, self._file.channels, self._file.subtype) == (RATE_HZ, 1, "PCM_16")
+        self._as_it_is = (audio.samplerate, audio.channels, audio.subtype) == (RATE_HZ, 1, "PCM_16")
+        self._mix: Mono | None = None
+        self._said: set[str] = set()
         try:
-            self._converter = Converter(AudioFormat(self._file.samplerate, self._file.channels))
+            self._format = AudioFormat(audio.samplerate, audio.channels)
+            if channel is not None:
+                self._mix = one_channel(channel, audio.channels)
         except AudioError as error:
             self.close()
             raise AudioError(f"{self.name}: {error}") from error
 
     def _pieces(self) -> Iterator[Int16]:
-        self._rewind()
-        self._converter.reset()
-        read_frames = 0
-        while True:
-            frames = self._read("int16" if self._as_it_is else "float32")
-            if not len(frames):
-                break
-            read_frames += len(frames)
-            try:
-                yield frames[:, 0] if self._as_it_is else self._converter.push(frames)
-            except AudioError as error:
-                raise AudioError(f"{self.name}: {error}") from error
-        yield self._converter.finish()
-        if read_frames < self._promised_frames:
-            raise AudioError(
-                f"{self.name}: truncated: the header promises {self._promised_frames} frames, the file holds "
-                f"{read_frames}; record or copy it again"
-            )
+        if self._mix is None and self._format.channels > 1:
+            covariance = Covariance(self._format.channels)
+            with self._from_its_beginning() as reading:
+                for frames in reading.frames("float32"):
+                    covariance.push(frames)
+            self._mix = mix = choose(covariance.matrix())
+            for remark in mix.remarks:
+                self._say(remark)
+        converter = Converter(self._format, self._mix)
+        with self._from_its_beginning() as reading:
+            for frames in reading.frames("int16" if self._as_it_is else "float32"):
+                try:
+                    yield frames[:, 0] if self._as_it_is else converter.push(frames)
+                except AudioError as error:
+                    raise AudioError(f"{self.name}: {error}") from error
+            yield converter.finish()
+            for remark in reading.remarks():
+                self._say(remark)
 
-    def _rewind(self) -> None:
+    @contextlib.contextmanager
+    def _from_its_beginning(self) -> Iterator[_Reading]:
+        opened, self._opened = self._opened or _open_audio(self._path), None
         try:
-            if self._file.seekable():  # GSM is not: it can be read once
-                self._file.seek(0)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{self.name}: damaged: {text_of(error)}") from error
+            yield _Reading(opened, self.name, self._block_frames)
+        finally:
+            opened.close()
 
-    def _read(self, dtype: str) -> Any:
-        """(n, channels) of that type."""
-        try:
-            frames = self._file.read(self._block_frames, dtype=dtype, always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{self.name}: damaged: {text_of(error)}") from error
-        return frames
+    def _say(self, remark: str) -> None:
+        if remark not in self._said:
+            self._said.add(remark)
+            _LOG.warning("%s: %s", self.name, remark)
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
-        self._handle.close()
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
 
-def read_audio(path: str | os.PathLike[str]) -> Int16:
-    """The whole of a file as (n,) int16 at 16 kHz mono; raises what `FileSource` raises."""
-    with FileSource(path) as source:
+class _Reading:
+    """One pass over a file."""
+
+    def __init__(self, opened: _Opened, name: str, block_frames: int) -> None:
+        self._opened, self._name, self._block_frames = opened, name, block_frames
+        self._read_frames = 0
+        self._loudest = 0.0
+        self._damage = ""
+
+    def frames(self, dtype: str) -> Iterator[Any]:
+        """(n, channels) of that type, up to the end or to what is damaged."""
+        audio = self._opened.audio
+        floats = audio.subtype in ("FLOAT", "DOUBLE")
+        most = _most_frames(audio)
+        while not self._damage and self._read_frames < most:
+            frames = self._next(dtype, min(self._block_frames, most - self._read_frames))
+            if not len(frames):
+                break
+            self._read_frames += len(frames)
+            if floats:
+                self._loudest = max(self._loudest, float(np.abs(frames).max()))
+            yield frames
+
+    def _next(self, dtype: str, count: int) -> Any:
+        """The next frames; none at the end."""
+        audio = self._opened.audio
+        frames = np.empty((count, audio.channels), dtype)
+        quiet = silenced() if audio.format == "MP3" else contextlib.nullcontext()  # libmpg123 says what it thinks
+        with quiet:
+            try:
+                return audio.read(count, dtype=dtype, always_2d=True, out=frames)
+            except soundfile.LibsndfileError as error:
+                self._damage = text_of(error)
+            with contextlib.suppress(soundfile.LibsndfileError):  # what was read before the damage counts
+                return frames[: max(0, audio.tell() - self._read_frames)]
+        return frames[:0]
+
+    def remarks(self) -> Iterator[str]:
+        """What is to be said of a file that was read to its end.
+
+        Raises:
+            AudioError: more is missing, or damaged, than can be let pass.
+        """
+        audio, extent = self._opened.audio, self._opened.extent
+        promised = self._promised_frames()
+        missing_s = 0.0 if promised is None else (promised - self._read_frames) / audio.samplerate
+        there = f"the header promises {promised} frames, the file holds {self._read_frames}"
+        if not self._read_frames and not promised and not self._damage:
+            raise AudioError(f"{self._name}: empty: no samples behind its header")
+        if missing_s > LITTLE_MISSING_S:
+            reason = f" ({self._damage})" if self._damage else ""
+            raise AudioError(f"{self._name}: truncated: {there}{reason}; record or copy it again")
+        if extent.cut or (self._damage and promised is None):
+            reason = self._damage or "it ends within a page"
+            raise AudioError(
+                f"{self._name}: truncated or damaged: {reason} behind {self._read_frames} frames; record or copy it "
+                "again"
+            )
+        if missing_s > 0:
+            yield f"{there}: {1000 * missing_s:.3g} ms are missing at its end"
+        if missing_s < -LITTLE_MISSING_S:
+            yield f"{there}: all of it is heard"
+        if extent.unfinished:
+            yield "it has no mark of its end: if it was copied, more may have come"
+        if self._loudest > FULL_RANGE:
+            yield (
+                f"float samples up to {self._loudest:.4g}: full scale is 1.0, and what is beyond it is clipped; "
+                "divide by 32768 what was int16"
+            )
+
+    def _promised_frames(self) -> int | None:
+        """How many frames the header promises; None: it does not say."""
+        audio, extent = self._opened.audio, self._opened.extent
+        if extent.claimed_frames is not None:
+            return extent.claimed_frames
+        claimed_bytes = extent.claimed_bytes
+        if claimed_bytes is None and audio.format in _IN_THE_LOG:
+            pattern, in_bytes = _IN_THE_LOG[audio.format]
+            found = re.findall(pattern, audio.extra_info)
+            if found and not in_bytes:
+                return int(found[-1])
+            claimed_bytes = int(found[-1]) if found else None
+        if claimed_bytes is not None:
+            if audio.subtype in _BITS:
+                return int(claimed_bytes * 8 // (_BITS[audio.subtype] * audio.channels))
+            return round(self._read_frames * claimed_bytes / max(extent.there_bytes, 1))  # as many bits a second
+        return int(audio.frames) if extent.counted and audio.frames < NO_COUNT else None
+
+
+def read_audio(path: str | os.PathLike[str], channel: int | None = None) -> Int16:
+    """The whole of a file as (n,) int16 at 16 kHz mono; takes and raises what `FileSource` does."""
+    with FileSource(path, channel=channel) as source:
         return np.concatenate([np.zeros(0, np.int16), *(block.samples for block in source)])
 
 
-class _Unclosed(io.FileIO):
-    """A WAV whose recorder never came back to write the length: the 0 there reads as "up to the end"."""
-
-    def __init__(self, path: Path, size_at: int) -> None:
-        super().__init__(path)
-        self._size_at = size_at
-
-    def readinto(self, buffer: Any) -> int:
-        """Like FileIO's, with the four bytes of the length replaced."""
-        start = self.tell()
-        count = super().readinto(buffer) or 0
-        for at in range(max(self._size_at, start), min(self._size_at + 4, start + count)):
-            memoryview(buffer)[at - start : at - start + 1] = b"\xff"
-        return count
-
-
-def _open_audio(path: Path) -> tuple[io.FileIO, Any, int]:
-    """The file, the same as audio, and how many frames it promises; whoever calls closes both."""
-    handle = _open(path)
+def _open_audio(path: Path) -> _Opened:
+    """The file, the same as audio, and what its header says."""
+    handle: Any = _open(path)
     try:
-        size_at, data_bytes = _wav_data(handle)
-        unclosed = size_at > 0 and data_bytes == 0 and handle.seek(0, os.SEEK_END) > size_at + 4
-        if unclosed:  # libsndfile would take the samples for the next chunk
+        extent = headers.read(handle)
+        begins = headers.beginning(handle)
+        if extent.view:
             handle.close()
-            handle = _Unclosed(path, size_at)
+            handle = headers.View(path, extent.view)
         handle.seek(0)
-        file = soundfile.SoundFile(handle if unclosed else handle.fileno(), closefd=False)
-        if file.frames == 0:
-            file.close()
-            raise AudioError(f"{path}: empty: no samples behind its header")
+        with silenced() if begins.startswith((b"ID3", b"\xff")) else contextlib.nullcontext():  # libmpg123 again
+            audio = _SoundFile(handle if extent.view else handle.fileno(), closefd=False)
     except soundfile.LibsndfileError as error:
         handle.close()
-        raise AudioError(
-            f"{path}: not audio that can be read ({error.error_string}); WAV, FLAC and Ogg can"
-        ) from error
-    except AudioError:
-        handle.close()
-        raise
-    return handle, file, _promised_frames(data_bytes, file)
+        raise AudioError(f"{path}: {_unreadable(error, begins)}") from error
+    opened = _Opened(handle, audio, extent)
+    if audio.frames == 0:
+        opened.close()
+        raise AudioError(f"{path}: empty: no samples behind its header")
+    return opened
 
 
-def _open(path: Path) -> io.FileIO:
+def _unreadable(error: Any, begins: bytes) -> str:
+    for pattern, kind in _OTHER_FORMATS.items():
+        if re.match(pattern, begins, re.DOTALL):
+            return (
+                f"not audio that can be read: it looks like {kind}; WAV, FLAC and Ogg can: "
+                "`ffmpeg -i FILE -ar 16000 -ac 1 FILE.wav` makes one"
+            )
+    return f"not audio that can be read ({error.error_string}); WAV, FLAC and Ogg can"
+
+
+def _open(path: Path) -> Any:
     """The file, not empty; libsndfile says "System error" for everything that is wrong here."""
     try:
         if stat.S_ISFIFO(path.stat().st_mode):
@@ -147,29 +291,8 @@ def _open(path: Path) -> io.FileIO:
     return handle
 
 
-def _promised_frames(data_bytes: int, file: Any) -> int:
-    """How many frames the header promises.
-
-    libsndfile silently shortens a truncated WAV, so the length is read from the `data` chunk itself. Zero or about
-    2 or 4 GB stand there when a recorder wrote to a pipe and could not know: then the promise is what there is.
-    """
-    bits = {"PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}.get(file.subtype)
-    unknown = data_bytes == 0 or data_bytes >= UNKNOWN_LENGTH_BYTES
-    if file.format not in ("WAV", "WAVEX") or bits is None or unknown:
-        return int(file.frames)
-    return int(data_bytes * 8 // (bits * file.channels))
-
-
-def _wav_data(file: io.FileIO) -> tuple[int, int]:
-    """Where the size of the `data` chunk stands, and what it claims; zeros where there is none."""
-    file.seek(0)
-    order = {b"RIFF": "<", b"RIFX": ">"}.get(file.read(4))
-    if order is None:
-        return 0, 0
-    file.seek(12)  # RIFF, size, WAVE
-    while len(header := file.read(8)) == 8:
-        name, size = struct.unpack(f"{order}4sI", header)
-        if name == b"data":
-            return file.tell() - 4, int(size)
-        file.seek(size + size % 2, os.SEEK_CUR)  # chunks are padded to even length
-    return 0, 0
+def _most_frames(audio: Any) -> int:
+    """How many frames may be read: behind a cut end, MIDI sample dumps repeat their last block."""
+    if audio.format == "SDS" and (found := re.search(r"^Frames\s*: (\d+)", audio.extra_info, re.MULTILINE)):
+        return int(found[1])
+    return NO_COUNT

@@ -6,6 +6,7 @@ stream began. Floats mean full scale = 1.0, and 32768 is the only scale factor i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..errors import AudioError
 RATE_HZ = 16_000
 FULL_SCALE = 32_768  # of int16: -1.0 is exactly -32768, and the largest positive value is 32767/32768
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000  # beyond these a header is damaged rather than unusual
-_OTHER_SCALE = 2.0  # 6 dB over full scale: a resampler overshoots by 1 dB, speech in the range of int16 by 60
+FULL_RANGE = 2.0  # 6 dB over full scale: a resampler overshoots by 1 dB, speech in the range of int16 by 60
 _LOUDEST = 1e3  # 60 dB over full scale, which ends as full scale anyway; larger floats would overflow on the way
 
 Int16 = npt.NDArray[np.int16]
@@ -42,7 +43,7 @@ class AudioFormat:
     rate_hz: int
     """Frames per second, 4000 to 384000."""
     channels: int
-    """1 or more; they are averaged into one."""
+    """1 or more; they become one."""
 
     def __post_init__(self) -> None:
         if not MIN_RATE_HZ <= self.rate_hz <= MAX_RATE_HZ:
@@ -92,7 +93,7 @@ def checked(samples: Any, floats: bool = False) -> Int16:
     if floats and samples.dtype.kind == "f":
         _require_finite(samples)
         loudest = float(np.abs(samples).max(initial=0))
-        if loudest > _OTHER_SCALE:
+        if loudest > FULL_RANGE:
             raise AudioError(
                 f"a float sample of {loudest:g} is far beyond full scale, 1.0: divide by 32768 what was int16"
             )
@@ -133,16 +134,23 @@ def _require_finite(samples: npt.NDArray[np.floating[Any]], before: int = 0) -> 
         raise AudioError(f"sample {before + bad[0]} is {samples[bad]}: every sample must be a finite number")
 
 
+def _mean(frames: Float32) -> Float32:
+    averaged: Float32 = frames.mean(axis=1, dtype=np.float32)
+    return averaged
+
+
 class Converter:
     """Interleaved float frames of any format -> int16 mono at 16 kHz, as a stream.
 
-    Channels are averaged. Another rate than 16 kHz goes through soxr's high-quality streaming filter (linear
-    phase, pass band to 0.91 of the lower Nyquist frequency); what the filter still holds comes out at `finish`.
+    Channels are averaged, or mixed by `mix` (`channels`). Another rate than 16 kHz goes through soxr's high-quality
+    streaming filter (linear phase, pass band to 0.91 of the lower Nyquist frequency); what the filter still holds
+    comes out at `finish`.
     The output does not depend on how the input is cut.
     """
 
-    def __init__(self, audio_format: AudioFormat) -> None:
+    def __init__(self, audio_format: AudioFormat, mix: Callable[[Float32], Float32] | None = None) -> None:
         self._format = audio_format
+        self._mix = mix or _mean
         self.reset()
 
     def reset(self) -> None:
@@ -159,8 +167,7 @@ class Converter:
         """
         _require_finite(frames, self._pushed)  # before the filter smears it over its whole length
         self._pushed += len(frames)
-        mono = np.clip(frames, -_LOUDEST, _LOUDEST).mean(axis=1, dtype=np.float32)
-        return self._convert(mono, last=False)
+        return self._convert(self._mix(np.clip(frames, -_LOUDEST, _LOUDEST)), last=False)
 
     def finish(self) -> Int16:
         """What the resampler still holds; the stream is over, `reset` begins another."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pytest
+import skips
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,10 @@ Read = Callable[[Any], Int16]
 MakeNetwork = Callable[[str], KeywordNetwork]
 """Name of a built-in wake word -> a network with a fresh state, which nobody else holds."""
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    skips.watch(config)
 
 
 def cut_points(length: int, most: int = 8) -> st.SearchStrategy[list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import graphlib
 import json
 import re
@@ -87,12 +88,22 @@ def module_name(path: Path) -> str:
     return ".".join(("earmark", *(part for part in parts if part != "__init__")))
 
 
-def imported(path: Path) -> Iterator[str]:
+@functools.cache  # each file is asked once for every package
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+@functools.cache
+def imported(path: Path) -> frozenset[str]:
     """Everything that a file imports, inside functions too; `from a import b` is a.b."""
+    return frozenset(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     package = module_name(path).split(".")
     if path.name != "__init__.py":
         package.pop()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -103,7 +114,7 @@ def imported(path: Path) -> Iterator[str]:
 
 def texts(path: Path) -> Iterator[str]:
     """The strings of a file: a runtime is imported by its name."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
 
@@ -115,10 +126,10 @@ def is_inside(name: str, package: str) -> bool:
 def test_the_files_are_found_and_their_imports_understood() -> None:
     found = {place(path) for path in FILES}
     assert found >= {"engine/detector.py", "enroll/training/train.py", "models/export.py", "cli.py"}
-    names = set(imported(REPOSITORY / "engine" / "detector.py"))
+    names = imported(REPOSITORY / "engine" / "detector.py")
     assert names >= {"numpy", "earmark.engine.audio.samples.Int16", "earmark.engine.features.frontend.Ring"}
-    assert "earmark.engine.audio.microphone.input_devices" in set(
-        imported(REPOSITORY / "engine" / "commands" / "doctor.py")
+    assert "earmark.engine.audio.microphone.input_devices" in imported(
+        REPOSITORY / "engine" / "commands" / "doctor.py"
     )
 
 
@@ -190,7 +201,7 @@ def test_what_an_installation_brings_is_imported() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=place)
 def test_no_global_statement(path: Path) -> None:
-    lines = [node.lineno for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Global)]
+    lines = [node.lineno for node in ast.walk(parsed(path)) if isinstance(node, ast.Global)]
     assert lines == []
 
 

@@ -15,6 +15,6 @@ from conftest import REPOSITORY
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the recorded counts are of x86-64")
 def test_the_always_on_path_has_not_grown() -> None:
     """One wake word; at most 10 % more instructions than tests/golden/instructions.json has."""
-    line = [sys.executable, str(REPOSITORY / "scripts" / "instructions.py"), "--check"]
+    line = [sys.executable, str(REPOSITORY / "scripts" / "studies" / "instructions.py"), "--check"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

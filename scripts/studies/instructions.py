@@ -55,7 +55,7 @@ def per_second() -> int:
 
 def _count(seconds: int) -> int:
     line = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable]
-    line += [str(REPOSITORY / "scripts" / "always_on.py"), str(seconds), *KEYWORDS]
+    line += [str(REPOSITORY / "scripts" / "studies" / "always_on.py"), str(seconds), *KEYWORDS]
     environment = {**os.environ, "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
     found = re.search(r"Collected : (\d+)", done.stderr)

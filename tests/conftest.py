@@ -44,6 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
     skips.watch(config)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in which something is slow come first: who began one last would keep all the others waiting."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def cut_points(length: int, most: int = 8) -> st.SearchStrategy[list[int]]:
     """Where to cut something: anywhere, at nothing twice (an empty piece), and once or never every single element."""
     anywhere = st.lists(st.integers(0, length), max_size=most)

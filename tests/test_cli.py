@@ -33,6 +33,8 @@ from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings import policy
 from earmark.engine.settings.schema import Settings
 
+pytestmark = pytest.mark.slow
+
 EVENT_KEYS = ["type", "file", "keyword", "time_ms", "keyword_score", "person", "speaker_score", "reason"]
 HEAVY = {"numpy", "scipy", "soundfile", "soxr", "sounddevice", "tflite_runtime", "ai_edge_litert", "pymicro_features"}
 NAME = "Zoë O'Slt / 2"

@@ -206,6 +206,7 @@ def test_every_message_of_troubleshooting_is_one_that_the_program_says() -> None
     assert not [message for message in quoted if not shares_a_piece(message, said)]
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_library_page_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))

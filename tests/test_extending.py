@@ -18,6 +18,8 @@ from conftest import REPOSITORY, Read, Takes
 
 from earmark.engine.networks.card import builtin_keywords
 
+pytestmark = pytest.mark.slow
+
 DOCS = REPOSITORY / "docs"
 PAGE = (DOCS / "extending.md").read_text("utf-8")
 PACKAGE = ("__init__.py", "__main__.py", "cli.py", "engine", "enroll", "models")

@@ -25,6 +25,8 @@ from earmark.engine.people.codec import encode
 from earmark.enroll import front_door
 from earmark.enroll.enrolment import Recording
 
+pytestmark = pytest.mark.slow
+
 door: Any = earmark  # as a program without types sees it
 
 

@@ -10,6 +10,8 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed: nothing counts instructions")
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the recorded counts are of x86-64")

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Takes
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = REPOSITORY / "docs" / "examples" / "who_speaks.py"
 MOST_LINES = 20
 ENROLLED = ("slt", "rms")

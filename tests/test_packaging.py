@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 MOST_WHEEL_BYTES = 6_000_000
 MODELS = {f"{name}.{ending}" for name, ending in (("speaker", "tflite"), ("head", "tflite"), ("cohort", "npz"))}
 CARDS = {"speaker.json", "head.json", "cohort.json"}

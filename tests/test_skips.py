@@ -11,6 +11,8 @@ import pytest
 import skips
 from conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 CONFTEST = f"""
 import sys
 sys.path.insert(0, {str(REPOSITORY / "tests")!r})

@@ -306,6 +306,7 @@ def test_the_loosest_gate_of_all_who_are_enrolled_lets_a_word_in(manifest: Keywo
         assert len(verifier.crops) == asked
 
 
+@pytest.mark.slow
 def test_enrolment_measures_how_well_a_person_is_heard(
     takes: Takes, slt: Voiceprint, speaker: SpeakerNetwork, head: SpeakerHead, make_network: MakeNetwork
 ) -> None:

@@ -275,6 +275,7 @@ def household(request: pytest.FixtureRequest, enroller: Enroller, takes: Takes) 
     return [enrol(enroller, voice, takes(voice, request.param, "enroll"), request.param) for voice in VOICES]
 
 
+@pytest.mark.slow
 def test_every_voice_of_a_household_is_known_and_strangers_are_not(
     household: list[Voiceprint], enroller: Enroller, takes: Takes
 ) -> None:
@@ -292,6 +293,7 @@ def test_every_voice_of_a_household_is_known_and_strangers_are_not(
     assert not wrong
 
 
+@pytest.mark.slow
 def test_alone_at_home_other_voices_are_strangers(
     household: list[Voiceprint], enroller: Enroller, takes: Takes
 ) -> None:
@@ -312,6 +314,7 @@ def test_alone_at_home_other_voices_are_strangers(
     assert np.mean(others) <= 1 / 40, (sum(others), len(others))
 
 
+@pytest.mark.slow
 def test_the_trained_head_is_kept_for_these_voices(household: list[Voiceprint]) -> None:
     """They are clean and distinct: here training must help, and the weights must have moved."""
     assert {person.kind for person in household} == {TRAINED}
@@ -320,6 +323,7 @@ def test_the_trained_head_is_kept_for_these_voices(household: list[Voiceprint]) 
         assert margins[TRAINED] > margins[COSINE]
 
 
+@pytest.mark.slow
 def test_the_loss_falls(enroller: Enroller, takes: Takes) -> None:
     losses: list[TrainLoss] = []
     recordings = [Recording(str(path), read_audio(path)) for path in takes("slt", "alexa", "enroll")]
@@ -329,6 +333,7 @@ def test_the_loss_falls(enroller: Enroller, takes: Takes) -> None:
     assert losses[-1].total < losses[0].total / 2
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(
     enroller: Enroller, takes: Takes, tmp_path: Path
 ) -> None:
@@ -342,6 +347,7 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_others(
     assert contents[0] != contents[2]
 
 
+@pytest.mark.slow
 def test_a_person_scores_the_same_after_the_store(
     household: list[Voiceprint], enroller: Enroller, tmp_path: Path
 ) -> None:
@@ -367,6 +373,7 @@ def test_the_guard_keeps_the_cosine_where_training_does_not_help() -> None:
     assert calibrate.better_kind({COSINE: good, TRAINED: in_noise}) == COSINE
 
 
+@pytest.mark.slow
 def test_takes_left_out_are_scored_with_their_variations(household: list[Voiceprint], enroller: Enroller) -> None:
     person = household[0]
     takes = [TakeEmbeddings(*pair) for pair in zip(person.takes, person.copies)]
@@ -421,6 +428,7 @@ def test_halves_of_the_cohort_share_no_speaker() -> None:
     assert min(len(first), len(second)) > 0.4 * len(cohort.load())
 
 
+@pytest.mark.slow
 def test_two_people_who_sound_alike_are_named_and_others_are_not(
     household: list[Voiceprint], enroller: Enroller
 ) -> None:

@@ -25,6 +25,8 @@ from earmark.enroll.training import cohort
 from earmark.enroll.training.augment import in_room
 from earmark.enroll.training.train import TrainPlan
 
+pytestmark = pytest.mark.slow
+
 RATE_HZ = 16_000
 SECONDS_OF_PAUSE = 1.0
 

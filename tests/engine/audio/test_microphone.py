@@ -25,6 +25,11 @@ except DeviceError as error:  # as on a machine without PortAudio
     pytest.skip(str(error), allow_module_level=True)
 
 
+def in_real_time(test: Callable[..., None]) -> Callable[..., None]:
+    """Sound that is played comes late where others work hard."""
+    return pytest.mark.alone(pytest.mark.slow(test))
+
+
 @pytest.fixture(scope="module")
 def store(slt: Voiceprint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("people")
@@ -66,6 +71,7 @@ def assert_heard(daemon: Live, server: SoundServer, recordings: dict[str, Path])
     assert event["file"] == "mic"
 
 
+@in_real_time
 def test_the_right_person_is_heard_and_another_voice_rejected(
     daemon: Live, server: SoundServer, recordings: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -92,6 +98,7 @@ def test_the_right_person_is_heard_and_another_voice_rejected(
     assert not (tmp_path / "s").exists()
 
 
+@in_real_time
 def test_a_sound_server_that_is_killed_and_comes_back(
     daemon: Live, server: SoundServer, recordings: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -111,6 +118,7 @@ def test_a_sound_server_that_is_killed_and_comes_back(
     assert run.err.count("No input device matching") == 1  # said once, not at each try
 
 
+@in_real_time
 def test_a_microphone_that_is_unplugged_and_plugged_in_again(
     daemon: Live, server: SoundServer, recordings: dict[str, Path]
 ) -> None:
@@ -123,6 +131,7 @@ def test_a_microphone_that_is_unplugged_and_plugged_in_again(
     assert daemon.stop().code == 0
 
 
+@in_real_time
 def test_a_microphone_that_stops_to_deliver_is_opened_again_and_again(
     daemon: Live, server: SoundServer, recordings: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -137,6 +146,7 @@ def test_a_microphone_that_stops_to_deliver_is_opened_again_and_again(
     assert daemon.stop().code == 0
 
 
+@in_real_time
 def test_a_sound_system_that_hangs_ends_the_process_so_that_another_begins(
     daemon: Live, server: SoundServer, recordings: dict[str, Path]
 ) -> None:
@@ -158,6 +168,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
+@in_real_time
 def test_a_capture_thread_that_ends_by_a_bug_ends_the_process_so_that_another_begins(
     server: SoundServer, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +178,7 @@ def test_a_capture_thread_that_ends_by_a_bug_ends_the_process_so_that_another_be
         daemon.says("RuntimeError: a bug of the capture thread")
 
 
+@in_real_time
 def test_a_service_waits_for_a_microphone_that_comes_late(
     server: SoundServer, store: Path, recordings: dict[str, Path]
 ) -> None:
@@ -181,6 +193,7 @@ def test_a_service_waits_for_a_microphone_that_comes_late(
         assert daemon.stop().code == 0
 
 
+@in_real_time
 def test_a_muted_microphone_is_said(server: SoundServer, store: Path, recordings: dict[str, Path]) -> None:
     settings: list[str | Path] = ["--device", "mic", "--store", store, "--set", "audio.silence_warning_s=0.5"]
     with Live(*settings, env=server.env) as daemon:
@@ -190,6 +203,7 @@ def test_a_muted_microphone_is_said(server: SoundServer, store: Path, recordings
         assert daemon.stop().code == 0
 
 
+@in_real_time
 def test_an_ended_device_that_runs_too_fast_is_no_microphone(server: SoundServer, store: Path) -> None:
     """ALSA's null device, to which configurations fall back, gives audio as fast as it is read."""
     asoundrc = Path(server.env["HOME"]) / ".asoundrc"

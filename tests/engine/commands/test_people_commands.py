@@ -31,6 +31,8 @@ from earmark.enroll.enrolment import Enroller, Options, Recording
 from earmark.enroll.guided.kept import KeptSession
 from earmark.enroll.learning.retrain import EMBEDDINGS, RECORDINGS, merge, remade
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 120
 
 

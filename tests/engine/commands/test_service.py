@@ -23,6 +23,8 @@ from earmark.engine.errors import ServiceError
 from earmark.engine.settings.reading import load
 from earmark.engine.settings.schema import Settings
 
+pytestmark = pytest.mark.slow
+
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else "/bin/sh"  # systemd wants one that exists
 UNIT = "etc/systemd/system/earmark.service"
 SETTINGS = "etc/earmark/earmark.toml"

@@ -34,6 +34,8 @@ from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.spotting import find_wakes
 from earmark.engine.storage.atomic import replace_synced
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 60.0
 BEFORE, AFTER = 24_000, 8_000  # samples of a clip
 EVENT_KEYS = ["type", "file", "keyword", "time_ms", "keyword_score", "person", "speaker_score", "reason", "at"]

@@ -28,6 +28,8 @@ from earmark.engine.errors import DaemonError
 from earmark.engine.networks.card import builtin_keywords, load_manifest
 from earmark.engine.people.store import COSINE, PersonStore, Voiceprint
 
+pytestmark = pytest.mark.slow
+
 SILENCE = bytes(2 * 16_000)
 MANY = 10_000
 

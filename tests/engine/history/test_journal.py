@@ -500,6 +500,7 @@ def run_beside(program: str, *arguments: Path | str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_every_entry_is_whole(tmp_path: Path) -> None:
     left, highest = map(int, run_beside(KILLED, tmp_path / "wakes").split())
     assert left > 0, "the kills hit nothing in its middle"
@@ -515,6 +516,7 @@ print(*[journal.add(EVENT, CLIP[:1000]) for _ in range(25)])
 """
 
 
+@pytest.mark.slow
 def test_processes_do_not_get_in_each_others_way(journal: Journal) -> None:
     line = [sys.executable, "-c", ADDING, str(journal.folder)]
     env = environment(PYTHONPATH=os.pathsep.join(map(str, (REPOSITORY / "tests", Path(__file__).parent))))

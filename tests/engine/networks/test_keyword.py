@@ -195,6 +195,7 @@ def answer(network: KeywordNetwork, frames: Float32) -> Float32:
     return network.push(frames)
 
 
+@pytest.mark.slow
 def test_the_same_answers_as_the_package_on_the_test_audio(
     audio_dir: Path, read: Read, networks: dict[str, KeywordNetwork], references: dict[str, Reference]
 ) -> None:
@@ -205,6 +206,7 @@ def test_the_same_answers_as_the_package_on_the_test_audio(
     assert [c for c in comparisons if not c.same_decision] == []
 
 
+@pytest.mark.slow
 def test_the_same_answers_as_the_package_on_real_speech(
     speech_data: Path, read: Read, networks: dict[str, KeywordNetwork], references: dict[str, Reference]
 ) -> None:
@@ -217,6 +219,7 @@ def test_the_same_answers_as_the_package_on_real_speech(
     assert [c for c in own_word if not c.same_decision] == []
 
 
+@pytest.mark.slow
 def test_real_people_saying_alexa_are_heard(speech_data: Path, read: Read, make_network: MakeNetwork) -> None:
     """154 of 159 under both runtimes, and the package's own class hears the same: at this cutoff it is 96.9 %."""
     detector = Detector([make_network("alexa")], Verifier([]), "label")

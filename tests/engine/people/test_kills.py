@@ -22,7 +22,7 @@ LIMIT_S = 280
 WHY_NOT = unavailable()
 MEMORY = Path("/dev/shm")
 
-pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))]
 
 
 @pytest.fixture(scope="module")

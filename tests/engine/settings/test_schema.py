@@ -468,6 +468,7 @@ def store(slt: Voiceprint, tmp_path: Path) -> Path:
     return tmp_path / "people"
 
 
+@pytest.mark.slow
 @hypothesis_settings(
     max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None, derandomize=True
 )
@@ -500,6 +501,7 @@ def bytes_between(raw: bytes, points: list[int]) -> list[bytes]:
     return [piece.tobytes() for piece in cut(np.frombuffer(raw, np.uint8), [2 * point + 1 for point in points])]
 
 
+@pytest.mark.slow
 def test_a_reload_changes_what_comes_after_it(store: Path, tmp_path: Path, scene: Int16) -> None:
     settings = tmp_path / "earmark.toml"
     settings.write_text('[wake]\nmode = "only"\n')
@@ -520,6 +522,7 @@ def test_a_reload_changes_what_comes_after_it(store: Path, tmp_path: Path, scene
     }
 
 
+@pytest.mark.slow
 def test_a_broken_file_keeps_the_old_settings(store: Path, tmp_path: Path, scene: Int16) -> None:
     settings = tmp_path / "earmark.toml"
     settings.write_text('[wake]\nmode = "label"\n')
@@ -537,6 +540,7 @@ def test_a_broken_file_keeps_the_old_settings(store: Path, tmp_path: Path, scene
     assert {event["type"] for event in run.events} == {"detection"}
 
 
+@pytest.mark.slow
 def test_people_who_come_and_go_are_noticed(slt: Voiceprint, tmp_path: Path, scene: Int16) -> None:
     store = PersonStore(tmp_path / "people")
     raw = scene.astype("<i2").tobytes()

@@ -27,6 +27,8 @@ from earmark.engine.settings.schema import Hook
 from earmark.engine.sinks.base import QUEUE_NOTICES, Control, Notice
 from earmark.engine.sinks.hook import PLACEHOLDERS, HookSink, fill, values_of
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 60.0
 HOSTILE = """$(touch x); "a'b `id` {type} && --help * ~ %s"""
 

@@ -33,6 +33,8 @@ from earmark.engine.sinks.base import Control
 from earmark.engine.sinks.mqtt.discovery import discovery
 from earmark.engine.sinks.mqtt.sink import MqttSink
 
+pytestmark = pytest.mark.slow
+
 DISCOVERY = "homeassistant/device/earmark/config"
 MILLION = 1 << 20
 

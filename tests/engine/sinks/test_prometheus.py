@@ -27,6 +27,8 @@ from earmark.engine.commands.status import ask
 from earmark.engine.sinks.metrics import MAX_CONNECTIONS, MAX_HEAD_BYTES
 from earmark.engine.sinks.stats import LATENCY_BUCKETS_MS
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 60.0
 MANY = 10_000
 

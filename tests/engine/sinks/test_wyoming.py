@@ -53,6 +53,8 @@ from earmark.engine.verifier import Verifier
 from earmark.enroll.enrolment import Enroller, Options, Recording
 from earmark.enroll.training import cohort
 
+pytestmark = pytest.mark.slow
+
 KEYWORDS = ("okay_nabu", "alexa")
 CHUNK_SAMPLES = 1024
 FIRST_TIMESTAMP = 3_622_760_343_607  # of a satellite: nanoseconds since its machine was started
@@ -1099,6 +1101,7 @@ def wakes(folder: str) -> list[dict[str, Any]]:
 # --- zeroconf
 
 
+@pytest.mark.alone
 def test_the_service_is_announced_as_home_assistant_looks_for_it(store: Path, tmp_path: Path) -> None:
     zeroconf = pytest.importorskip("zeroconf", reason="pip install zeroconf")
     found: dict[str, int] = {}
@@ -1154,6 +1157,7 @@ while True:
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("which", [0, 1], ids=["tcp", "unix"])
 def test_a_real_satellite_wakes_and_waits_again(own: Service, takes: Takes, tmp_path: Path, which: int) -> None:
     """wyoming-satellite 1.0.0, which sends neither audio-start nor audio-stop; the test is its Home Assistant."""

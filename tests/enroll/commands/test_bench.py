@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from helpers_store import Run, earmark
 
+pytestmark = pytest.mark.slow
+
 STEADY = ("gate", "frontend", "keyword network okay_nabu", "all that runs always, with sound")
 
 

@@ -84,6 +84,7 @@ def trial_list(takes: Takes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_trial_list_of_distinct_voices_has_few_errors(
     speaker: SpeakerNetwork, head: SpeakerHead, trial_list: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_trial_list_of_distinct_voices_has_few_errors(
         measure(trials, enrolled, setup)
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_is_promised(
     trial_list: Path, audio_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +176,7 @@ def test_the_folds_of_the_study_share_no_speaker() -> None:
         assert {fold_of(*pair) for pair in labelled} == {1 - fold}
 
 
+@pytest.mark.slow
 def test_real_people_whom_nothing_has_heard_are_told_apart(speech_data: Path, tmp_path: Path) -> None:
     """Two words of people of fold 0, measured by what was trained without them; scripts/studies/study.py has the
     figures."""

@@ -16,6 +16,8 @@ from terminal import LIMIT_S, NOW, Terminal, speak
 
 from earmark.engine.people.store import PersonStore
 
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
 ROOM_SECONDS = 240
 # Sound comes in real time: on a machine that is busy it comes late, and the session asks again or hears half a word.
 # What is broken fails every time.

@@ -35,6 +35,8 @@ from earmark.enroll.learning.update import COHORT_STEP, Updater
 from earmark.enroll.takes import quality
 from earmark.enroll.training import cohort
 
+pytestmark = pytest.mark.slow
+
 NOW_S = 1_700_000_000.0
 WORD = "okay_nabu"
 NOBODY = HomeImpostors.nobody(192)

@@ -126,6 +126,7 @@ def test_several_recordings_are_counted_together(crops: Crops) -> None:
 # --- enrolled with others
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("owner", "other"), [("rms", "awb"), ("awb", "rms")])
 def test_a_voice_of_the_home_falls_and_the_owner_stays(
     enroller: Enroller, make_network: MakeNetwork, takes: Takes, owner: str, other: str
@@ -143,6 +144,7 @@ def test_a_voice_of_the_home_falls_and_the_owner_stays(
     assert "others" not in alone.report
 
 
+@pytest.mark.slow
 def test_the_owner_in_a_recording_of_the_room_is_left_out(
     enroller: Enroller, make_network: MakeNetwork, takes: Takes, audio_dir: Path
 ) -> None:
@@ -165,6 +167,7 @@ def test_a_single_take_learns_nothing_of_others(enroller: Enroller, make_network
     assert given.threshold == alone.threshold
 
 
+@pytest.mark.slow
 def test_any_phrase_and_any_words_will_do(enroller: Enroller, make_network: MakeNetwork, takes: Takes) -> None:
     own, others = takes("rms", "alexa", "enroll"), takes("awb", SENTENCE, "other")
     for keyword in (None, make_network("alexa")):
@@ -240,6 +243,7 @@ def home(tmp_path: Path, takes: Takes, capsys: pytest.CaptureFixture[str]) -> Ho
     return HomeImpostors(tmp_path, takes("rms", "okay_nabu", "enroll"), capsys)
 
 
+@pytest.mark.slow
 def test_others_who_cannot_be_used_are_refused_with_their_reasons(
     home: HomeImpostors, takes: Takes, tmp_path: Path
 ) -> None:
@@ -261,6 +265,7 @@ def test_others_who_cannot_be_used_are_refused_with_their_reasons(
     assert {**mixed["report"]["others"], "own_crops": 0} == alone["report"]["others"]
 
 
+@pytest.mark.slow
 def test_nothing_of_the_others_is_stored_but_their_number(
     home: HomeImpostors, takes: Takes, enroller: Enroller, make_network: MakeNetwork
 ) -> None:

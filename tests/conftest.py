@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people.store import PersonStore, Voiceprint
-from earmark.enroll.enrolment import Enroller, Options, Recording
+from earmark.enroll.enrolment import Enroller, Enrolment, Options, Recording
 from earmark.enroll.training import cohort
 
 REPOSITORY = Path(__file__).parent.parent
@@ -37,6 +38,8 @@ Read = Callable[[Any], Int16]
 """Path -> (n,) int16 at 16 kHz."""
 MakeNetwork = Callable[[str], KeywordNetwork]
 """Name of a built-in wake word -> a network with a fresh state, which nobody else holds."""
+Enrolled = Callable[[str, str], Enrolment]
+"""(voice, built-in wake word) -> the voice enrolled from its takes in tests/audio, which nobody may change."""
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -131,11 +134,26 @@ def speech_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def slt(takes: Takes, speaker: SpeakerNetwork, head: SpeakerHead, make_network: MakeNetwork) -> Voiceprint:
-    """The voice `slt`, enrolled for "okay nabu" from its five takes."""
-    recordings = [Recording(path.name, read_audio(path)) for path in takes("slt", "okay_nabu", "enroll")]
-    enroller = Enroller(speaker, head, cohort.load())
-    return enroller.enrol("slt", recordings, make_network("okay_nabu"), Options()).voiceprint
+def enroller(speaker: SpeakerNetwork, head: SpeakerHead) -> Enroller:
+    """With the networks and impostors that earmark carries."""
+    return Enroller(speaker, head, cohort.load())
+
+
+@pytest.fixture(scope="session")
+def enrolled(takes: Takes, enroller: Enroller, make_network: MakeNetwork) -> Enrolled:
+    """Each voice is enrolled once, by whoever asks first: it takes more than a second."""
+
+    @functools.cache
+    def enrol(voice: str, keyword: str) -> Enrolment:
+        recordings = [Recording(path.name, read_audio(path)) for path in takes(voice, keyword, "enroll")]
+        return enroller.enrol(voice, recordings, make_network(keyword), Options())
+
+    return enrol
+
+
+@pytest.fixture(scope="session")
+def slt(enrolled: Enrolled) -> Voiceprint:
+    return enrolled("slt", "okay_nabu").voiceprint
 
 
 @pytest.fixture

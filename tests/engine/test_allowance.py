@@ -17,15 +17,13 @@ from earmark.engine.networks.speaker import SpeakerNetwork, snr_db
 from earmark.engine.people.store import Voiceprint
 from earmark.engine.verifier import ALLOWANCE_PER_DB, CLEAN_DB, Verifier, allowance
 from earmark.enroll.enrolment import Enroller, Options, Recording
-from earmark.enroll.training import cohort
 
 Takes = Callable[[str, str, str], "list[Path]"]
 
 
 @pytest.fixture(scope="module")
-def person(speaker: SpeakerNetwork, head: SpeakerHead, takes: Takes) -> Voiceprint:
+def person(enroller: Enroller, takes: Takes) -> Voiceprint:
     recordings = [Recording.read(str(path)) for path in takes("slt", "okay_nabu", "enroll")]
-    enroller = Enroller(speaker, head, cohort.load())
     return enroller.enrol("slt", recordings, None, Options()).voiceprint
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import MakeNetwork, Read, Takes, cut, cut_points
+from conftest import Enrolled, MakeNetwork, Read, Takes, cut, cut_points
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import CUTOFF, STRIDE, Scripted, Told, Verify, known, stranger
@@ -27,7 +27,7 @@ from earmark.engine.people.store import Voiceprint
 from earmark.engine.settings.policy import MODES, Mode
 from earmark.engine.verifier import Verdict, Verifier
 from earmark.enroll.enrolment import Enroller, Recording
-from earmark.enroll.training import cohort, loose_cutoff
+from earmark.enroll.training import loose_cutoff
 
 STEP = 480
 NOISE: Int16 = np.random.default_rng(5).integers(-3000, 3000, 6 * RATE_HZ).astype(np.int16)
@@ -308,18 +308,15 @@ def test_the_loosest_gate_of_all_who_are_enrolled_lets_a_word_in(manifest: Keywo
 
 @pytest.mark.slow
 def test_enrolment_measures_how_well_a_person_is_heard(
-    takes: Takes, slt: Voiceprint, speaker: SpeakerNetwork, head: SpeakerHead, make_network: MakeNetwork
+    takes: Takes, slt: Voiceprint, enrolled: Enrolled, enroller: Enroller
 ) -> None:
-    enroller = Enroller(speaker, head, cohort.load())
     assert slt.loose_share is not None
     assert loose_cutoff.LOOSEST <= slt.loose_share <= loose_cutoff.STRICTEST
-    recordings = [Recording.read(str(path)) for path in takes("kal16", "okay_nabu", "enroll")]
-    kal16 = enroller.enrol("kal16", recordings, make_network("okay_nabu")).voiceprint
+    kal16 = enrolled("kal16", "okay_nabu").voiceprint
     assert kal16.loose_share == loose_cutoff.STRICTEST, "it is heard well in every room"
     assert slt.loose_share < kal16.loose_share, "and slt is not"
-    assert enroller.enrol("kal16", recordings[:3], None).voiceprint.loose_share is None, (
-        "any phrase: no network hears it"
-    )
+    recordings = [Recording.read(str(path)) for path in takes("kal16", "okay_nabu", "enroll")[:3]]
+    assert enroller.enrol("kal16", recordings, None).voiceprint.loose_share is None, "any phrase: no network hears it"
 
 
 def test_the_gate_lets_nine_in_ten_variations_pass_within_its_limits() -> None:

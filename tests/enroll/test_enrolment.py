@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Enrolled
 from noisy import in_noise
 
 from earmark.engine.audio.files import read_audio
@@ -35,16 +36,6 @@ from earmark.enroll.training.train import TakeEmbeddings, TrainPlan, train
 VOICES = ("slt", "rms", "awb", "kal16", "rp_f3")
 STRANGERS = {"okay_nabu": ("scot",), "alexa": ("scot", "heart")}  # nobody ever enrols them
 Takes = Callable[[str, str, str], "list[Path]"]
-
-
-@pytest.fixture(scope="session")
-def enroller(speaker: SpeakerNetwork, head: SpeakerHead) -> Enroller:
-    return Enroller(speaker, head, cohort.load())
-
-
-def enrol(enroller: Enroller, name: str, files: Sequence[Path], keyword: str, seed: int = 0) -> Voiceprint:
-    recordings = [Recording(str(path), read_audio(path)) for path in files]
-    return enroller.enrol(name, recordings, KeywordNetwork(load_manifest(keyword)), Options(seed=seed)).voiceprint
 
 
 # --- impostors
@@ -271,8 +262,8 @@ def test_the_report_has_the_median_snr_of_the_takes(
 
 
 @pytest.fixture(scope="session", params=["okay_nabu", "alexa"])
-def household(request: pytest.FixtureRequest, enroller: Enroller, takes: Takes) -> list[Voiceprint]:
-    return [enrol(enroller, voice, takes(voice, request.param, "enroll"), request.param) for voice in VOICES]
+def household(request: pytest.FixtureRequest, enrolled: Enrolled) -> list[Voiceprint]:
+    return [enrolled(voice, request.param).voiceprint for voice in VOICES]
 
 
 @pytest.mark.slow
@@ -335,13 +326,13 @@ def test_the_loss_falls(enroller: Enroller, takes: Takes) -> None:
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(
-    enroller: Enroller, takes: Takes, tmp_path: Path
+    enroller: Enroller, enrolled: Enrolled, takes: Takes, tmp_path: Path
 ) -> None:
-    files = takes("awb", "alexa", "enroll")
-    saved = [
-        PersonStore(tmp_path / str(number)).save(enrol(enroller, "awb", files, "alexa", seed))
-        for number, seed in enumerate((3, 3, 4))
-    ]
+    recordings = [Recording(path.name, read_audio(path)) for path in takes("awb", "alexa", "enroll")]
+    network = KeywordNetwork(load_manifest("alexa"))
+    found = [enrolled("awb", "alexa")]  # of seed 0
+    found += [enroller.enrol("awb", recordings, network, Options(seed=seed)) for seed in (0, 1)]
+    saved = [each.save(tmp_path / str(number)) for number, each in enumerate(found)]
     contents = [{path.name: path.read_bytes() for path in version.iterdir()} for version in saved]
     assert contents[0] == contents[1]
     assert contents[0] != contents[2]

@@ -27,7 +27,8 @@ except DeviceError as error:  # as on a machine without PortAudio
 
 def in_real_time(test: Callable[..., None]) -> Callable[..., None]:
     """Sound that is played comes late where others work hard."""
-    return pytest.mark.alone(pytest.mark.slow(test))
+    marked: Callable[..., None] = pytest.mark.alone(pytest.mark.slow(test))
+    return marked
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Read, Takes
+from conftest import Enrolled, Read, Takes
 from helpers_learning import heard, with_learned
 from helpers_store import checked, command, earmark, environment, make_voiceprint, save_cosine, snapshot
 from kills import kept
@@ -27,18 +27,13 @@ from earmark.engine.people.store import COSINE, PersonStore, Voiceprint
 from earmark.engine.settings.edit import renamed_line
 from earmark.engine.settings.reading import load
 from earmark.engine.verifier import Verifier
-from earmark.enroll.enrolment import Enroller, Options, Recording
+from earmark.enroll.enrolment import Enroller
 from earmark.enroll.guided.kept import KeptSession
 from earmark.enroll.learning.retrain import EMBEDDINGS, RECORDINGS, merge, remade
 
 pytestmark = pytest.mark.slow
 
 LIMIT_S = 120
-
-
-@pytest.fixture(scope="module")
-def enroller() -> Enroller:
-    return Enroller.load()
 
 
 @pytest.fixture(scope="module")
@@ -383,12 +378,11 @@ def test_retrain_and_merge_from_the_command_line(slt_store: Path) -> None:
 
 
 def test_two_people_are_not_merged_unless_it_is_forced(
-    slt: Voiceprint, takes: Takes, enroller: Enroller, network: KeywordNetwork, tmp_path: Path
+    slt: Voiceprint, enrolled: Enrolled, enroller: Enroller, network: KeywordNetwork, tmp_path: Path
 ) -> None:
     store = PersonStore(tmp_path)
     store.save(slt)
-    recordings = [Recording.read(str(path)) for path in takes("rms", "okay_nabu", "enroll")]
-    store.save(enroller.enrol("rms", recordings, network, Options()).voiceprint)
+    store.save(enrolled("rms", "okay_nabu").voiceprint)
     alexa = replace(slt, name="rms", keyword="alexa")
     store.save(alexa)
     before = snapshot(tmp_path)

@@ -468,20 +468,26 @@ def store(slt: Voiceprint, tmp_path: Path) -> Path:
     return tmp_path / "people"
 
 
+@pytest.fixture
+def undisturbed(store: Path, scene: Int16) -> list[dict[str, Any]]:
+    """The scene's events where nothing is reloaded."""
+    return earmark("listen", "-", "--json", "--store", store, stdin=scene.astype("<i2").tobytes()).events
+
+
 @pytest.mark.slow
 @hypothesis_settings(
     max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None, derandomize=True
 )
 @given(points=cut_points(48 * 16_000, most=12))
-def test_reloads_lose_no_sample(store: Path, scene: Int16, points: list[int]) -> None:
+def test_reloads_lose_no_sample(
+    store: Path, scene: Int16, undisturbed: list[dict[str, Any]], points: list[int]
+) -> None:
     """The pipe is cut and the signals are sent where it suits nobody, in the middle of a sample too."""
     raw = scene.astype("<i2").tobytes()
     with tempfile.TemporaryDirectory() as name:
         settings = Path(name) / "earmark.toml"
         settings.touch()
         arguments: list[str | Path] = ["--store", store, "--settings", settings]
-        undisturbed = earmark("listen", "-", "--json", *arguments, stdin=raw).events
-        assert len(undisturbed) == 7
         with Daemon(Path(name), *arguments) as daemon:
             daemon.feed(raw[:3201])
             daemon.until("READY=1")
@@ -494,6 +500,7 @@ def test_reloads_lose_no_sample(store: Path, scene: Int16, points: list[int]) ->
             run = daemon.end()
     assert run.err.count("earmark: reloaded") == len(points) + 1
     assert run.err.count("listening to") == 1
+    assert len(undisturbed) == 7
     assert run.events == undisturbed
 
 

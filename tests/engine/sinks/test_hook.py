@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from conftest import Takes
-from helpers_store import earmark, environment
+from helpers_store import environment
 from hypothesis import given
 from hypothesis import strategies as st
 from live import Live
@@ -23,6 +22,7 @@ from sound_server import until
 from earmark.engine.commands.status import ask
 from earmark.engine.errors import DaemonError, SettingsError
 from earmark.engine.event import Event
+from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings.schema import Hook
 from earmark.engine.sinks.base import QUEUE_NOTICES, Control, Notice
 from earmark.engine.sinks.hook import PLACEHOLDERS, HookSink, fill, values_of
@@ -253,9 +253,11 @@ def test_what_it_leaves_in_the_background_may_go_on(make: Make, notice: Notice, 
 # --- in the daemon
 
 
-def test_a_hostile_name_is_one_argument(spoken: Spoken, takes: Takes, tell: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_hostile_name_is_one_argument(
+    slt: Voiceprint, spoken: Spoken, tell: tuple[str, ...], tmp_path: Path
+) -> None:
     store, out = tmp_path / "hostile", tmp_path / "out"
-    earmark("enroll", HOSTILE, "--store", store, "--from", *takes("slt", "okay_nabu", "enroll"))
+    PersonStore(store).save(dataclasses.replace(slt, name=HOSTILE))
     with hooked(store, *tell, out, "{person}", "x{person}") as (daemon, path):
         daemon.feed(spoken["slt"])
         assert daemon.event()["person"] == HOSTILE

@@ -21,7 +21,7 @@ import live
 import numpy as np
 import pytest
 import soxr
-from conftest import REPOSITORY, MakeNetwork, Takes
+from conftest import REPOSITORY, Enrolled, Takes
 from helpers_store import earmark, environment
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -40,9 +40,7 @@ from earmark.engine.detector import Detector
 from earmark.engine.event import CLIP_AFTER_SAMPLES, CLIP_BEFORE_SAMPLES
 from earmark.engine.household import Household, load_household
 from earmark.engine.networks.card import load_manifest
-from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings.reading import load
 from earmark.engine.settings.schema import Wyoming
@@ -50,8 +48,6 @@ from earmark.engine.sinks.base import Notice
 from earmark.engine.sinks.stats import Stats
 from earmark.engine.sinks.wyoming.sink import WyomingSink
 from earmark.engine.verifier import Verifier
-from earmark.enroll.enrolment import Enroller, Options, Recording
-from earmark.enroll.training import cohort
 
 pytestmark = pytest.mark.slow
 
@@ -128,13 +124,9 @@ def service(
 
 
 @pytest.fixture(scope="module")
-def people(
-    slt: Voiceprint, takes: Takes, speaker: SpeakerNetwork, head: SpeakerHead, make_network: MakeNetwork
-) -> list[Voiceprint]:
+def people(slt: Voiceprint, enrolled: Enrolled) -> list[Voiceprint]:
     """`slt` is known for "okay nabu", `rms` for "alexa"."""
-    recordings = [Recording(path.name, read_audio(path)) for path in takes("rms", "alexa", "enroll")]
-    enroller = Enroller(speaker, head, cohort.load())
-    return [slt, enroller.enrol("rms", recordings, make_network("alexa"), Options()).voiceprint]
+    return [slt, enrolled("rms", "alexa").voiceprint]
 
 
 @pytest.fixture(scope="module")

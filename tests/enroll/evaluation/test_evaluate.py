@@ -14,8 +14,7 @@ from conftest import REPOSITORY, Read, Takes
 from earmark import cli
 from earmark.engine.audio.samples import RATE_HZ, Int16, to_float
 from earmark.engine.errors import InputError
-from earmark.engine.networks.head import SpeakerHead
-from earmark.engine.networks.speaker import SpeakerNetwork, locate_speech
+from earmark.engine.networks.speaker import locate_speech
 from earmark.enroll.enrolment import Enroller
 from earmark.enroll.evaluation import error_rates
 from earmark.enroll.evaluation.conditions import Conditions, read_noises
@@ -85,11 +84,9 @@ def trial_list(takes: Takes, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_trial_list_of_distinct_voices_has_few_errors(
-    speaker: SpeakerNetwork, head: SpeakerHead, trial_list: Path
-) -> None:
+def test_a_trial_list_of_distinct_voices_has_few_errors(enroller: Enroller, trial_list: Path) -> None:
     trials = read_trials(trial_list)
-    setup = Setup(Enroller(speaker, head, cohort.load()), None)
+    setup = Setup(enroller, None)
     results = evaluate(trials, setup)
     values = results.to_json()
     assert values["trials"] == {"target": 9, "impostor": 3 * (2 * 3 + 2)}

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MakeNetwork, Read, Takes
+from conftest import Enrolled, MakeNetwork, Read, Takes
 
 from earmark.engine.audio.samples import RATE_HZ, Int16, to_float, to_int16
 from earmark.engine.audio.sources import ArraySource
 from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError
-from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.networks.speaker import SpeakerNetwork, locate_speech
-from earmark.enroll.enrolment import Enroller, Options, Recording
+from earmark.enroll.enrolment import Enroller, Options
 from earmark.enroll.guided.conversation import Guide
 from earmark.enroll.guided.kept import Kept, KeptSession
 from earmark.enroll.guided.screen import Answers, Screen
@@ -39,7 +38,6 @@ from earmark.enroll.takes import measure
 from earmark.enroll.takes.endpoint import MAX_SAMPLES, PAUSE_SAMPLES, Endpoint
 from earmark.enroll.takes.hearing import Hearing
 from earmark.enroll.takes.quality import ADVICE, Fault
-from earmark.enroll.training import cohort
 from earmark.enroll.training.augment import with_noise
 from earmark.enroll.training.train import TakeEmbeddings, TrainPlan
 
@@ -279,10 +277,9 @@ def test_what_is_kept_comes_back_as_it_was_and_holds_no_audio(
 
 
 def test_takes_that_reject_each_other_are_refused(
-    speaker: SpeakerNetwork, head: SpeakerHead, takes: Takes, read: Read
+    speaker: SpeakerNetwork, enroller: Enroller, takes: Takes, read: Read
 ) -> None:
     """Voices so unlike that most would be rejected cannot be made from files: `other_voice` finds them before."""
-    enroller = Enroller(speaker, head, cohort.load())
     rows = [speaker.embed(read(takes(voice, "okay_nabu", "enroll")[0])) for voice in VOICES]
     unlike = [TakeEmbeddings(row, row[None]) for row in rows]
     with pytest.raises(EnrolmentRefused, match="of 4 takes, each left out in turn, would be rejected"):
@@ -294,8 +291,7 @@ def test_takes_that_reject_each_other_are_refused(
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_where_the_audio_ends_the_takes_are_kept_unless_the_store_is_encrypted(
     encrypted: bool,
-    speaker: SpeakerNetwork,
-    head: SpeakerHead,
+    enroller: Enroller,
     make_network: MakeNetwork,
     takes: Takes,
     read: Read,
@@ -306,7 +302,6 @@ def test_where_the_audio_ends_the_takes_are_kept_unless_the_store_is_encrypted(
     audio = np.concatenate([np.zeros(9 * RATE_HZ // 2, np.int16), word, np.zeros(4 * RATE_HZ, np.int16)])
     source = ArraySource(np.rint(audio + rng.normal(0, 5, len(audio))).astype(np.int16), 320)
     kept, shown = kept_session(tmp_path), io.StringIO()
-    enroller = Enroller(speaker, head, cohort.load())
     screen = Screen(Answers(), shown)
     guide = Guide("anna", enroller, make_network("okay_nabu"), Options(), screen, source, None if encrypted else kept)
     with pytest.raises(DeviceError, match="the audio has ended"):
@@ -319,11 +314,8 @@ def test_where_the_audio_ends_the_takes_are_kept_unless_the_store_is_encrypted(
 VOICES = ("slt", "rms", "kal16", "rp_f3")
 
 
-def test_the_summary_counts_what_each_score_does(
-    speaker: SpeakerNetwork, head: SpeakerHead, make_network: MakeNetwork, takes: Takes, read: Read
-) -> None:
-    recordings = [Recording(path.name, read(path)) for path in takes("rms", "okay_nabu", "enroll")]
-    enrolment = Enroller(speaker, head, cohort.load()).enrol("rms", recordings, make_network("okay_nabu"))
+def test_the_summary_counts_what_each_score_does(enrolled: Enrolled) -> None:
+    enrolment = enrolled("rms", "okay_nabu")
     report = json.loads(json.dumps(enrolment.voiceprint.report))
     for kind, one in enrolment.achieved.items():
         figures = report["achieved"][kind]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MakeNetwork, Read, Takes
+from conftest import Enrolled, MakeNetwork, Read, Takes
 from helpers_store import earmark, environment, snapshot
 from live import Live
 from sound_server import until
@@ -22,29 +22,22 @@ from earmark.engine.audio.samples import Float32
 from earmark.engine.history import updates
 from earmark.engine.history.journal import Journal
 from earmark.engine.history.queue import LearningQueue, QueuedWake
-from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people.store import COSINE, PersonStore, Voiceprint
 from earmark.engine.settings.schema import DAY_S
 from earmark.engine.spotting import find_wakes
 from earmark.engine.verifier import DECADE, Verifier
-from earmark.enroll.enrolment import Enroller, Options, Recording
+from earmark.enroll.enrolment import Enroller
 from earmark.enroll.learning.impostors import HomeImpostors, impostors
 from earmark.enroll.learning.learn import MOST_TAKES, Addition, Learner, learned_of
 from earmark.enroll.learning.update import COHORT_STEP, Updater
 from earmark.enroll.takes import quality
-from earmark.enroll.training import cohort
 
 pytestmark = pytest.mark.slow
 
 NOW_S = 1_700_000_000.0
 WORD = "okay_nabu"
 NOBODY = HomeImpostors.nobody(192)
-
-
-@pytest.fixture(scope="module")
-def enroller(speaker: SpeakerNetwork, head: SpeakerHead) -> Enroller:
-    return Enroller(speaker, head, cohort.load())
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +56,8 @@ def said(takes: Takes, read: Read, speaker: SpeakerNetwork, make_network: MakeNe
 
 
 @pytest.fixture(scope="module")
-def rms(takes: Takes, enroller: Enroller, make_network: MakeNetwork) -> Voiceprint:
-    recordings = [Recording.read(str(path)) for path in takes("rms", WORD, "enroll")]
-    return enroller.enrol("rms", recordings, make_network(WORD), Options()).voiceprint
+def rms(enrolled: Enrolled) -> Voiceprint:
+    return enrolled("rms", WORD).voiceprint
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
-from conftest import MakeNetwork, Read, Takes
+from conftest import Enrolled, MakeNetwork, Read, Takes
 
 from earmark.cli import main
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16
 from earmark.engine.networks.head import SpeakerHead
-from earmark.engine.networks.speaker import CROP_SAMPLES, SpeakerNetwork
+from earmark.engine.networks.speaker import CROP_SAMPLES
 from earmark.engine.people.store import COSINE, TRAINED, PersonStore, Voiceprint
 from earmark.engine.spotting import find_wakes
 from earmark.engine.verifier import Verifier
@@ -25,11 +25,6 @@ from earmark.enroll.takes.quality import Fault
 from earmark.enroll.training import cohort
 
 SENTENCE = "please turn the lights off in the kitchen"
-
-
-@pytest.fixture(scope="module")
-def enroller(speaker: SpeakerNetwork, head: SpeakerHead) -> Enroller:
-    return Enroller(speaker, head, cohort.load())
 
 
 def read_all(files: list[Path]) -> list[Recording]:
@@ -129,11 +124,11 @@ def test_several_recordings_are_counted_together(crops: Crops) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("owner", "other"), [("rms", "awb"), ("awb", "rms")])
 def test_a_voice_of_the_home_falls_and_the_owner_stays(
-    enroller: Enroller, make_network: MakeNetwork, takes: Takes, owner: str, other: str
+    enrolled: Enrolled, enroller: Enroller, make_network: MakeNetwork, takes: Takes, owner: str, other: str
 ) -> None:
     """The two voices that resemble each other; what counts are tries which nobody was given."""
     own = takes(owner, "okay_nabu", "enroll")
-    alone = enrol(enroller, make_network, own, []).voiceprint
+    alone = enrolled(owner, "okay_nabu").voiceprint
     given = enrol(enroller, make_network, own, takes(other, "okay_nabu", "enroll")).voiceprint
     assert (alone.kind, given.kind) == (TRAINED, TRAINED)
     tries = takes(other, "okay_nabu", "test")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +19,10 @@ from hypothesis import strategies as st
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Int16
-from earmark.engine.networks.card import load_manifest
+from earmark.engine.networks.card import MODELS_DIR, load_manifest
 from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.networks.speaker import SpeakerNetwork
+from earmark.engine.networks.speaker import SpeakerNetwork, Utterance
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.enroll.enrolment import Enroller, Enrolment, Options, Recording
 from earmark.enroll.training import cohort
@@ -108,9 +109,27 @@ def scene(audio_dir: Path) -> Int16:
     return read_audio(audio_dir / "scene.flac")
 
 
+class RememberingNetwork(SpeakerNetwork):
+    """Runs once for each crop: many tests enrol the same takes and hear the same scene, and it is most of their work.
+
+    That it gives the same for the same crop, whatever it heard before, is tested in test_speaker.py.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._heard: dict[bytes, Utterance] = {}
+
+    def hear(self, crop: Int16) -> Utterance:
+        key = hashlib.sha256(crop.tobytes()).digest()
+        if key not in self._heard:
+            self._heard[key] = super().hear(crop)
+            self._heard[key].embedding.flags.writeable = False
+        return self._heard[key]
+
+
 @pytest.fixture(scope="session")
 def speaker() -> SpeakerNetwork:
-    return SpeakerNetwork()
+    return RememberingNetwork()
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +156,15 @@ def speech_data() -> Path:
 def enroller(speaker: SpeakerNetwork, head: SpeakerHead) -> Enroller:
     """With the networks and impostors that earmark carries."""
     return Enroller(speaker, head, cohort.load())
+
+
+@pytest.fixture
+def one_enroller(enroller: Enroller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What loads an enroller in this process is given that of the tests, whose network remembers."""
+    load = Enroller.load
+    monkeypatch.setattr(
+        Enroller, "load", lambda folder=MODELS_DIR: enroller if folder == MODELS_DIR else load(folder)
+    )
 
 
 @pytest.fixture(scope="session")

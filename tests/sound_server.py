@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -29,7 +30,10 @@ class SoundServer:
         self._room = room
         self._socket = home / "pa.sock"
         (home / ".asoundrc").write_text(ASOUNDRC.format(socket=self._socket))
-        self.env = environment(HOME=str(home), XDG_RUNTIME_DIR=str(home), PULSE_SERVER=f"unix:{self._socket}")
+        fonts = os.environ.get("MPLCONFIGDIR") or str(Path.home() / ".cache" / "matplotlib")  # found once is enough
+        self.env = environment(
+            HOME=str(home), XDG_RUNTIME_DIR=str(home), PULSE_SERVER=f"unix:{self._socket}", MPLCONFIGDIR=fonts
+        )
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> SoundServer:

@@ -25,7 +25,7 @@ from earmark.engine.people.codec import encode
 from earmark.enroll import front_door
 from earmark.enroll.enrolment import Recording
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_enroller")]
 
 door: Any = earmark  # as a program without types sees it
 

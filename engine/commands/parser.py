@@ -134,7 +134,7 @@ def command_line() -> argparse.ArgumentParser:
     evaluate.add_argument("--takes", type=positive, metavar="N", help="enrol with at most so many takes (all)")
     evaluate.add_argument("--noise", metavar="DIR", help="noise from these recordings is mixed into the test rows")
     evaluate.add_argument("--snr-db", type=float, default=10.0, metavar="DB", help="speech to noise (10)")
-    evaluate.add_argument("--module", type=rt60_s, metavar="RT60_S", help="test rows are heard in such a module")
+    evaluate.add_argument("--room", type=rt60_s, metavar="RT60_S", help="test rows are heard in such a room")
     evaluate.add_argument("--telephone", action="store_true", help="test rows pass a telephone line (300-3400 Hz)")
     evaluate.add_argument("--gain-db", type=float, default=0.0, metavar="DB", help="test rows are louder or quieter")
     evaluate.add_argument("--far", type=share, default=0.01, help="wanted share of accepted strangers (0.01)")

@@ -24,7 +24,7 @@ from earmark.enroll.takes.quality import ADVICE
 from earmark.enroll.training.augment import in_room
 from earmark.enroll.training.train import TrainPlan
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_enroller")]
 
 RATE_HZ = 16_000
 SECONDS_OF_PAUSE = 1.0

@@ -20,6 +20,12 @@ QUIETER = 64  # times: 36 dB
 
 
 @pytest.fixture(scope="module")
+def speaker() -> SpeakerNetwork:
+    """Not the one that remembers."""
+    return SpeakerNetwork()
+
+
+@pytest.fixture(scope="module")
 def golden(golden_dir: Path) -> Golden:
     """File in tests/audio -> (192,) of it, and of it 36 dB quieter, by scripts/studies/make_golden.py in float64."""
     with np.load(golden_dir / "speaker.npz") as arrays:

@@ -234,7 +234,7 @@ class HomeImpostors:
 
 
 @pytest.fixture
-def home(tmp_path: Path, takes: Takes, capsys: pytest.CaptureFixture[str]) -> HomeImpostors:
+def home(one_enroller: None, tmp_path: Path, takes: Takes, capsys: pytest.CaptureFixture[str]) -> HomeImpostors:  # noqa: ARG001
     return HomeImpostors(tmp_path, takes("rms", "okay_nabu", "enroll"), capsys)
 
 

@@ -344,7 +344,7 @@ def test_more_than_4_gb_are_heard_behind_a_length_of_32_bits(tmp_path: Path, sam
         file.seek(-2 * FRAMES, io.SEEK_END)
         file.write(samples.tobytes())
     with path.open("rb", buffering=0) as raw:
-        extent = headers.read(raw)  # type: ignore[arg-type]
+        extent = headers.read(raw)
     assert extent.there_bytes == wrapped
     shown = soundfile.SoundFile(headers.View(path, extent.view))
     with shown as file:

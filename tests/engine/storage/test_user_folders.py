@@ -34,9 +34,10 @@ def test_a_folder_is_where_the_variable_says_or_in_the_home_folder(
     inside: str,
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for empty in (lambda: monkeypatch.delenv(variable, raising=False), lambda: monkeypatch.setenv(variable, "")):
-        empty()
-        assert folder() == tmp_path / default / inside
+    monkeypatch.delenv(variable, raising=False)
+    assert folder() == tmp_path / default / inside
+    monkeypatch.setenv(variable, "")
+    assert folder() == tmp_path / default / inside
     monkeypatch.setenv(variable, str(tmp_path / "elsewhere"))
     assert folder() == tmp_path / "elsewhere" / inside
     assert list(tmp_path.iterdir()) == [], "nobody makes it by asking"

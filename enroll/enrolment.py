@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from earmark.engine.audio.files import read_audio
-from earmark.engine.audio.samples import Float32, Int16
+from earmark.engine.audio.samples import Float32
 from earmark.engine.errors import AudioError, EnrolmentRefused, ModelError
 from earmark.engine.networks.card import MODELS_DIR
 from earmark.engine.networks.head import HeadWeights, SpeakerHead
@@ -21,89 +19,24 @@ from earmark.engine.people.loading import binding_of
 from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore, Voiceprint
 
 from .guided.session import Ended, Phase, advance, for_files
-from .takes import quality
+from .options import SILENT, Options, Watcher
+from .recordings import Recording
 from .takes.hearing import AcceptedTake, Hearing
-from .takes.quality import AS_THEY_ARE, Fault, Limits
+from .takes.others import Others, other_crops, own_crops
+from .takes.quality import Fault
 from .training import calibrate, loose_cutoff
 from .training.achieved import Achieved
 from .training.augment import augmented
 from .training.cohort import Cohort
 from .training.cohort import load as load_cohort
-from .training.train import Progress, TakeEmbeddings, TrainPlan, train
+from .training.report import of_others, report, rounded
+from .training.train import TakeEmbeddings, train
+
+__all__ = ["Enroller", "Enrolment", "Options", "Recording"]
 
 MIN_AGREEING = 4  # of fewer takes the score of one left out says too little
 MAX_OTHERS = 64  # crops of other people who train: half of the head's rows are left to the shipped cohort
 MIN_PHRASE_COHORT = 100  # impostors saying the very phrase: from so many on, the others are left out of the threshold
-
-OnStage = Callable[[str, int, int], None]
-"""Called with a stage's name, how much of it is done, and of how much."""
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One file of an enrolment."""
-
-    file: str
-    samples: Int16
-    """(n,) int16 at 16 kHz."""
-
-    @classmethod
-    def read(cls, file: str) -> Recording:
-        """Reads a file; raises what `FileSource` raises."""
-        return cls(file, read_audio(file))
-
-
-def read_recordings(files: Sequence[str]) -> tuple[list[Recording], list[Fault]]:
-    """The recordings, and the faults of those that cannot be read."""
-    recordings, faults = [], []
-    for file in files:
-        try:
-            recordings.append(Recording.read(file))
-        except AudioError as error:
-            faults.append(Fault(file, "unreadable", str(error).removeprefix(f"{file}: ")))
-    return recordings, faults
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the person enrolling may choose."""
-
-    seed: int = 0
-    far: float = 0.01
-    """Wanted share of accepted impostors, 0…1."""
-    min_takes: int = 3
-    refuse_disagreeing: bool = True
-    """Refuse takes of which most, each left out in turn, would be rejected; not where people are measured."""
-    limits: Limits = field(default_factory=Limits)
-    """That takes must keep to."""
-    plan: TrainPlan = field(default_factory=TrainPlan)
-
-
-def as_they_are(far: float = 0.01) -> Options:
-    """For measuring people from lists: one take is enough, and what can be used is."""
-    return Options(far=far, min_takes=1, refuse_disagreeing=False, limits=AS_THEY_ARE)
-
-
-@dataclass(frozen=True)
-class Others:
-    """Other people at the same microphone."""
-
-    recordings: int
-    """Those that could be used."""
-    own_crops: int
-    """How many crops were left out because they sound like the owner."""
-    embeddings: Float32
-    """(m, 192), one a crop."""
-
-    @classmethod
-    def nobody(cls, size: int) -> Others:
-        """None at all; `size` is that of an embedding."""
-        return cls(0, 0, np.zeros((0, size), np.float32))
-
-    def and_also(self, more: Others) -> Others:
-        """These and those."""
-        embeddings = np.concatenate([self.embeddings, more.embeddings])
-        return Others(self.recordings + more.recordings, self.own_crops + more.own_crops, embeddings)
 
 
 @dataclass(frozen=True)
@@ -160,30 +93,30 @@ class Enroller:
         recordings: Sequence[Recording],
         keyword: KeywordNetwork | str | None,
         options: Options | None = None,
-        on_stage: OnStage | None = None,
-        on_step: Progress | None = None,
-        faults: Sequence[Fault] = (),
+        *,
         others: Sequence[Recording] = (),
+        faults: Sequence[Fault] = (),
+        watcher: Watcher = SILENT,
     ) -> Enrolment:
         """Makes a voiceprint; nothing is written.
 
         Args:
             keyword: a network, or the name of a wake word; None accepts any phrase.
-            on_stage: told how far each stage is.
-            on_step: told each training step's loss.
-            faults: of files that could not even be read; they are listed with those found here.
+            options: what the person may choose; None: nothing was chosen.
             others: other people, or the television, at the same microphone, saying the wake word or anything else;
                 what trains, trains against them too. Neither they nor their embeddings are in the voiceprint.
+            faults: of files that could not even be read; they are listed with those found here.
+            watcher: told how far it is.
 
         Raises:
             EnrolmentRefused: too few takes are left, or none of `others`; the message lists why.
         """
-        options, on_stage = options or Options(), on_stage or _untold
+        options = options or Options()
         keyword = KeywordNetwork(keyword) if isinstance(keyword, str) else keyword
         hearing, session = self.hearing(keyword, options), for_files(options.min_takes)
         for number, recording in enumerate(recordings):
             session = advance(session, hearing.files(recording.samples, recording.file))
-            on_stage("listening", number + 1, len(recordings))
+            watcher.stage("listening", number + 1, len(recordings))
         session = advance(advance(session, hearing.settle()), Ended())
         faults = [*faults, *session.faults]
         if session.phase is Phase.GIVEN_UP:
@@ -191,16 +124,18 @@ class Enroller:
         numbers = session.takes[: self.head.take_rows]  # the head has no more rows, and nobody needs so many
         takes = [hearing.heard[number] for number in numbers]
         centroid = calibrate.unit_mean(np.array([take.embedding for take in takes]))
-        heard = self._others(others, centroid, keyword, on_stage, faults)
+        heard = self._others(others, centroid, keyword, watcher, faults)
         if others and not heard.recordings:
             listed = "".join(f"\n  {fault}" for fault in faults)
             raise EnrolmentRefused(f"{name!r} was not enrolled: none of the others can be used{listed}", faults)
         embedded = []
         for number, take in enumerate(takes):
             embedded.append(self.vary(take, number, len(takes), keyword, options))
-            on_stage("varying", number + 1, len(takes))
+            watcher.stage("varying", number + 1, len(takes))
         noisy = float(np.median([take.crop_snr_db for take in takes]))
-        return self.enrol_takes(name, embedded, keyword, options, on_step, heard, faults, noisy)
+        return self.enrol_takes(
+            name, embedded, keyword, options, others=heard, faults=faults, takes_snr_db=noisy, watcher=watcher
+        )
 
     def hearing(self, keyword: KeywordNetwork | None, options: Options) -> Hearing:
         """What judges the recordings of one person."""
@@ -213,8 +148,8 @@ class Enroller:
         phrase: str,
         keyword_sha256: str,
         options: Options | None = None,
-        on_step: Progress | None = None,
         copies: Float32 | None = None,
+        watcher: Watcher = SILENT,
     ) -> Voiceprint:
         """Makes a voiceprint from embeddings alone, where there is no sound of the takes any more.
 
@@ -227,22 +162,22 @@ class Enroller:
             phrase: name of the wake word, or `any-phrase`.
             keyword_sha256: of its network; empty for `any-phrase`.
             options: seed and plan say nothing here but the steps of the training.
-            on_step: told each training step's loss.
             copies: (n, c, embedding size) variations of the takes; None: there are none.
+            watcher: told each training step's loss.
         """
         options = options or Options()
         none = np.zeros((0, takes.shape[1]), np.float32)
         varied = copies if copies is not None and len(copies) == len(takes) else [none] * len(takes)
         embedded = [TakeEmbeddings(*pair) for pair in zip(takes[: self.head.take_rows], varied)]
         nobody = Others.nobody(takes.shape[1])
-        return self._make(name, embedded, nobody, phrase, keyword_sha256, options, on_step).voiceprint
+        return self._make(name, embedded, nobody, phrase, keyword_sha256, options, watcher).voiceprint
 
     def _others(
         self,
         recordings: Sequence[Recording],
         centroid: Float32,
         keyword: KeywordNetwork | None,
-        on_stage: OnStage,
+        watcher: Watcher,
         faults: list[Fault],
     ) -> Others:
         """The crops of those recordings that are of others; the faults of the rest are appended to `faults`."""
@@ -253,16 +188,16 @@ class Enroller:
                 faults.append(found)
             else:
                 heard = heard.and_also(found)
-            on_stage("others", number + 1, len(recordings))
+            watcher.stage("others", number + 1, len(recordings))
         return heard
 
     def hear_others(self, recording: Recording, centroid: Float32, keyword: KeywordNetwork | None) -> Others | Fault:
         """What is said by others in one recording; a fault where it is mostly the owner of the (192,) centroid."""
-        found = quality.other_crops(recording.samples, recording.file, keyword)
+        found = other_crops(recording.samples, recording.file, keyword)
         if isinstance(found, Fault):
             return found
-        embeddings = np.array([self.speaker.embed(crop) for crop in found])
-        like_owner = quality.own_crops(embeddings, centroid)
+        embeddings = np.array([self.speaker.hear_analysed(crop).embedding for crop in found])
+        like_owner = own_crops(embeddings, centroid)
         if 2 * like_owner.sum() < len(found):
             return Others(1, int(like_owner.sum()), embeddings[~like_owner])
         detail = f"{like_owner.sum()} of {len(found)} crops resemble the takes as the owner does"
@@ -285,7 +220,7 @@ class Enroller:
         for copy in range(min(options.plan.copies, self.head.take_rows // of - 1)):
             rng = np.random.default_rng([options.seed, number, copy])
             try:
-                elsewhere = augmented(heard.take.crop, rng)
+                elsewhere = augmented(heard.take.analysis, rng)
                 if keyword is not None:
                     shares.append(loose_cutoff.share_of_cutoff(elsewhere, keyword))
                 rows.append(self.speaker.embed(elsewhere))
@@ -300,21 +235,22 @@ class Enroller:
         takes: Sequence[TakeEmbeddings],
         keyword: KeywordNetwork | None,
         options: Options,
-        on_step: Progress | None = None,
+        *,
         others: Others | None = None,
         faults: Sequence[Fault] = (),
         takes_snr_db: float | None = None,
+        watcher: Watcher = SILENT,
     ) -> Enrolment:
         """Makes a voiceprint of takes that were found and varied before; nothing is written.
 
-        `takes_snr_db` is the median over the takes, by `engine.speaker.snr_db`; None: nobody knows.
+        `takes_snr_db` is the median over the takes, of `Analysis.snr_db`; None: nobody knows.
 
         Raises:
             EnrolmentRefused: it would not work: most of the takes, each left out in turn, would be rejected.
         """
         nobody = Others.nobody(self.speaker.embedding_size)
         phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (ANY_PHRASE, "")
-        made = self._make(name, list(takes), others or nobody, phrase, sha256, options, on_step)
+        made = self._make(name, list(takes), others or nobody, phrase, sha256, options, watcher)
         rejected, of = (made.voiceprint.report["expected_frr"][key] for key in ("rejected", "of"))
         if options.refuse_disagreeing and of >= MIN_AGREEING and 2 * rejected > of:
             raise EnrolmentRefused(
@@ -323,7 +259,7 @@ class Enroller:
                 faults,
             )
         if takes_snr_db is not None:
-            report = {**made.voiceprint.report, "takes_snr_db": _rounded(takes_snr_db)}
+            report = {**made.voiceprint.report, "takes_snr_db": rounded(takes_snr_db)}
             made = replace(made, voiceprint=replace(made.voiceprint, report=report))
         return replace(made, faults=list(faults))
 
@@ -335,7 +271,7 @@ class Enroller:
         phrase: str,
         keyword_sha256: str,
         options: Options,
-        on_step: Progress | None,
+        watcher: Watcher,
     ) -> Enrolment:
         mean = calibrate.centroid(takes)
         to_train, to_measure = self.cohorts(phrase, mean)
@@ -343,7 +279,7 @@ class Enroller:
         to_train = np.concatenate([at_home, to_train])[: self.head.cohort_rows]
         trials = calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan)
         kind = calibrate.better_kind(trials)
-        trained = train(self.head, takes, to_train, options.plan, on_step) if kind == TRAINED else None
+        trained = train(self.head, takes, to_train, options.plan, watcher.step) if kind == TRAINED else None
         achieved = {}
         for each in sorted({COSINE, kind, *trials}):
             if each in (COSINE, kind):
@@ -351,33 +287,28 @@ class Enroller:
                 home = calibrate.kind_scores(each, self.head, trained, mean, others.embeddings)
             else:  # it lost, and was trained on all takes but one only
                 impostors, home = trials[each].others.mean(axis=0), np.zeros(0, np.float32)
-            limit = calibrate.threshold(each, len(takes), options.far)
+            threshold = calibrate.threshold(each, len(takes), options.far)
             own = trials[each].own if each in trials else np.zeros(0, np.float32)
-            achieved[each] = Achieved(limit, own, impostors, home)
-        thresholds = {each: one.threshold for each, one in achieved.items()}
-        report = _report(trials, kind, thresholds, len(to_measure), options)
-        report["achieved"] = {each: one.to_json() for each, one in achieved.items()}
+            achieved[each] = Achieved(threshold, own, impostors, home)
+        limit = achieved[kind].threshold
+        measured = report(trials, kind, achieved, len(to_measure))
+        measured = {"seed": options.seed, "wanted_far": options.far, **measured}
         if others.recordings:
+            trained_on = len(at_home) if kind == TRAINED else 0
             scores = achieved[kind].others
-            report["others"] = {
-                "recordings": others.recordings,
-                "crops": len(scores),
-                "own_crops": others.own_crops,
-                "trained": len(at_home) if kind == TRAINED else 0,
-                "let_in": int(np.sum(scores >= thresholds[kind])),
-            }
+            measured["others"] = of_others(others.recordings, others.own_crops, trained_on, scores, limit)
         none = np.zeros(0, np.float32)
         voiceprint = Voiceprint(
             name=name,
             keyword=phrase,
             kind=kind,
-            threshold=thresholds[kind],
+            threshold=limit,
             binding=binding_of(keyword_sha256, self.speaker.card, self.head.card),
             takes=np.array([take.clean for take in takes]),
             centroid=mean,
             prototype=trained.prototype if trained else none,
             weights=trained.weights if trained else HeadWeights(none.reshape(0, 0), none),
-            report=report,
+            report=measured,
             copies=np.array([take.copies for take in takes]),
             loose_share=loose_cutoff.loose_share([share for take in takes for share in take.heard]),
         )
@@ -388,38 +319,6 @@ class Enroller:
         same = self.cohort.pick(self.cohort.phrase == phrase)
         halves = (same if len(same) >= MIN_PHRASE_COHORT else self.cohort).halves()
         return halves[0].nearest(mean, self.head.cohort_rows).embeddings, halves[1].embeddings
-
-
-def _report(
-    trials: dict[str, calibrate.Trial], kind: str, thresholds: dict[str, float], impostors: int, options: Options
-) -> dict[str, Any]:
-    """What was measured, for people and for `earmark evaluate`."""
-    own = trials[kind].own if kind in trials else np.zeros(0, np.float32)
-    rejected = int(np.sum(own < thresholds[kind]))
-    return {
-        "seed": options.seed,
-        "wanted_far": options.far,
-        "kept": kind,
-        "impostors": impostors,
-        "cosine_threshold": _rounded(thresholds[COSINE]),
-        "expected_frr": {
-            "rejected": rejected,
-            "of": len(own),
-            "ci95": [_rounded(bound) for bound in calibrate.share_interval(rejected, len(own))],
-        },
-        "leave_one_out": {
-            name: {"own": [_rounded(score) for score in trial.own], "margin": _rounded(trial.margin())}
-            for name, trial in trials.items()
-        },
-    }
-
-
-def _untold(_stage: str, _done: int, _total: int) -> None:
-    """For callers who do not want to be told."""
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 4)
 
 
 def _refusal(name: str, good: int, wanted: int, faults: Sequence[Fault]) -> str:

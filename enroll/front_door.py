@@ -16,7 +16,8 @@ from earmark.engine.networks.card import MODELS_DIR, KeywordManifest
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.storage.names import folder_name
 
-from .enrolment import Enroller, Enrolment, Options, Recording, read_recordings
+from .enrolment import Enroller, Enrolment, Options, Recording
+from .recordings import read_recordings
 from .takes.quality import Fault
 
 Take = Union[str, "os.PathLike[str]", Recording, Int16, Float32]

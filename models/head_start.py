@@ -20,6 +20,7 @@ from scipy.linalg import eigh
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Int16
 from earmark.engine.errors import AudioError
+from earmark.engine.features.speech import Analysis
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.enroll.training.augment import augmented
 
@@ -40,9 +41,9 @@ def build(data: Path, folder: Path, count: int, fold: int | None) -> tuple[Array
     network = SpeakerNetwork(folder)
     rows, speakers = [], []
     for number, (speaker, samples) in enumerate(_clips(data, fold)):
-        rng = np.random.default_rng([SEED, number])
+        rng, take = np.random.default_rng([SEED, number]), Analysis(samples)
         try:
-            for version in (samples, *(augmented(samples, rng) for _ in range(VARIATIONS))):
+            for version in (samples, *(augmented(take, rng) for _ in range(VARIATIONS))):
                 rows.append(network.embed(version))
                 speakers.append(speaker)
         except AudioError:  # nothing is said in it

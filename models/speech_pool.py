@@ -28,7 +28,8 @@ from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float, to_i
 from earmark.engine.errors import AudioError, InputError
 from earmark.engine.features import mel
 from earmark.engine.features.mel import VOICE
-from earmark.engine.networks.speaker import MAX_SPEECH_SAMPLES, locate_speech, noise_of
+from earmark.engine.features.speech import locate_speech, noise_of
+from earmark.engine.networks.speaker import MAX_SPEECH_SAMPLES
 from earmark.enroll.training.augment import in_room, mixed
 
 from .fold import fold_of

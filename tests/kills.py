@@ -33,6 +33,7 @@ from helpers_store import KEY, opened, person, sound, weak_keys
 from earmark.cli import main as earmark
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Float32
+from earmark.engine.features.speech import Analysis
 from earmark.engine.history import erasure, sealing
 from earmark.engine.history.journal import Journal
 from earmark.engine.history.queue import LearningQueue, QueuedWake
@@ -193,7 +194,7 @@ def kept(takes: int) -> Kept:
     """What so many good takes leave."""
     rows = np.random.default_rng(1).standard_normal((takes, 7, 192)).astype(np.float32)
     silence = np.zeros(0, np.int16)
-    found = [quality.Take(f"take {number}", silence, 0.9, -20.0, 30.0, 9000) for number in range(takes)]
+    found = [quality.Take(f"take {number}", Analysis(silence), 0.9, -20.0, 30.0, 9000) for number in range(takes)]
     heard = [hearing.AcceptedTake(take, row[0], 20.0) for take, row in zip(found, rows)]
     return Kept(heard, [TakeEmbeddings(row[0], row[1:]) for row in rows], np.ones(40, np.float32), -60.0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from earmark.engine.audio.samples import Int16, to_float, to_int16
-from earmark.engine.networks.speaker import locate_speech
+from earmark.engine.features.speech import locate_speech
 from earmark.enroll.training.augment import mixed, with_noise
 
 

@@ -32,11 +32,12 @@ from earmark.engine.errors import InputError, ModelError, text_of
 from earmark.engine.features import mel
 from earmark.engine.features.activity import ActivityGate
 from earmark.engine.features.frontend import HOP_SAMPLES, Frontend
+from earmark.engine.features.speech import locate_speech
 from earmark.engine.networks import runtime
 from earmark.engine.networks.card import load_manifest
 from earmark.engine.networks.head import TrainBatch
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.networks.speaker import CROP_SAMPLES, MAX_SPEECH_SAMPLES, locate_speech
+from earmark.engine.networks.speaker import CROP_SAMPLES, MAX_SPEECH_SAMPLES
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Verifier

@@ -22,11 +22,13 @@ from earmark.engine.people.store import PersonStore, Voiceprint, folder_name
 from earmark.engine.storage.atomic import replace_synced
 from earmark.engine.verifier import Verifier
 
-from ..enrolment import Enroller, Enrolment, Options, as_they_are, read_recordings
+from ..enrolment import Enroller, Enrolment, Options
 from ..evaluation.conditions import Conditions, read_noises
 from ..evaluation.evaluate import Setup, read_trials
 from ..evaluation.evaluate import evaluate as run_evaluation
 from ..guided.progress import progress
+from ..options import as_they_are
+from ..recordings import read_recordings
 from ..training import achieved, calibrate
 from ..training.alike import Alike, alike
 
@@ -87,10 +89,9 @@ def _from_files(
                 recordings,
                 keyword,
                 options,
-                shown.stage,
-                shown.step,
-                faults=[*unreadable, *unreadable_others],
                 others=others,
+                faults=[*unreadable, *unreadable_others],
+                watcher=shown,
             )
         yield enrolment, _nothing_more
 

@@ -26,7 +26,7 @@ def retrain(arguments: argparse.Namespace) -> int:
     for name in arguments.names or store.names():
         for keyword in store.keywords(name):
             with progress(arguments.json, TrainPlan().steps) as shown:
-                made.append(remade(store, name, keyword, enroller, networks, shown.step))
+                made.append(remade(store, name, keyword, enroller, networks, shown))
     for new in made:
         version = int(store.save(new.voiceprint, new.recordings).name)
         _print_remade(new, version, arguments.json)
@@ -39,7 +39,7 @@ def merge_people(arguments: argparse.Namespace) -> int:
     enroller, networks = Enroller.load(models(arguments)), _Networks(arguments.keyword)
     with progress(arguments.json, TrainPlan().steps) as shown:
         journal = journal_of(arguments, store)
-        made, also = merge(store, name, other, enroller, networks, arguments.force, shown.step, journal)
+        made, also = merge(store, name, other, enroller, networks, arguments.force, shown, journal)
     for new in made:
         _print_remade(new, store.versions(name, new.voiceprint.keyword)[-1], arguments.json)
     words = store.keywords(name)

@@ -13,7 +13,7 @@ from scipy.signal import butter, sosfilt
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float, to_int16
 from earmark.engine.errors import AudioError, InputError
-from earmark.engine.networks.speaker import locate_speech
+from earmark.engine.features.speech import locate_speech
 
 from ..training.augment import DIRECT_TO_REVERBERANT_DB, in_room, mixed
 

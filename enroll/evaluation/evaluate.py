@@ -26,7 +26,8 @@ from earmark.engine.networks.speaker import Utterance
 from earmark.engine.people.store import COSINE, Voiceprint
 from earmark.engine.verifier import Verifier, allowance
 
-from ..enrolment import Enroller, Options, read_recordings
+from ..enrolment import Enroller, Options
+from ..recordings import read_recordings
 from ..takes import quality
 from ..training import calibrate
 from . import error_rates

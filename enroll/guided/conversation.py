@@ -22,10 +22,11 @@ from earmark.engine.people.loading import binding_of
 from earmark.engine.people.store import ANY_PHRASE, PersonStore
 from earmark.engine.storage.atomic import make_folder, replace_synced
 
-from ..enrolment import Enroller, Enrolment, Options, Others, Recording
+from ..enrolment import Enroller, Enrolment, Options, Recording
 from ..takes import measure
 from ..takes.endpoint import Endpoint
 from ..takes.hearing import Hearing
+from ..takes.others import Others
 from ..takes.quality import ADVICE, Fault
 from ..training import calibrate
 from ..training.train import TakeEmbeddings
@@ -106,7 +107,14 @@ class Guide:
             takes = [varied[number] for number in session.takes]
             noisy = float(np.median([hearing.heard[number].crop_snr_db for number in session.takes]))
             return self.enroller.enrol_takes(
-                self.name, takes, self.keyword, self.options, shown.step, others, session.faults, noisy
+                self.name,
+                takes,
+                self.keyword,
+                self.options,
+                others=others,
+                faults=session.faults,
+                takes_snr_db=noisy,
+                watcher=shown,
             )
 
     @property
@@ -163,9 +171,9 @@ class Guide:
         if newest in event.takes and newest not in session.takes:
             take = hearing.heard[newest].take
             score = "" if take.keyword_score is None else f", heard with {take.keyword_score:.2f}"
+            above_db = min(take.worst_snr_db, 99)
             self.screen.say(
-                f"✓ take {number}: {take.level_dbfs:.0f} dBFS, {min(take.snr_db, 99):.0f} dB above the noise{score}",
-                GOOD,
+                f"✓ take {number}: {take.level_dbfs:.0f} dBFS, {above_db:.0f} dB above the noise{score}", GOOD
             )
             if self.keep_audio is not None:
                 phrase = self.keyword.manifest.name if self.keyword else ANY_PHRASE

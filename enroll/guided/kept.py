@@ -20,6 +20,7 @@ import numpy as np
 
 from earmark.engine.audio.samples import Float32
 from earmark.engine.errors import InputError, text_of
+from earmark.engine.features.speech import Analysis
 from earmark.engine.storage.atomic import read_limited
 from earmark.engine.storage.locked import LockedFolder, unwritable
 from earmark.engine.storage.user_folders import sessions_folder
@@ -71,7 +72,7 @@ class KeptSession:
             StoreUnwritable: it cannot be written; what was there is as it was.
         """
         takes = [
-            [*(value for name, value in vars(take).items() if name != "crop"), crop_snr_db]
+            [*(value for name, value in vars(take).items() if name != "analysis"), crop_snr_db]
             for take, _, crop_snr_db in (vars(heard).values() for heard in kept.heard)
         ]
         shares = [list(take.heard) for take in kept.varied]
@@ -138,7 +139,7 @@ class KeptSession:
         if not len(header["takes"]) == len(header["shares"]) == len(clean) == len(copies):
             raise ValueError("its takes differ in number")
         heard = [
-            AcceptedTake(Take(file, _NO_AUDIO, *figures), embedding, crop_snr_db)
+            AcceptedTake(Take(file, Analysis(_NO_AUDIO), *figures), embedding, crop_snr_db)
             for (file, *figures, crop_snr_db), embedding in zip(header["takes"], clean)
         ]
         shares = [tuple(float(share) for share in each) for each in header["shares"]]

@@ -8,6 +8,8 @@ from typing import Any
 
 from earmark.engine.networks.head import TrainLoss
 
+from ..options import Watcher
+
 try:
     from rich.progress import BarColumn, Progress, TextColumn
 except ImportError:  # the extra `enroll` is not installed: lines will do
@@ -25,7 +27,7 @@ UNITS = {
 """What each stage counts."""
 
 
-class Shown:
+class Shown(Watcher):
     """Shows nothing; base of the two that do."""
 
     def __enter__(self) -> Shown:
@@ -35,12 +37,6 @@ class Shown:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing to give back."""
-
-    def stage(self, name: str, done: int, total: int) -> None:
-        """`done` of `total` of a stage are done."""
-
-    def step(self, number: int, loss: TrainLoss) -> None:
-        """A training step is done."""
 
 
 class Lines(Shown):

@@ -20,7 +20,7 @@ from earmark.engine.people.store import TRAINED, Voiceprint
 from earmark.engine.verifier import DECADE, Verifier, fused
 
 from ..enrolment import MAX_OTHERS, Enroller
-from ..takes.quality import SAME_COSINE
+from ..takes.rules import SAME_COSINE
 from ..training import calibrate
 from ..training.train import TakeEmbeddings, TrainPlan, rows_of, train
 from .impostors import HomeImpostors

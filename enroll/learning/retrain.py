@@ -18,8 +18,8 @@ from earmark.engine.people.store import ANY_PHRASE, KEPT_VERSIONS, PersonStore, 
 from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Options, Recording
-from ..takes.quality import AS_THEY_ARE
-from ..training.train import Progress
+from ..options import SILENT, Watcher
+from ..takes.rules import AS_THEY_ARE
 
 RECORDINGS, EMBEDDINGS = "recordings", "embeddings"
 
@@ -44,7 +44,7 @@ def remade(
     keyword: str,
     enroller: Enroller,
     find: FindNetwork,
-    on_step: Progress | None = None,
+    watcher: Watcher = SILENT,
 ) -> Remade:
     """A person's newest voiceprint, made anew with the networks in use; nothing is written.
 
@@ -55,7 +55,7 @@ def remade(
     """
     old, recordings = store.load(name, keyword), store.recordings(name, keyword)
     network = None if keyword == ANY_PHRASE else find(keyword)
-    return _remade(old, [old], recordings, enroller, network, on_step)
+    return _remade(old, [old], recordings, enroller, network, watcher)
 
 
 def merge(
@@ -65,7 +65,7 @@ def merge(
     enroller: Enroller,
     find: FindNetwork,
     force: bool = False,
-    on_step: Progress | None = None,
+    watcher: Watcher = SILENT,
     journal: Journal | None = None,
 ) -> tuple[list[Remade], erasure.Renamed]:
     """Makes one person of two names; `other` is erased in the same step.
@@ -86,7 +86,7 @@ def merge(
         raise InputError(f"{name!r} and {other!r} are the same name")
     words = store.keywords(name), store.keywords(other)
     both = [keyword for keyword in words[0] if keyword in words[1]]
-    made = {keyword: _merged(store, name, other, keyword, enroller, find, force, on_step) for keyword in both}
+    made = {keyword: _merged(store, name, other, keyword, enroller, find, force, watcher) for keyword in both}
     before = store.fingerprint()
 
     def put() -> dict[str, Tree]:
@@ -115,7 +115,7 @@ def _merged(
     enroller: Enroller,
     find: FindNetwork,
     force: bool,
-    on_step: Progress | None,
+    watcher: Watcher,
 ) -> Remade:
     one, two = store.load(name, keyword), store.load(other, keyword)
     network = None if keyword == ANY_PHRASE else find(keyword)
@@ -132,7 +132,7 @@ def _merged(
         )
     recordings = [store.recordings(name, keyword), store.recordings(other, keyword)]
     kept = [*recordings[0], *recordings[1]] if all(recordings) else []
-    return _remade(one, [one, two], kept[: codec.MAX_RECORDINGS], enroller, network, on_step)
+    return _remade(one, [one, two], kept[: codec.MAX_RECORDINGS], enroller, network, watcher)
 
 
 def _remade(
@@ -141,7 +141,7 @@ def _remade(
     recordings: list[Int16],
     enroller: Enroller,
     network: KeywordNetwork | None,
-    on_step: Progress | None,
+    watcher: Watcher,
 ) -> Remade:
     """From recordings where there are some, else from embeddings; what was learned since is not among them."""
     report = old.report
@@ -150,7 +150,7 @@ def _remade(
         numbered = [Recording(f"recording {number}", samples) for number, samples in enumerate(recordings, start=1)]
         # they were good enough once, and nobody can say them again
         options = replace(options, min_takes=min(options.min_takes, len(old.takes)), limits=AS_THEY_ARE)
-        enrolment = enroller.enrol(old.name, numbered, network, options, on_step=on_step)
+        enrolment = enroller.enrol(old.name, numbered, network, options, watcher=watcher)
         return Remade(enrolment.voiceprint, recordings, RECORDINGS)
     if old.binding.speaker != enroller.speaker.card.sha256:
         raise PersonMismatch(
@@ -161,7 +161,7 @@ def _remade(
     takes = np.concatenate([each.takes[: each.enrolled_takes] for each in of])
     copies = [each.copies for each in of]
     varied = np.concatenate(copies) if len({each.shape[1:] for each in copies}) == 1 else None
-    made = enroller.remake(old.name, takes, old.keyword, sha256, options, on_step, varied)
+    made = enroller.remake(old.name, takes, old.keyword, sha256, options, varied, watcher)
     loose_share = old.loose_share if old.binding.keyword == sha256 else None  # of another network it says nothing
     if "takes_snr_db" in report:  # no sound, no SNR; it is of the same takes, though
         made = replace(made, report={**made.report, "takes_snr_db": report["takes_snr_db"]})

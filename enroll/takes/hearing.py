@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from earmark.engine.audio.samples import RATE_HZ, Float32, Int16
+from earmark.engine.audio.samples import Float32, Int16
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.networks.speaker import SpeakerNetwork, snr_db
+from earmark.engine.networks.speaker import SpeakerNetwork
 
 from ..guided.session import TakeHeard
-from . import quality, voices
-from .quality import Context, Fault, Limits, Take
+from . import quality, rules, voices
+from .quality import Context, Fault, Take
+from .rules import Limits
 
 MIN_LENGTHS = 3  # takes before whose length says what is usual
 FILES_VOICES_FROM = 4  # recordings may be of several days: of fewer than four nobody can say which is the odd one
-MAX_ALONE_SAMPLES = 3 * RATE_HZ  # more than twice the slowest wake word
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,16 @@ class AcceptedTake:
     embedding: Float32
     """(192,), unit length."""
     crop_snr_db: float
-    """By `engine.speaker.snr_db`: what later tries are compared with."""
+    """`Analysis.snr_db`: what later tries are compared with."""
+
+
+class Pair(NamedTuple):
+    """A take beside an earlier one: the figures of `rules.COPY`."""
+
+    cosine: float
+    """Of their embeddings."""
+    file: str
+    """Of the earlier one."""
 
 
 class Hearing:
@@ -78,30 +88,20 @@ class Hearing:
 
     def take(self, samples: Int16, file: str) -> TakeHeard:
         """The one utterance in (n,) int16, compared with those before."""
-        judged = self._alone(samples, file)
+        found = quality.only_take(samples, file, self._keyword, self._context())
+        judged = found if isinstance(found, Fault) else self._embed(found)
         if isinstance(judged, Fault):
             return TakeHeard(self.good, (judged,))
         self._add(judged)
         return TakeHeard(*self._compared(2))
 
-    def _alone(self, samples: Int16, file: str) -> AcceptedTake | Fault:
-        found = quality.find_takes(samples, file, self._keyword, self._context())
-        good = [take for take in found if isinstance(take, Take)]
-        fault = next((fault for fault in found if isinstance(fault, Fault)), None)
-        if fault is None or fault.reason not in ("nothing_said", "clipped"):
-            length = quality.spoken_samples(samples, self.room) if self._keyword is not None else 0
-            if length > MAX_ALONE_SAMPLES:
-                return Fault(file, "too_long", f"{length / RATE_HZ:.1f} s of speech")
-        if good or fault is None:
-            return self._embed(good[-1])
-        return fault
-
     def _embed(self, take: Take) -> AcceptedTake | Fault:
-        heard = AcceptedTake(take, self._speaker.embed(take.crop), snr_db(take.crop))
+        voice = self._speaker.hear_analysed(take.analysis)
         for earlier in self.heard.values():
-            if float(heard.embedding @ earlier.embedding) > quality.SAME_COSINE:
-                return Fault(take.file, "same_take_twice", f"it is {earlier.take.file}")
-        return heard
+            pair = Pair(float(voice.embedding @ earlier.embedding), earlier.take.file)
+            if rules.COPY.broken(pair):
+                return Fault(take.file, rules.COPY.reason, rules.COPY.told(pair))
+        return AcceptedTake(take, voice.embedding, voice.snr_db)
 
     def _add(self, heard: AcceptedTake) -> None:
         number = max(self.heard, default=-1) + 1

@@ -2,86 +2,173 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.engine.audio.samples import FULL_SCALE, RATE_HZ, Float32, Int16, to_float
 from earmark.engine.features.mel import HOP_SAMPLES, power_mel
-from earmark.engine.networks.speaker import locate_speech
+from earmark.engine.features.speech import NOISE_FRAMES, NOISE_PERCENTILE, NOISE_SHARE, Analysis
 
 CLIPPED_LEVEL = 32_700  # of full scale 32768
-NOISE_PERCENTILE, NOISE_SHARE, NOISE_FRAMES = 20, 1.5, 5  # as `locate_speech` takes a band's noise
 ACTIVE_DB = -25.0  # of the loudest 30 ms: vowels and loud fricatives; tails, breath and the room lie below
 PAUSE_SAMPLES = RATE_HZ // 4  # longer than any gap within a word: a stop's closure takes up to 0.15 s
 CLICK_SAMPLES = RATE_HZ * 15 // 100  # a microphone's or a key's pop is shorter, a syllable mostly longer
 CLICK_MARGIN_SAMPLES = RATE_HZ // 10  # in which it dies away
-STEADY_DB = 3.0  # the loud twentieth of 30 ms frames over the quiet tenth: rain, a tap, an engine have 1 to 3 dB
+TOUCH_SAMPLES = 3 * HOP_SAMPLES  # a click so near to an end of the recording touches it
 ROOM_FRAMES, ROOM_BANDS = 20, 5  # of some 0.2 s the loudest, and of 40 mel bands the five that rise most
-ABOVE_ROOM_DB = 5.0  # both together; lasting noise alone rises so far in 1 of 5, with a word at 0 dB in 24 of 25
 ROOM_HOLDS_DB = -8.0  # noise so far below the room's is another: what was measured as the room has passed
 VOICE_FRAME_SAMPLES, VOICE_HOP_SAMPLES = RATE_HZ * 40 // 1000, RATE_HZ * 20 // 1000  # three periods of a low voice
 VOICE_LAGS = RATE_HZ // 400, RATE_HZ // 70  # the pitch of voices, 70 to 400 Hz
 VOICE_LOUD_SHARE = 0.3  # of the loudest frame's power: vowels, …
 VOICE_PERCENTILE = 70  # … of which one in three must be clear
 LEVEL_FRAME_SAMPLES = 480
+STEADY_LOUD_SHARE = 0.05  # of the 30 ms frames of a recording, which are perhaps all that is said in it
 
 
-@dataclass(frozen=True)
-class Sound:
-    """One recording, measured."""
+class Sound(Analysis):
+    """One recording, measured for the verdicts (`rules.py`); each figure when it is first asked for.
 
-    samples: Int16
-    """(n,) int16."""
-    start: int
-    end: int
-    """Of what is spoken, by `locate_speech`."""
-    level_dbfs: float
-    """RMS of what is spoken."""
-    clipped_share: float
-    """Of its samples, at full scale."""
-    snr_db: float
-    """Of it over the noise, −10 at worst; 100 where there is none."""
-    active_samples: int
-    """How long it is within 25 dB of the loudest 30 ms."""
-    edges_db: tuple[float, float]
-    """Level of the first and the last 20 ms, of the loudest 30 ms."""
-    floor_db: float
-    """Level of the quiet tenth of 30 ms, likewise."""
-    is_room: bool
-    """Whether there is nothing in it but the room, or, where that is not known, but steady noise."""
+    Args:
+        samples: (n,) int16 at 16 kHz, n ≥ 1, not all of them zero.
+        room: (40,) power of the room while nobody spoke, by `room_power`, if it is known.
+    """
 
-    @classmethod
-    def of(cls, samples: Int16, room: Float32 | None) -> Sound:
-        """(n,) int16, and the (40,) power of the room by `room_power`, if it is known.
+    def __init__(self, samples: Int16, room: Float32 | None = None) -> None:
+        super().__init__(samples)
+        self.room = room
 
-        Raises:
-            AudioError: all samples are zero, or there is less than 0.1 s of sound.
-        """
-        start, end = locate_speech(samples)
-        power = power_mel(to_float(samples))
-        speech = samples[start:end]
-        clipped = np.mean(np.abs(speech.astype(np.int32)) >= CLIPPED_LEVEL)
-        relative_db, smooth_db = _relative_db(power)
-        edges = [10 * np.log10(np.mean(10 ** (piece / 10))) for piece in (relative_db[1:3], relative_db[-3:-1])]
-        return cls(
-            samples,
-            start,
-            end,
-            dbfs(speech),
-            float(clipped),
-            _snr_db(power, start, end, room),
-            int(np.sum(relative_db > ACTIVE_DB)) * HOP_SAMPLES,
-            (float(edges[0]), float(edges[1])),
-            float(np.percentile(smooth_db[1:-1], 10)),
-            level_change_db(samples, 0.05) < STEADY_DB if room is None else _is_room(power, room),
-        )
+    def part(self, start: int, end: int) -> Sound:
+        """What lies between two of its samples; the same object where that is all of it."""
+        return self if (start, end) == (0, len(self.samples)) else Sound(self.samples[start:end], self.room)
 
     @property
-    def length(self) -> int:
-        """Samples from the first sound to the last."""
-        return self.end - self.start
+    def length_samples(self) -> int:
+        """From the first sound to the last."""
+        start, end = self.bounds
+        return end - start
+
+    @functools.cached_property
+    def level_dbfs(self) -> float:
+        """RMS of what is spoken."""
+        return dbfs(self.samples[slice(*self.bounds)])
+
+    @functools.cached_property
+    def clipped_share(self) -> float:
+        """How much of what is spoken is at full scale, 0…1."""
+        speech = self.samples[slice(*self.bounds)].astype(np.int32)
+        return float(np.mean(np.abs(speech) >= CLIPPED_LEVEL))
+
+    @functools.cached_property
+    def worst_snr_db(self) -> float:
+        """What is spoken over the noise in the recording or in the room, whichever is louder: −10…100.
+
+        For verdicts alone. `Analysis.snr_db`, with which tries are compared with takes, knows no room, and takes the
+        noise as it is; here it counts `NOISE_SHARE` times, or noise that scatters above its estimate would be a word.
+        """
+        noise = self._noise_power
+        if self.room is not None:
+            noise = max(noise, float(self.room.sum()))
+        start, end = (bound // HOP_SAMPLES for bound in self.bounds)
+        loud = float(self.power[start : max(end, start + 1)].mean(axis=0).sum())
+        return float(10 * np.log10(max(loud - noise, 0.1 * noise) / noise)) if noise > 0 else 100.0
+
+    @functools.cached_property
+    def above_room_db(self) -> float | None:
+        """How far its loudest 0.2 s rise above the room; infinite where that noise is gone, None: no room is known.
+
+        The mean of two: all bands together, and the fifth of those that rise most.
+        """
+        if self.room is None:
+            return None
+        whole = float(self.room.sum())
+        if self._noise_power < whole * 10 ** (ROOM_HOLDS_DB / 10):
+            return np.inf
+        kernel = np.ones(ROOM_FRAMES) / ROOM_FRAMES
+        total = np.convolve(self.power.sum(axis=1), kernel, "same").max() / max(whole, 1e-20)
+        bands = np.array([np.convolve(band, kernel, "same").max() for band in self.power.T])
+        risen = np.sort(bands / np.maximum(self.room, 1e-20))[-ROOM_BANDS]
+        return float(5 * np.log10(max(total * risen, 1e-20)))
+
+    @functools.cached_property
+    def level_change_db(self) -> float:
+        """The loudest twentieth of its 30 ms over the quiet tenth."""
+        return level_change_db(self.samples, STEADY_LOUD_SHARE)
+
+    @functools.cached_property
+    def voicing(self) -> float:
+        """How periodic its loud parts are, 0…1: the function of this name."""
+        return voicing(self.samples)
+
+    @functools.cached_property
+    def active_samples(self) -> int:
+        """How long it is within 25 dB of the loudest 30 ms."""
+        return int(np.sum(self._relative_db[0] > ACTIVE_DB)) * HOP_SAMPLES
+
+    @functools.cached_property
+    def edges_db(self) -> tuple[float, float]:
+        """Level of the first and the last 20 ms, of the loudest 30 ms."""
+        relative_db = self._relative_db[0]
+        first, last = (
+            float(10 * np.log10(np.mean(10 ** (piece / 10)))) for piece in (relative_db[1:3], relative_db[-3:-1])
+        )
+        return first, last
+
+    @functools.cached_property
+    def floor_db(self) -> float:
+        """Level of the quiet tenth of 30 ms, of the loudest 30 ms."""
+        return float(np.percentile(self._relative_db[1][1:-1], 10))
+
+    @functools.cached_property
+    def spoken_samples(self) -> int:
+        """How long is spoken, pauses longer than 0.25 s left out."""
+        return sum(end - start for start, end in self._groups)
+
+    def without_clicks(self) -> tuple[int, int]:
+        """Its bounds without a click at its start or end.
+
+        A click touches the end, is no longer than 0.15 s, and a pause parts it from the rest.
+        """
+        groups = list(self._groups)
+        start, end = 0, len(self.samples)
+        if len(groups) > 1 and groups[0][0] <= TOUCH_SAMPLES and groups[0][1] - groups[0][0] <= CLICK_SAMPLES:
+            start = groups.pop(0)[1] + CLICK_MARGIN_SAMPLES
+        if (
+            len(groups) > 1
+            and groups[-1][1] >= end - TOUCH_SAMPLES
+            and groups[-1][1] - groups[-1][0] <= CLICK_SAMPLES
+        ):
+            end = groups[-1][0] - CLICK_MARGIN_SAMPLES
+        return start, end
+
+    @functools.cached_property
+    def _groups(self) -> list[tuple[int, int]]:
+        """Start and end of each stretch within 25 dB of the loudest 30 ms that pauses part."""
+        active = np.flatnonzero(self._relative_db[1] > ACTIVE_DB)
+        parts = np.split(active, np.flatnonzero(np.diff(active) * HOP_SAMPLES > PAUSE_SAMPLES) + 1)
+        count = len(self.samples)
+        return [(int(part[0]) * HOP_SAMPLES, min(count, int(part[-1]) * HOP_SAMPLES)) for part in parts if len(part)]
+
+    @functools.cached_property
+    def _relative_db(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """(t,) level of each frame, and of the 30 ms around it, of the loudest 30 ms."""
+        total = self.power.sum(axis=1).astype(np.float64) + 1e-20
+        smooth = np.convolve(np.pad(total, 1, "edge"), np.ones(3) / 3, "valid")
+        loudest = smooth.max()
+        return 10 * np.log10(total / loudest), 10 * np.log10(smooth / loudest)
+
+    @functools.cached_property
+    def _noise_power(self) -> float:
+        """Power of the noise over all bands, `NOISE_SHARE` times.
+
+        Estimated as `Analysis.noise`, but from whole averages alone: at the ends, where a cut word is loud, that one
+        counts what lies beyond as silence. Nine frames are the least that have five such averages.
+        """
+        power = self.power
+        kernel = np.ones(NOISE_FRAMES) / NOISE_FRAMES
+        averaged = np.array([np.convolve(band, kernel, "valid") for band in power.T]) if len(power) > 8 else power.T
+        return float(NOISE_SHARE * np.percentile(averaged, NOISE_PERCENTILE, axis=1).sum())
 
 
 def dbfs(samples: Int16) -> float:
@@ -91,7 +178,7 @@ def dbfs(samples: Int16) -> float:
 
 
 def room_power(samples: Int16) -> Float32:
-    """(n,) int16 in which nobody speaks -> (40,) mean power in each mel band, for `Sound.of`."""
+    """(n,) int16 in which nobody speaks -> (40,) mean power in each mel band, for `Sound`."""
     mean: Float32 = power_mel(to_float(samples)).mean(axis=0)
     return mean
 
@@ -127,70 +214,6 @@ def voicing(samples: Int16) -> float:
     is_peak = (inner >= lags[:, low - 1 : high]) & (inner >= lags[:, low + 1 : high + 2])
     best = np.minimum(np.where(is_peak, inner, 0).max(axis=1), 1.0)
     return float(np.percentile(best, VOICE_PERCENTILE))
-
-
-def without_clicks(samples: Int16) -> tuple[int, int]:
-    """Bounds of (n,) int16 without a click at its start or end.
-
-    A click touches the end, is no longer than 0.15 s, and a pause parts it from the rest.
-    """
-    groups = _groups(samples, PAUSE_SAMPLES)
-    start, end = 0, len(samples)
-    touch = 3 * HOP_SAMPLES
-    if len(groups) > 1 and groups[0][0] <= touch and groups[0][1] - groups[0][0] <= CLICK_SAMPLES:
-        start = groups.pop(0)[1] + CLICK_MARGIN_SAMPLES
-    if len(groups) > 1 and groups[-1][1] >= end - touch and groups[-1][1] - groups[-1][0] <= CLICK_SAMPLES:
-        end = groups[-1][0] - CLICK_MARGIN_SAMPLES
-    return start, end
-
-
-def spoken_samples(samples: Int16) -> int:
-    """How long is spoken in (n,) int16, pauses longer than 0.25 s left out."""
-    return sum(end - start for start, end in _groups(samples, PAUSE_SAMPLES))
-
-
-def _groups(samples: Int16, pause_samples: int) -> list[tuple[int, int]]:
-    """Start and end of each stretch of (n,) int16 within 25 dB of the loudest 30 ms that pauses part."""
-    active = np.flatnonzero(_relative_db(power_mel(to_float(samples)))[1] > ACTIVE_DB)
-    parts = np.split(active, np.flatnonzero(np.diff(active) * HOP_SAMPLES > pause_samples) + 1)
-    return [
-        (int(part[0]) * HOP_SAMPLES, min(len(samples), int(part[-1]) * HOP_SAMPLES)) for part in parts if len(part)
-    ]
-
-
-def _relative_db(power: Float32) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """(t, 40) -> (t,) level of each frame, and of the 30 ms around it, of the loudest 30 ms."""
-    total = power.sum(axis=1).astype(np.float64) + 1e-20
-    smooth = np.convolve(np.pad(total, 1, "edge"), np.ones(3) / 3, "valid")
-    loudest = smooth.max()
-    return 10 * np.log10(total / loudest), 10 * np.log10(smooth / loudest)
-
-
-def _is_room(power: Float32, room: Float32) -> bool:
-    """Whether there is nothing in (t, 40) but the (40,) room: as loud as it was, and nothing rises above it."""
-    if _noise(power) < float(room.sum()) * 10 ** (ROOM_HOLDS_DB / 10):
-        return False
-    kernel = np.ones(ROOM_FRAMES) / ROOM_FRAMES
-    total = np.convolve(power.sum(axis=1), kernel, "same").max() / max(float(room.sum()), 1e-20)
-    bands = np.array([np.convolve(band, kernel, "same").max() for band in power.T]) / np.maximum(room, 1e-20)
-    risen = np.sort(bands)[-ROOM_BANDS]
-    return bool(5 * np.log10(max(total * risen, 1e-20)) < ABOVE_ROOM_DB)
-
-
-def _noise(power: Float32) -> float:
-    """Power over all bands of the quiet part of (t, 40)."""
-    kernel = np.ones(NOISE_FRAMES) / NOISE_FRAMES
-    averaged = np.array([np.convolve(band, kernel, "valid") for band in power.T]) if len(power) > 8 else power.T
-    return float(NOISE_SHARE * np.percentile(averaged, NOISE_PERCENTILE, axis=1).sum())
-
-
-def _snr_db(power: Float32, start: int, end: int, room: Float32 | None) -> float:
-    """Speech between start and end of (t, 40) to the noise, in it or in the (40,) room, whichever is worse."""
-    noise = _noise(power)
-    if room is not None:
-        noise = max(noise, float(room.sum()))
-    loud = float(power[start // HOP_SAMPLES : max(end // HOP_SAMPLES, start // HOP_SAMPLES + 1)].mean(axis=0).sum())
-    return float(10 * np.log10(max(loud - noise, 0.1 * noise) / noise)) if noise > 0 else 100.0
 
 
 def _autocorrelation(frames: npt.NDArray[np.float64], lags: int) -> npt.NDArray[np.float64]:

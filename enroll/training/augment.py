@@ -7,7 +7,7 @@ import soxr
 from scipy.signal import fftconvolve
 
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float, to_int16
-from earmark.engine.networks.speaker import locate_speech
+from earmark.engine.features.speech import Analysis
 
 GAIN_DB = (-12.0, 6.0)
 SNR_DB = (5.0, 20.0)
@@ -18,8 +18,8 @@ SPEED = (0.96, 1.04)  # ± 0.7 semitones: a voice varies so much by itself
 START_SHIFT_MS, END_SHIFT_MS = (-80.0, 30.0), (-30.0, 80.0)  # how far a located crop's edges stray
 
 
-def augmented(take: Int16, rng: np.random.Generator) -> Int16:
-    """(n,) int16 around one utterance -> a variation of it, of a similar length.
+def augmented(take: Analysis, rng: np.random.Generator) -> Int16:
+    """One utterance with a little around it -> a variation of it, (n,) int16 of a similar length.
 
     Crop jitter, speed, a room, noise and gain, each drawn from its range above.
 
@@ -63,8 +63,8 @@ def mixed(samples: Float32, noise: Float32, snr_db: float, start: int, end: int)
     return noisy
 
 
-def _jittered(take: Int16, rng: np.random.Generator) -> Int16:
-    start, end = locate_speech(take)
+def _jittered(take: Analysis, rng: np.random.Generator) -> Int16:
+    start, end = take.bounds
     start += int(rng.uniform(*START_SHIFT_MS) * RATE_HZ / 1000)
     end += int(rng.uniform(*END_SHIFT_MS) * RATE_HZ / 1000)
-    return take[max(0, start) : min(len(take), end)]
+    return take.samples[max(0, start) : min(len(take.samples), end)]

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from earmark.enroll.enrolment import Enroller, as_they_are
+from earmark.enroll.enrolment import Enroller
 from earmark.enroll.evaluation.evaluate import Setup, TrialList, read_trials
+from earmark.enroll.options import as_they_are
 from earmark.models.fold import FOLDS, fold_of
 
 FOLDS_DIR = Path(__file__).parents[2] / "models" / "folds"

@@ -21,6 +21,7 @@ from heading import FOLD_NETWORKS, heading
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Float32
 from earmark.engine.errors import AudioError
+from earmark.engine.features.speech import Analysis
 from earmark.engine.people.store import ANY_PHRASE, Voiceprint
 from earmark.engine.verifier import Verifier
 from earmark.enroll.enrolment import Enroller, Options
@@ -91,7 +92,7 @@ class Ear:
             key = f"{fold}/{path.parent.name}/{path.name}/{number}/{copy}"
             if key not in self._known:
                 self._known[key] = self._embed(
-                    fold, augmented(read_audio(path), np.random.default_rng([0, number, copy]))
+                    fold, augmented(Analysis(read_audio(path)), np.random.default_rng([0, number, copy]))
                 )
             copies.append(self._known[key])
         return TakeEmbeddings(self.hear(fold, (path, TITLES[0], 0)), np.array(copies))

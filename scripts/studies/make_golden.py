@@ -27,8 +27,9 @@ from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Float32, Int16, to_float
+from earmark.engine.features.speech import locate_speech
 from earmark.engine.networks.card import builtin_keywords
-from earmark.engine.networks.speaker import MAX_SPEECH_SAMPLES, locate_speech
+from earmark.engine.networks.speaker import MAX_SPEECH_SAMPLES
 from earmark.models.speaker_net import Weights, embed, read_weights
 
 REPOSITORY = Path(__file__).parents[2]

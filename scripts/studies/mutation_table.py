@@ -469,7 +469,11 @@ DECIDING = (
         ("test_speaker.py",),
     ),
     Mutation(
-        SPEAKER, "_MARGIN_FRAMES = 5", "_MARGIN_FRAMES = 0", "nothing is kept around the speech", ("test_speaker.py",)
+        "engine/features/speech.py",
+        "_MARGIN_FRAMES = 5",
+        "_MARGIN_FRAMES = 0",
+        "nothing is kept around the speech",
+        ("test_speech.py", "test_speaker.py"),
     ),
     Mutation(
         SPEAKER,
@@ -723,9 +727,9 @@ ENROLLING = (
         _ENROLMENT,
     ),
     Mutation(
-        ENROLMENT,
-        "np.sum(own < thresholds[kind])",
-        "np.sum(own <= thresholds[kind])",
+        "enroll/training/report.py",
+        "np.sum(own < threshold)",
+        "np.sum(own <= threshold)",
         "a take that scores the threshold counts as rejected",
         _ENROLMENT,
     ),
@@ -773,14 +777,14 @@ ENROLLING = (
     ),
     # --- takes
     Mutation(
-        "enroll/takes/quality.py",
+        "enroll/takes/others.py",
         "embeddings @ centroid >= OWN_VOICE_COSINE",
         "embeddings @ centroid > OWN_VOICE_COSINE",
         "the edge of what counts as the owner's is left out",
         ("test_others.py",),
     ),
     Mutation(
-        "enroll/takes/quality.py",
+        "enroll/takes/others.py",
         "OWN_VOICE_COSINE = 0.68",
         "OWN_VOICE_COSINE = 0.69",
         "the owner is known less often among others",

@@ -20,8 +20,9 @@ import numpy.typing as npt
 from heading import FOLD_NETWORKS, heading
 
 from earmark.engine.audio.files import read_audio
-from earmark.engine.audio.samples import Float32, Int16
+from earmark.engine.audio.samples import Float32
 from earmark.engine.errors import AudioError
+from earmark.engine.features.speech import Analysis
 from earmark.engine.networks.speaker import SpeakerNetwork, Utterance
 from earmark.engine.verifier import Verifier
 from earmark.enroll.enrolment import Enroller, Recording
@@ -57,11 +58,11 @@ class Remembering(SpeakerNetwork):
         super().__init__(folder)
         self._known: dict[bytes, Utterance] = {}
 
-    def hear(self, crop: Int16) -> Utterance:
+    def hear_analysed(self, crop: Analysis) -> Utterance:
         """As the network does."""
-        key = crop.tobytes()
+        key = crop.samples.tobytes()
         if key not in self._known:
-            self._known[key] = super().hear(crop)
+            self._known[key] = super().hear_analysed(crop)
         return self._known[key]
 
 

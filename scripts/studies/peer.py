@@ -20,7 +20,7 @@ from heading import NONE, heading
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ, Float32
 from earmark.engine.errors import AudioError
-from earmark.engine.networks.speaker import locate_speech
+from earmark.engine.features.speech import locate_speech
 from earmark.enroll.evaluation.error_rates import Trials
 
 SETS = ("asc", "dsp", "wuw")

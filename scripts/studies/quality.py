@@ -25,9 +25,9 @@ from others import Remembering
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ, Int16, to_float, to_int16
+from earmark.engine.features.speech import locate_speech
 from earmark.engine.networks.card import load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.networks.speaker import locate_speech
 from earmark.enroll.takes import measure, quality
 from earmark.enroll.takes.hearing import Hearing
 from earmark.enroll.training.augment import mixed
@@ -50,7 +50,7 @@ says a word four times; the fifth time a fault is planted, and the verdict on th
 guided session the room was measured; from files it is not known. In brackets is the 95 % interval of Clopper
 and Pearson, over takes.
 
-The limits in `enroll/takes/quality.py` and `enroll/takes/measure.py` were chosen on the people of fold 0, or on the
+The limits in `enroll/takes/rules.py` and `enroll/takes/measure.py` were chosen on the people of fold 0, or on the
 takes of `alexa` below where they need a wake word. Those of `enroll/takes/voices.py` were chosen while looking at
 both folds.
 """
@@ -213,7 +213,7 @@ def word_is_whole(take: Int16, left: Int16, at_start: bool) -> bool:
 
     Clicks at the ends of the take, shorter than any syllable and parted from the word by a pause, do not count.
     """
-    first, last = measure.without_clicks(take)
+    first, last = measure.Sound(take).without_clicks()
     count = len(take) // 160
     power = np.mean(take[: count * 160].reshape(count, 160).astype(np.float64) ** 2, axis=1)
     starts = np.arange(count) * 160

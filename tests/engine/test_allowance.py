@@ -12,8 +12,9 @@ from conftest import Read
 from noisy import in_noise
 
 from earmark.engine.audio.samples import RATE_HZ
+from earmark.engine.features.speech import Analysis
 from earmark.engine.networks.head import SpeakerHead
-from earmark.engine.networks.speaker import SpeakerNetwork, snr_db
+from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people.store import Voiceprint
 from earmark.engine.verifier import ALLOWANCE_PER_DB, CLEAN_DB, Verifier, allowance
 from earmark.enroll.enrolment import Enroller, Options, Recording
@@ -30,14 +31,14 @@ def person(enroller: Enroller, takes: Takes) -> Voiceprint:
 def test_the_snr_is_heard_from_the_crop_alone(audio_dir: Path, read: Read, rng: np.random.Generator) -> None:
     words = [np.pad(read(path), RATE_HZ // 4) for path in sorted(audio_dir.glob("*_test_1.flac"))]
     for wanted_db in (0.0, 10.0, 20.0):
-        found = [snr_db(in_noise(word, wanted_db, rng)) for word in words]
+        found = [Analysis(in_noise(word, wanted_db, rng)).snr_db for word in words]
         assert wanted_db - 3 <= np.median(found) <= wanted_db + 6  # the noise is guessed from what is quiet
-    assert np.median([snr_db(word) for word in words]) > 30
+    assert np.median([Analysis(word).snr_db for word in words]) > 30
 
 
 def test_the_network_hears_the_same_snr(speaker: SpeakerNetwork, audio_dir: Path, read: Read) -> None:
     word = read(audio_dir / "slt_alexa_test_1.flac")
-    assert speaker.hear(word).snr_db == pytest.approx(snr_db(word), abs=0.5)
+    assert speaker.hear(word).snr_db == pytest.approx(Analysis(word).snr_db, abs=1e-6)
 
 
 def test_only_what_is_noisier_than_the_takes_is_allowed_for(person: Voiceprint) -> None:

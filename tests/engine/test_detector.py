@@ -14,8 +14,8 @@ from scripted import STRIDE, Scripted, Told, known, stranger
 from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.detector import Detector
 from earmark.engine.event import Event
+from earmark.engine.features.speech import locate_speech
 from earmark.engine.networks.card import KeywordManifest, load_manifest
-from earmark.engine.networks.speaker import locate_speech
 from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Verdict, Verifier
 

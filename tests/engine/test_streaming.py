@@ -24,9 +24,10 @@ from earmark.engine.audio.sources import ArraySource, Source, StdinSource
 from earmark.engine.detector import Detector
 from earmark.engine.event import Event
 from earmark.engine.features.frontend import HOP_SAMPLES, Frontend, frame_end
+from earmark.engine.features.speech import locate_speech
 from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.networks.speaker import SpeakerNetwork, locate_speech
+from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people.store import Voiceprint
 from earmark.engine.settings.policy import Mode
 from earmark.engine.verifier import Verifier

@@ -17,16 +17,19 @@ from earmark.engine.audio.samples import Float32, Int16
 from earmark.engine.audio.sources import ArraySource
 from earmark.engine.detector import Detector
 from earmark.engine.errors import AudioError, EnrolmentRefused
+from earmark.engine.features.speech import Analysis
 from earmark.engine.networks.card import load_manifest
 from earmark.engine.networks.head import SpeakerHead, TrainLoss
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.networks.speaker import SpeakerNetwork, snr_db
+from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people.store import COSINE, TRAINED, PersonStore, Voiceprint
 from earmark.engine.spotting import find_wakes
 from earmark.engine.verifier import Verifier
 from earmark.enroll import enrolment
-from earmark.enroll.enrolment import Enroller, Options, Others, Recording, as_they_are
+from earmark.enroll.enrolment import Enroller, Options, Recording
+from earmark.enroll.options import Watcher, as_they_are
 from earmark.enroll.takes.hearing import AcceptedTake
+from earmark.enroll.takes.others import Others
 from earmark.enroll.takes.quality import Take
 from earmark.enroll.training import calibrate, cohort
 from earmark.enroll.training.alike import Alike, alike
@@ -196,7 +199,7 @@ def test_a_take_that_scores_the_threshold_is_accepted(
 @pytest.fixture
 def one_take(takes: Takes, speaker: SpeakerNetwork) -> AcceptedTake:
     crop = np.pad(read_audio(takes("slt", "okay_nabu", "enroll")[0]), 800)
-    return AcceptedTake(Take("one.wav", crop, None), speaker.embed(crop), 40.0)
+    return AcceptedTake(Take("one.wav", Analysis(crop), None), speaker.embed(crop), 40.0)
 
 
 def test_every_variation_of_every_take_is_another_one(enroller: Enroller, one_take: AcceptedTake) -> None:
@@ -218,14 +221,14 @@ def test_of_many_takes_fewer_variations_are_made(
     of: int, copies: int, enroller: Enroller, one_take: AcceptedTake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The head has 80 rows: for the takes themselves, and for six variations of each where there is room."""
-    monkeypatch.setattr(enrolment, "augmented", lambda crop, _rng: crop)
+    monkeypatch.setattr(enrolment, "augmented", lambda take, _rng: take.samples)
     assert len(enroller.vary(one_take, 0, of, None, Options()).copies) == copies
 
 
 def test_a_variation_in_which_nothing_is_left_is_the_take_itself(
     enroller: Enroller, one_take: AcceptedTake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nothing(_crop: Int16, _rng: np.random.Generator) -> Int16:
+    def nothing(_take: Analysis, _rng: np.random.Generator) -> Int16:
         raise AudioError("nothing said")
 
     monkeypatch.setattr(enrolment, "augmented", nothing)
@@ -249,7 +252,7 @@ def test_the_report_has_the_median_snr_of_the_takes(
     for recordings in (noisy, clean):
         named = [Recording(f"{number}.wav", samples) for number, samples in enumerate(recordings)]
         found.append(enroller.enrol("slt", named, None, quick).voiceprint.report["takes_snr_db"])
-    each = sorted(snr_db(samples) for samples in noisy)
+    each = sorted(Analysis(samples).snr_db for samples in noisy)
     assert each[0] + 2 < each[1] < np.mean(each) - 2 < each[2] - 4
     assert found[0] == pytest.approx(each[1], abs=0.5)
     assert found[0] == pytest.approx(16, abs=4)
@@ -314,14 +317,31 @@ def test_the_trained_head_is_kept_for_these_voices(household: list[Voiceprint]) 
         assert margins[TRAINED] > margins[COSINE]
 
 
+class Losses(Watcher):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.losses: list[TrainLoss] = []
+        self.stages: list[tuple[str, int, int]] = []
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        self.stages.append((name, done, total))
+
+    def step(self, number: int, loss: TrainLoss) -> None:
+        self.losses.append(loss)
+        assert number == len(self.losses)
+
+
 @pytest.mark.slow
-def test_the_loss_falls(enroller: Enroller, takes: Takes) -> None:
-    losses: list[TrainLoss] = []
+def test_the_loss_falls_and_who_watches_is_told(enroller: Enroller, takes: Takes) -> None:
+    watcher = Losses()
     recordings = [Recording(str(path), read_audio(path)) for path in takes("slt", "alexa", "enroll")]
     network = KeywordNetwork(load_manifest("alexa"))
-    enroller.enrol("slt", recordings, network, Options(), on_step=lambda _, loss: losses.append(loss))
-    assert len(losses) == TrainPlan().steps
-    assert losses[-1].total < losses[0].total / 2
+    enroller.enrol("slt", recordings, network, Options(), watcher=watcher)
+    assert len(watcher.losses) == TrainPlan().steps
+    assert watcher.losses[-1].total < watcher.losses[0].total / 2
+    of = len(recordings)
+    assert watcher.stages == [(name, done + 1, of) for name in ("listening", "varying") for done in range(of)]
 
 
 @pytest.mark.slow

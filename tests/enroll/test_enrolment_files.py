@@ -16,8 +16,8 @@ from conftest import Enrolled, Takes
 from earmark.cli import main
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Int16, to_float, to_int16
+from earmark.engine.features.speech import locate_speech
 from earmark.engine.networks.head import SpeakerHead
-from earmark.engine.networks.speaker import locate_speech
 from earmark.engine.people.store import PersonStore
 from earmark.enroll.enrolment import Enroller, Options, Recording
 from earmark.enroll.takes.quality import ADVICE

@@ -17,7 +17,8 @@ from conftest import Read, Takes
 from earmark.engine.audio.samples import Int16, to_float
 from earmark.engine.errors import AudioError, InputError
 from earmark.engine.features import mel
-from earmark.engine.networks.speaker import MAX_SPEECH_SAMPLES, locate_speech, noise_of
+from earmark.engine.features.speech import locate_speech, noise_of
+from earmark.engine.networks.speaker import MAX_SPEECH_SAMPLES
 from earmark.models import prune_speaker, speaker_net, speech_pool, train_speaker
 from earmark.models.fold import FOLDS, fold_of
 from earmark.models.speaker_net import Weights

@@ -9,9 +9,9 @@ import pytest
 from conftest import Read
 
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float, to_int16
-from earmark.engine.errors import AudioError
 from earmark.engine.features import mel
-from earmark.engine.networks.speaker import SpeakerNetwork, locate_speech, network_input
+from earmark.engine.features.speech import locate_speech
+from earmark.engine.networks.speaker import SpeakerNetwork, network_input
 from earmark.enroll.training.augment import with_noise
 
 Golden = dict[str, tuple[Float32, Float32]]
@@ -176,36 +176,3 @@ def test_three_seconds_of_speech_embed_as_their_first_1_3_s(
         assert (first, last - first >= 3 * RATE_HZ) == (start, True), "or the next line shows nothing"
     np.testing.assert_array_equal(speaker.embed(other), speaker.embed(long))
     assert not np.array_equal(speaker.embed(long[::-1].copy()), speaker.embed(long))
-
-
-def test_what_is_said_is_found_in_silence_and_in_noise(audio_dir: Path, read: Read, rng: np.random.Generator) -> None:
-    word = read(audio_dir / "slt_alexa_test_1.flac")
-    start, end = locate_speech(word)
-    word = word[start:end]
-    padded = np.concatenate([np.zeros(RATE_HZ, np.int16), word, np.zeros(RATE_HZ, np.int16)])
-    assert locate_speech(padded) == pytest.approx((RATE_HZ, RATE_HZ + len(word)), abs=RATE_HZ // 12)
-    scale = np.sqrt(np.mean(np.square(word, dtype=np.float64)) / 10)  # 10 dB below the word
-    noisy = (padded + scale * rng.standard_normal(len(padded))).astype(np.int16)
-    assert locate_speech(noisy) == pytest.approx((RATE_HZ, RATE_HZ + len(word)), abs=RATE_HZ // 5)
-
-
-def test_a_drawn_out_vowel_is_speech_and_a_click_is_not() -> None:
-    """A tone never gets quiet: what is subtracted as noise would be all of it."""
-    tone = (8000 * np.sin(2 * np.pi * 200 * np.arange(RATE_HZ) / RATE_HZ)).astype(np.int16)
-    start, end = locate_speech(tone)
-    assert end - start > 0.9 * RATE_HZ
-    click = np.zeros(RATE_HZ, np.int16)
-    click[RATE_HZ // 2 : RATE_HZ // 2 + 200] = 20_000
-    with pytest.raises(AudioError, match="nothing said"):
-        locate_speech(click)
-    with pytest.raises(AudioError, match="0 ms of sound"):
-        locate_speech(np.zeros(RATE_HZ, np.int16))
-
-
-@pytest.mark.parametrize("samples", [1, 2, 159, 400, 1600])
-def test_a_crop_of_any_length_is_judged(samples: int, rng: np.random.Generator) -> None:
-    try:
-        start, end = locate_speech((rng.standard_normal(samples) * 1000).astype(np.int16))
-    except AudioError:
-        return
-    assert 0 <= start < end <= samples

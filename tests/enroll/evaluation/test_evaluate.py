@@ -14,7 +14,7 @@ from conftest import REPOSITORY, Read, Takes
 from earmark import cli
 from earmark.engine.audio.samples import RATE_HZ, Int16, to_float
 from earmark.engine.errors import InputError
-from earmark.engine.networks.speaker import locate_speech
+from earmark.engine.features.speech import locate_speech
 from earmark.enroll.enrolment import Enroller
 from earmark.enroll.evaluation import error_rates
 from earmark.enroll.evaluation.conditions import Conditions, read_noises

@@ -14,7 +14,8 @@ from conftest import Enrolled, MakeNetwork, Read, Takes
 from earmark.engine.audio.samples import RATE_HZ, Int16, to_float, to_int16
 from earmark.engine.audio.sources import ArraySource
 from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError
-from earmark.engine.networks.speaker import SpeakerNetwork, locate_speech
+from earmark.engine.features.speech import locate_speech
+from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.enroll.enrolment import Enroller, Options
 from earmark.enroll.guided.conversation import Guide
 from earmark.enroll.guided.kept import Kept, KeptSession

@@ -14,14 +14,17 @@ from conftest import Enrolled, MakeNetwork, Read, Takes
 
 from earmark.cli import main
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16
+from earmark.engine.features.speech import Analysis
 from earmark.engine.networks.head import SpeakerHead
-from earmark.engine.networks.speaker import CROP_SAMPLES
+from earmark.engine.networks.speaker import CROP_SAMPLES, Utterance
 from earmark.engine.people.store import COSINE, TRAINED, PersonStore, Voiceprint
 from earmark.engine.spotting import find_wakes
 from earmark.engine.verifier import Verifier
-from earmark.enroll.enrolment import Enroller, Enrolment, Options, Others, Recording
-from earmark.enroll.takes import quality
-from earmark.enroll.takes.quality import Fault
+from earmark.enroll import enrolment
+from earmark.enroll.enrolment import Enroller, Enrolment, Options, Recording
+from earmark.enroll.takes import others, quality
+from earmark.enroll.takes.others import Others
+from earmark.enroll.takes.quality import PAD_SAMPLES, Fault
 from earmark.enroll.training import cohort
 
 SENTENCE = "please turn the lights off in the kitchen"
@@ -61,7 +64,7 @@ def test_a_crop_is_the_owners_from_a_cosine_of_68_hundredths_on() -> None:
     edge = np.float32(0.68)
     below = float(np.nextafter(edge, np.float32(0)))
     cosines = (1.0, 0.7, float(edge), below, 0.6, -1.0)
-    found = quality.own_crops(np.array([toward(cosine) for cosine in cosines]), CENTROID)
+    found = others.own_crops(np.array([toward(cosine) for cosine in cosines]), CENTROID)
     assert found.tolist() == [True, True, True, False, False, False]
 
 
@@ -72,13 +75,13 @@ class Crops:
         self._embeddings: list[Float32] = []
         network: Any = self
         self._enroller = Enroller(network, head, cohort.load())
-        monkeypatch.setattr(quality, "other_crops", self._crops)
+        monkeypatch.setattr(enrolment, "other_crops", self._crops)
 
-    def _crops(self, _samples: Int16, _file: str, _keyword: object) -> list[Int16]:
-        return [np.array([number], np.int16) for number in range(len(self._embeddings))]
+    def _crops(self, _samples: Int16, _file: str, _keyword: object) -> list[Analysis]:
+        return [Analysis(np.array([number], np.int16)) for number in range(len(self._embeddings))]
 
-    def embed(self, crop: Int16) -> Float32:
-        return self._embeddings[int(crop[0])]
+    def hear_analysed(self, crop: Analysis) -> Utterance:
+        return Utterance(self._embeddings[int(crop.samples[0])], 60.0)
 
     def heard(self, *cosines: float) -> Others | Fault:
         """What comes of a recording whose crops have these cosines to the owner."""
@@ -174,26 +177,26 @@ def test_a_long_recording_is_cut_where_something_is_said(
     scene: Int16, make_network: MakeNetwork, rng: np.random.Generator
 ) -> None:
     network = make_network("okay_nabu")
-    crops = quality.other_crops(scene, "scene", network)
-    assert isinstance(crops, list)
-    assert 15 <= len(crops) <= 40
-    assert max(map(len, crops)) <= quality.MAX_PHRASE_SAMPLES
-    wakes = find_wakes(np.pad(scene, quality.PAD_SAMPLES), network).crops
-    assert all(any(np.array_equal(wake, crop) for crop in crops) for wake in wakes)
+    found = others.other_crops(scene, "scene", network)
+    assert isinstance(found, list)
+    assert 15 <= len(found) <= 40
+    assert max(len(crop.samples) for crop in found) <= others.MAX_UTTERANCE_SAMPLES
+    wakes = find_wakes(np.pad(scene, PAD_SAMPLES), network).crops
+    assert all(any(np.array_equal(wake, crop.samples) for crop in found) for wake in wakes)
     padded = np.r_[rng.normal(0, 2, 20 * RATE_HZ).astype(np.int16), scene]
-    longer = quality.other_crops(padded, "scene", None)
+    longer = others.other_crops(padded, "scene", None)
     assert isinstance(longer, list)
     assert len(longer) <= len(scene) / CROP_SAMPLES + 1, "of twenty seconds of silence nothing comes"
-    hours = quality.other_crops(np.tile(scene, 12), "scene", None)
+    hours = others.other_crops(np.tile(scene, 12), "scene", None)
     assert isinstance(hours, list)
-    assert len(hours) <= quality.MAX_PIECES
+    assert len(hours) <= others.MAX_PIECES
 
 
 def test_a_short_recording_stays_whole(takes: Takes, read: Read) -> None:
     samples = read(takes("rms", "alexa", "enroll")[0])
-    crops = quality.other_crops(samples, "file", None)
-    assert isinstance(crops, list)
-    assert [len(crop) for crop in crops] == [len(samples)]
+    found = others.other_crops(samples, "file", None)
+    assert isinstance(found, list)
+    assert [len(crop.samples) for crop in found] == [len(samples)]
 
 
 def test_silence_noise_and_whispers_are_no_others(takes: Takes, read: Read, rng: np.random.Generator) -> None:
@@ -206,7 +209,7 @@ def test_silence_noise_and_whispers_are_no_others(takes: Takes, read: Read, rng:
         "far away": (word / np.abs(word).max() * 40, "too_quiet"),
     }
     for name, (samples, reason) in cases.items():
-        found = quality.other_crops(np.rint(samples).astype(np.int16), name, None)
+        found = others.other_crops(np.rint(samples).astype(np.int16), name, None)
         assert isinstance(found, Fault), name
         assert found.reason == reason, name
 

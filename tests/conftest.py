@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Int16
+from earmark.engine.features.speech import Analysis
 from earmark.engine.networks.card import MODELS_DIR, load_manifest
 from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.networks.keyword import KeywordNetwork
@@ -119,10 +120,10 @@ class RememberingNetwork(SpeakerNetwork):
         super().__init__()
         self._heard: dict[bytes, Utterance] = {}
 
-    def hear(self, crop: Int16) -> Utterance:
-        key = hashlib.sha256(crop.tobytes()).digest()
+    def hear_analysed(self, crop: Analysis) -> Utterance:
+        key = hashlib.sha256(crop.samples.tobytes()).digest()
         if key not in self._heard:
-            self._heard[key] = super().hear(crop)
+            self._heard[key] = super().hear_analysed(crop)
             self._heard[key].embedding.flags.writeable = False
         return self._heard[key]
 

@@ -1,4 +1,4 @@
-"""Where speech lies in a recording, and how far it stands above the noise: measured once, and handed on."""
+"""Where speech lies in a recording, and how far it stands above the noise: computed once, and handed on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where speech is found in a recording, how far it stands above the noise, and that both are measured once."""
+"""Where speech is found in a recording, how far it stands above the noise, and that both are computed once."""
 
 from __future__ import annotations
 

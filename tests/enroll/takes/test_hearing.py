@@ -41,6 +41,12 @@ def five(takes: Takes, read: Read, rng: np.random.Generator) -> list[Int16]:
     return [samples + np.rint(rng.normal(0, 5, len(samples))).astype(np.int16) for samples in said]
 
 
+@pytest.fixture(scope="module")
+def network() -> SpeakerNetwork:
+    """One that remembers no crop of other tests."""
+    return SpeakerNetwork()
+
+
 def with_click(samples: Int16, rng: np.random.Generator) -> Int16:
     return np.concatenate([rng.normal(0, 9000, RATE_HZ // 20).astype(np.int16), samples])
 
@@ -59,11 +65,11 @@ def test_the_mel_of_a_take_is_computed_once_for_its_recording_and_once_for_its_c
     computed: int,
     five: list[Int16],
     mels: Counter[str],
-    speaker: SpeakerNetwork,
+    network: SpeakerNetwork,
     make_network: MakeNetwork,
     rng: np.random.Generator,
 ) -> None:
-    hearing = Hearing(speaker, make_network(word) if word else None)
+    hearing = Hearing(network, make_network(word) if word else None)
     for number, samples in enumerate(five[:2], start=1):
         mels.clear()
         heard = hearing.take(with_click(samples, rng) if clicks else samples, f"take {number}")
@@ -76,12 +82,12 @@ def test_an_enrolment_computes_one_mel_for_each_take_and_one_for_each_of_its_var
     word: str | None,
     five: list[Int16],
     mels: Counter[str],
-    speaker: SpeakerNetwork,
+    network: SpeakerNetwork,
     head: SpeakerHead,
     make_network: MakeNetwork,
 ) -> None:
     recordings = [Recording(f"take {number}", samples) for number, samples in enumerate(five)]
-    enroller = Enroller(speaker, head, cohort.load())
+    enroller = Enroller(network, head, cohort.load())
     plan = TrainPlan(steps=1, copies=COPIES)
     enroller.enrol("slt", recordings, make_network(word) if word else None, Options(plan=plan))
     each = len(five) * (1 + COPIES)

@@ -176,7 +176,7 @@ def reason(limits: Limits | None = None, **changed: float | str | None) -> str |
         (None, {}),
     ],
 )
-def test_of_several_faults_the_cause_wins(wins: str | None, changed: dict[str, float | None]) -> None:
+def test_of_several_faults_the_cause_wins(wins: str | None, changed: dict[str, Any]) -> None:
     assert reason(**changed) == wins
 
 
@@ -188,11 +188,12 @@ def test_either_end_may_be_cut_and_is_named() -> None:
 
 def test_limits_that_are_given_count_instead_of_those_of_the_table() -> None:
     strict = Limits(clipped_share=0.01, quiet_dbfs=-30.0, min_snr_db=20.0)
-    for changed, found in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"clipped_share": 0.02, "clipped_percent": 2.0}, "clipped"),
         ({"level_dbfs": -35.0}, "too_quiet"),
         ({"worst_snr_db": 18.0}, "too_noisy"),
-    ):
+    )
+    for changed, found in cases:
         assert (reason(**changed), reason(strict, **changed)) == (None, found)
     told = first_broken([figures(worst_snr_db=18.04)], strict)
     assert told == ("too_noisy", "the speech is 18.0 dB above the noise, at least 20 needed")
@@ -218,7 +219,7 @@ def test_the_order_told_is_the_order_of_the_table() -> None:
 
 
 def test_a_rule_cannot_be_changed_by_whoever_reads_it() -> None:
+    assert isinstance(RULES[0], Rule)
     rule: Any = RULES[0]
-    assert isinstance(rule, Rule)
     with pytest.raises(AttributeError):
         rule.reason = "other"

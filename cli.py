@@ -19,6 +19,7 @@ FLAGS = {  # what a flag is called in the settings
     "key_file": "people.key_file",
     "models": "people.models",
     "device": "audio.device",
+    "device_channel": "audio.channel",
 }
 
 

@@ -174,18 +174,21 @@ class Detector:
         """The stream is over: half a second of silence lets a word at its very end be heard."""
         return self.push(np.zeros(FLUSH_SAMPLES, np.int16))
 
-    def run(self, audio: Audio, *, rate_hz: int = RATE_HZ, floats: bool = False) -> Iterator[Event]:
+    def run(
+        self, audio: Audio, *, rate_hz: int = RATE_HZ, floats: bool = False, channel: int | None = None
+    ) -> Iterator[Event]:
         """A stream from its beginning to its end, live or recorded: the events as they come.
 
         Args:
             audio: a path, a source, or an array (n,) of int16.
             rate_hz: of an array.
             floats: an array holds floats in -1…1.
+            channel: of a file, only this one, from 0; None: those that hold the voice.
 
         Raises:
             AudioError: it is something else, or cannot be read.
         """
-        return self._run(open_source(audio, rate_hz, floats))
+        return self._run(open_source(audio, rate_hz, floats, channel))
 
     def _run(self, source: Source) -> Iterator[Event]:
         self.reset()

@@ -33,6 +33,7 @@ def enrol(
     options: Options | None = None,
     rate_hz: int = RATE_HZ,
     floats: bool = False,
+    channel: int | None = None,
     models: str | os.PathLike[str] = MODELS_DIR,
 ) -> Enrolment:
     """Learns a voice from recordings of the wake word; nothing is written until `Enrolment.save`.
@@ -54,6 +55,7 @@ def enrol(
         options: the wanted share of strangers, the least number of takes, the seed.
         rate_hz: of arrays; files say it themselves.
         floats: arrays hold floats in -1…1.
+        channel: of files, only this one, from 0; None: those that hold the voice.
         models: folder of speaker network, head and cohort; by default those that earmark carries.
 
     Raises:
@@ -66,8 +68,8 @@ def enrol(
     folder_name(name)  # refuses a bad name before the work
     if keyword is not None and not isinstance(keyword, KeywordNetwork):
         keyword = KeywordNetwork(keyword)
-    takes, unreadable = _read(recordings, rate_hz, floats)
-    strangers, unreadable_others = _read(others, rate_hz, floats)
+    takes, unreadable = _read(recordings, rate_hz, floats, channel)
+    strangers, unreadable_others = _read(others, rate_hz, floats, channel)
     faults = [*unreadable, *unreadable_others]
     if unreadable_others and not strangers:
         listed = "".join(f"\n  {fault}" for fault in faults)
@@ -76,7 +78,9 @@ def enrol(
     return enroller.enrol(name, takes, keyword, options, faults=faults, others=strangers)
 
 
-def _read(takes: Take | Sequence[Take], rate_hz: int, floats: bool) -> tuple[list[Recording], list[Fault]]:
+def _read(
+    takes: Take | Sequence[Take], rate_hz: int, floats: bool, channel: int | None
+) -> tuple[list[Recording], list[Fault]]:
     """Recordings of what is given, and the faults of files that cannot be read."""
     several = takes if isinstance(takes, (list, tuple)) else [takes]
     recordings: list[Recording] = []
@@ -85,7 +89,7 @@ def _read(takes: Take | Sequence[Take], rate_hz: int, floats: bool) -> tuple[lis
         if isinstance(take, Recording):
             recordings.append(take)
         elif isinstance(take, (str, os.PathLike)):
-            read, unreadable = read_recordings([os.fspath(take)])
+            read, unreadable = read_recordings([os.fspath(take)], channel)
             recordings += read
             faults += unreadable
         else:

@@ -21,17 +21,17 @@ class Recording:
     """(n,) int16 at 16 kHz."""
 
     @classmethod
-    def read(cls, file: str) -> Recording:
-        """Reads a file; raises what `FileSource` raises."""
-        return cls(file, read_audio(file))
+    def read(cls, file: str, channel: int | None = None) -> Recording:
+        """Reads a file; takes and raises what `FileSource` does."""
+        return cls(file, read_audio(file, channel))
 
 
-def read_recordings(files: Sequence[str]) -> tuple[list[Recording], list[Fault]]:
-    """The recordings, and the faults of those that cannot be read."""
+def read_recordings(files: Sequence[str], channel: int | None = None) -> tuple[list[Recording], list[Fault]]:
+    """The recordings, and the faults of those that cannot be read; of several channels only that one."""
     recordings, faults = [], []
     for file in files:
         try:
-            recordings.append(Recording.read(file))
+            recordings.append(Recording.read(file, channel))
         except AudioError as error:
             faults.append(Fault(file, "unreadable", str(error).removeprefix(f"{file}: ")))
     return recordings, faults

@@ -357,7 +357,7 @@ def test_unreadable_files_do_not_keep_the_others_from_being_heard(shared: Path, 
     text = tmp_path / "text.wav"
     text.write_text("no audio")
     cut = write(tmp_path / "cut.wav", np.concatenate([read_audio(good), np.zeros(32_000, np.int16)]))
-    os.truncate(cut, cut.stat().st_size - 1000)
+    os.truncate(cut, cut.stat().st_size - 2000)
     files = [tmp_path / "missing.wav", good, text, cut, tmp_path, good]
     run = earmark("replay", "--json", "--store", shared, *files, code=2)
     assert [event["file"] for event in run.events] == [str(good), str(cut), str(good)]
@@ -395,10 +395,41 @@ def test_listening_to_a_pipe_gives_what_replay_gives(shared: Path, audio_dir: Pa
     assert run.err == "earmark: listening to -\n"
 
 
-def test_an_empty_pipe_ends_with_0(shared: Path) -> None:
-    assert earmark("listen", "-", "--json", "--store", shared).out == ""
-    run = earmark("listen", "-", "--json", "--store", shared, stdin=b"\1")
-    assert (run.out, "half a sample" in run.err) == ("", True)
+def test_an_empty_pipe_is_no_success(shared: Path) -> None:
+    for content in (b"", b"\1"):
+        run = earmark("listen", "-", "--json", "--store", shared, stdin=content, code=2)
+        assert (run.out, "the pipe ended after 0 s" in run.err) == ("", True)
+    assert "half a sample" in run.err
+
+
+def test_a_recording_in_a_pipe_is_no_success(shared: Path, audio_dir: Path) -> None:
+    run = earmark("listen", "-", "--store", shared, stdin=(audio_dir / "scene.flac").read_bytes(), code=2)
+    assert "standard input is a FLAC file, not raw audio" in run.err
+
+
+@pytest.fixture(scope="module")
+def in_channel_1(takes: Takes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A word that a louder sound beside it masks."""
+    word = read_audio(takes("slt", "okay_nabu", "test")[0])
+    noise = np.random.default_rng(1).integers(-30_000, 30_000, len(word)).astype(np.int16)
+    path = tmp_path_factory.mktemp("stereo") / "stereo.wav"
+    soundfile.write(path, np.stack([noise, word], axis=1), 16_000)
+    return path
+
+
+def test_replay_and_listen_hear_the_channel_that_is_named(shared: Path, in_channel_1: Path) -> None:
+    run = earmark("replay", "--json", "--store", shared, in_channel_1)
+    assert run.events == []
+    assert "channels 0 and 1 have nothing in common" in run.err
+    (event,) = earmark("replay", "--json", "--store", shared, "--channel", "1", in_channel_1).events
+    assert event["person"] == NAME
+    assert "there is no channel 2" in earmark("replay", "--channel", "2", in_channel_1, "--store", shared, code=2).err
+    frames = soundfile.read(in_channel_1, dtype="int16")[0].tobytes()
+    for flags in (["--channel", "1"], ["--set", "audio.channel=1"]):
+        options = [*flags, "--set", "audio.channels=2", "--json", "--store", shared]
+        assert [found["person"] for found in earmark("listen", "-", *options, stdin=frames).events] == [NAME]
+    run = earmark("listen", "-", "--channel", "1", "--store", shared, stdin=frames, code=2)
+    assert "audio.channels says how many it has" in run.err
 
 
 @contextmanager

@@ -167,6 +167,19 @@ def _named(numbers: npt.ArrayLike) -> str:
     return f"{_numbers(numbers)} {'is' if np.size(numbers) == 1 else 'are'}"
 
 
+def mix_of_stream(audio_format: AudioFormat, channel: int | None, say: Callable[[str], object]) -> Mono | None:
+    """How a stream that has not ended becomes one channel: the one that is named, or those that hold the voice.
+
+    None: it has only one. `say` is told what is noticed.
+
+    Raises:
+        AudioError: there is no such channel.
+    """
+    if channel is not None:
+        return one_channel(channel, audio_format.channels)
+    return LiveMix(audio_format, say) if audio_format.channels > 1 else None
+
+
 class LiveMix:
     """The channels of a stream that has not ended: looks at what came ten times a second.
 

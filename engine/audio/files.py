@@ -273,7 +273,7 @@ def _unreadable(error: Any, begins: bytes) -> str:
                 f"not audio that can be read: it looks like {kind}; WAV, FLAC and Ogg can: "
                 "`ffmpeg -i FILE -ar 16000 -ac 1 FILE.wav` makes one"
             )
-    return f"not audio that can be read ({error.error_string}); WAV, FLAC and Ogg can"
+    return f"not audio that can be read ({error.error_string}); record it again as WAV, FLAC or Ogg"
 
 
 def _open(path: Path) -> Any:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import soxr
 
-from ..errors import DeviceError, SoundSystemHangs, text_of
+from ..errors import AudioError, DeviceError, SoundSystemHangs, text_of
+from .channels import mix_of_stream, one_channel
 from .quiet_stderr import silenced
 from .samples import RATE_HZ, AudioFormat, Converter, Int16, to_float
 from .sources import Source
@@ -45,6 +46,10 @@ class _Lost(Exception):
     """The device that was open is no longer there."""
 
 
+class _NoChannel(DeviceError):
+    """The device is there, and has not got the channel that is asked for."""
+
+
 class MicrophoneSource(Source):
     """A capture device, by PortAudio, that is opened again whenever it goes away.
 
@@ -57,19 +62,26 @@ class MicrophoneSource(Source):
             them.
         wait: go on where there is no such device yet; else only where it is there and busy.
         stall_s: a device that gives nothing for so long is opened again.
+        channel: only this one of it, from 0; None: what the sound system makes of them, or those that hold the voice.
 
     Raises:
-        DeviceError: there is no such device.
+        DeviceError: there is no such device, or it has no such channel.
         SoundSystemHangs: it has not answered for 5 s.
     """
 
-    def __init__(self, device: str | None = None, wait: bool = False, stall_s: float = STALL_S) -> None:
+    def __init__(
+        self,
+        device: str | None = None,
+        wait: bool = False,
+        stall_s: float = STALL_S,
+        channel: int | None = None,
+    ) -> None:
         self.name = device or "default"
         self.fault: str | None = None
         """Why there is no audio now; None: there is, or the device was just opened for the first time."""
         self.opened = 0
         """How often the device was opened and gave audio."""
-        self._device, self._stall_s = device, stall_s
+        self._device, self._stall_s, self._channel = device, stall_s, channel
         self._stream: Any = None
         self._opened_s = self._last_s = 0.0
         self._frames = 0
@@ -80,6 +92,8 @@ class MicrophoneSource(Source):
         self._stopping = threading.Event()
         try:
             self._open()
+        except _NoChannel:
+            raise
         except DeviceError as error:
             if not wait and not _is_there(device):
                 raise
@@ -207,22 +221,44 @@ class MicrophoneSource(Source):
     def _open(self) -> None:
         try:
             info = sounddevice.query_devices(_portaudio_name(self._device), "input")
-            wanted = AudioFormat(RATE_HZ, 1)
-            native = AudioFormat(round(info["default_samplerate"]), min(2, info["max_input_channels"]))
-            try:
-                stream, self._format = self._start(info["index"], wanted), wanted
-            except sounddevice.PortAudioError as error:
-                _LOG.info("%s refuses 16 kHz mono (%s): opening it at %s", info["name"], text_of(error), native)
-                stream, self._format = self._start(info["index"], native), native
+            stream = self._start_as_it_can(info)
         except (sounddevice.PortAudioError, ValueError) as error:
             raise DeviceError(
                 f"microphone {self.name!r} cannot be opened: {text_of(error)}; `earmark devices` lists what there "
                 "is, and `earmark listen -` takes audio from a pipe"
             ) from error
-        self._converter = Converter(self._format)
+        mix = mix_of_stream(
+            self._format, self._channel, lambda remark: _LOG.warning("microphone %r: %s", self.name, remark)
+        )
+        self._converter = Converter(self._format, mix)
         self._opened_s = self._last_s = time.monotonic()
         self._frames = 0
         self._stream = stream
+
+    def _start_as_it_can(self, info: Any) -> Any:
+        """At 16 kHz with the channels that are needed, else at its own rate with two, else with all that it has.
+
+        Raises:
+            PortAudioError: it refuses all of these.
+            DeviceError: it has no such channel.
+        """
+        most, own_rate_hz = info["max_input_channels"], round(info["default_samplerate"])
+        try:
+            needed = 1 if self._channel is None else one_channel(self._channel, most).number + 1
+        except AudioError as error:
+            raise _NoChannel(f"microphone {self.name!r}: {error}") from error
+        *others, last = (
+            AudioFormat(RATE_HZ, needed),
+            AudioFormat(own_rate_hz, min(max(2, needed), most)),
+            AudioFormat(own_rate_hz, most),
+        )
+        for self._format in others:
+            try:
+                return self._start(info["index"], self._format)
+            except sounddevice.PortAudioError as error:
+                _LOG.info("%s refuses %s (%s)", info["name"], self._format, text_of(error))
+        self._format = last
+        return self._start(info["index"], last)
 
     def _start(self, index: int, audio_format: AudioFormat) -> Any:
         stream = sounddevice.InputStream(

@@ -20,6 +20,8 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import AudioError
+from .channels import mix_of_stream
+from .pipes import FloatsInPipe, is_too_short, sound_at
 from .samples import RATE_HZ, AudioFormat, Block, Converter, Float32, Int16, checked, to_float
 
 _LOG = logging.getLogger(__name__)
@@ -137,28 +139,70 @@ class ArraySource(Source):
 
 
 class StdinSource(Source):
-    """Raw signed 16-bit little-endian mono at 16 kHz from a pipe, until its end.
+    """Raw signed 16-bit little-endian audio at 16 kHz from a pipe, until its end.
 
-    Blocks come as soon as the pipe has anything, so a live `arecord … |` has no added delay. Half a sample at the
-    end is dropped and logged.
+    Blocks come as soon as the pipe has anything, so a live `arecord … |` has no added delay. The header of a WAV in
+    this format is passed over. Half a frame at the end is dropped and logged; floats are logged.
+
+    Args:
+        stream: of bytes.
+        name: what events call it.
+        channels: in it, interleaved.
+        channel: only this one, from 0; None: those that hold the voice.
+
+    Raises:
+        AudioError: there is no such channel; while iterating: it is a recording in a format of its own, or it ends
+            before it has begun.
     """
 
-    def __init__(self, stream: Readable, name: str = "-") -> None:
+    def __init__(self, stream: Readable, name: str = "-", channels: int = 1, channel: int | None = None) -> None:
         self.name = name
-        self._stream = stream
+        self._stream, self._channels = stream, channels
+        audio_format = AudioFormat(RATE_HZ, channels)
+        try:
+            self._converter = Converter(audio_format, mix_of_stream(audio_format, channel, _say_of_pipe))
+        except AudioError as error:
+            raise AudioError(f"standard input: {error}; audio.channels says how many it has") from error
 
     def _pieces(self) -> Iterator[Int16 | None]:
-        rest = b""
-        while (data := self._stream.read1(STDIN_BLOCK_BYTES)) != b"":
+        rest, frame_bytes, heard_frames = b"", 2 * self._channels, 0
+        floats = FloatsInPipe()
+        for data in self._sound():
             if data is None:
                 yield None
                 continue
             data = rest + data
-            whole = len(data) & ~1
+            whole = len(data) // frame_bytes * frame_bytes
             rest = data[whole:]
-            yield np.frombuffer(data[:whole], "<i2").astype(np.int16, copy=False)
+            samples = np.frombuffer(data[:whole], "<i2").astype(np.int16, copy=False)
+            heard_frames += len(samples) // self._channels
+            if floats.found(samples):
+                _say_of_pipe("it looks like floats, not 16-bit integers: `arecord -f S16_LE`, ffmpeg `-f s16le`")
+            frames = samples.reshape(-1, self._channels)
+            yield samples if self._channels == 1 else self._converter.push(to_float(frames))
         if rest:
             _LOG.warning("standard input ended with half a sample: is it really 16-bit audio?")
+        if not heard_frames:
+            raise AudioError("the pipe ended after 0 s: did the program before it start?")
+        if heard_frames < RATE_HZ // 2:
+            _say_of_pipe(f"the pipe ended after {heard_frames / RATE_HZ:.2g} s")
+
+    def _sound(self) -> Iterator[bytes | None]:
+        """What the pipe gives; of a WAV what stands behind its header."""
+        begin, data = b"", None
+        while data is None or (data and is_too_short(begin)):
+            data = self._stream.read1(STDIN_BLOCK_BYTES)
+            begin += data or b""
+            if data is None:
+                yield None
+        yield begin[sound_at(begin, self._channels) :]
+        while data != b"":
+            data = self._stream.read1(STDIN_BLOCK_BYTES)
+            yield data
+
+
+def _say_of_pipe(remark: str) -> None:
+    _LOG.warning("standard input: %s", remark)
 
 
 class IdleSource(Source):

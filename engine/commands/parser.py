@@ -63,6 +63,7 @@ def command_line() -> argparse.ArgumentParser:
     enroll.add_argument(
         "--device", metavar="NAME", help="microphone of the conversation, by its name or a part of it"
     )
+    _add_channel(enroll, "of the recordings, or of the microphone")
     enroll.add_argument("--plain", action="store_true", help="a conversation in plain lines, without colours")
     enroll.add_argument("--keep-audio", metavar="DIR", help="keep the recorded takes there; else no sound is kept")
     enroll.add_argument("--plot", metavar="PICTURE.png", help="draw the scores and the threshold")
@@ -83,6 +84,7 @@ def command_line() -> argparse.ArgumentParser:
         commands, "replay", "earmark.engine.commands.replay:replay", "what the detector would say of recordings"
     )
     replay.add_argument("files", nargs="+", metavar="FILE", help="WAV, FLAC, Ogg; any rate, width and channels")
+    _add_channel(replay, "of the recordings")
     _add_keyword(replay)
     _add_mode(replay)
     _add_store(replay)
@@ -96,6 +98,7 @@ def command_line() -> argparse.ArgumentParser:
     source.add_argument(
         "--device", metavar="NAME", help="microphone, by its name or a part of it; none: only satellites"
     )
+    _add_channel(listen, "of the microphone, or of a pipe (which has audio.channels)", dest="device_channel")
     _add_settings(listen)
     _add_keyword(listen)
     _add_mode(listen)
@@ -110,6 +113,7 @@ def command_line() -> argparse.ArgumentParser:
     )
     plot.add_argument("file", metavar="FILE")
     plot.add_argument("--out", required=True, metavar="PICTURE.png")
+    _add_channel(plot, "of the recording")
     _add_keyword(plot)
     _add_mode(plot)
     _add_store(plot)
@@ -132,6 +136,7 @@ def command_line() -> argparse.ArgumentParser:
         "--any-phrase", action="store_true", help="no keyword network: one phrase a file, whatever it is"
     )
     evaluate.add_argument("--takes", type=positive, metavar="N", help="enrol with at most so many takes (all)")
+    _add_channel(evaluate, "of all recordings")
     evaluate.add_argument("--noise", metavar="DIR", help="noise from these recordings is mixed into the test rows")
     evaluate.add_argument("--snr-db", type=float, default=10.0, metavar="DB", help="speech to noise (10)")
     evaluate.add_argument("--room", type=rt60_s, metavar="RT60_S", help="test rows are heard in such a room")
@@ -340,6 +345,16 @@ def _add_keyword(command: Any) -> None:
         action="append",
         metavar="NAME|MANIFEST.json",
         help=f"wake word: a built-in name or a microWakeWord v2 manifest; repeatable ({DEFAULT_KEYWORD})",
+    )
+
+
+def _add_channel(command: argparse.ArgumentParser, where: str, dest: str = "channel") -> None:
+    command.add_argument(
+        "--channel",
+        dest=dest,
+        type=natural,
+        metavar="N",
+        help=f"only this channel {where}, from 0 (those that hold the voice)",
     )
 
 

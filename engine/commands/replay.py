@@ -20,7 +20,7 @@ def replay(arguments: argparse.Namespace) -> int:
         if not arguments.json and len(arguments.files) > 1:
             print(path, flush=True)
         try:
-            with FileSource(path) as source:
+            with FileSource(path, channel=arguments.channel) as source:
                 for event in detector.run(source):
                     print(event.line(source.name, arguments.json), flush=True)
         except AudioError as error:

@@ -230,7 +230,7 @@ class Daemon:
             _LOG.warning(
                 "reloaded: mode %s, known: %s", household.policy.mode, ", ".join(household.names) or "nobody"
             )
-        microphones = [(audio.device, audio.stall_s) for audio in (loaded.settings.audio, old.audio)]
+        microphones = [(audio.device, audio.stall_s, audio.channel) for audio in (loaded.settings.audio, old.audio)]
         self._reopen = self._reopen or (self._live and microphones[0] != microphones[1])
         self._outlets.replace(new_sinks, loaded.settings)
 
@@ -244,17 +244,18 @@ class Daemon:
     # --- the source
 
     def _open_source(self) -> Source:
+        audio = self._loaded.settings.audio
+        channel = None if audio.channel < 0 else audio.channel
         if self._arguments.source == "-":
             if sys.stdin is None:
                 raise AudioError("standard input is closed: `earmark listen -` takes audio from it")
-            return StdinSource(PolledPipe(sys.stdin.fileno(), POLL_S))
-        audio = self._loaded.settings.audio
+            return StdinSource(PolledPipe(sys.stdin.fileno(), POLL_S), channels=audio.channels, channel=channel)
         if audio.device == NO_DEVICE:
             return IdleSource(lambda: time.sleep(POLL_S))
         from ..audio.microphone import MicrophoneSource  # needs a system library that a pipe does without
 
         wait = audio.wait_for_device or self._notifier.managed
-        return MicrophoneSource(audio.device or None, wait, audio.stall_s)
+        return MicrophoneSource(audio.device or None, wait, audio.stall_s, channel)
 
     def _say_source(self, source: Source) -> None:
         _LOG.info("known: %s", ", ".join(self.household.names) or "nobody")

@@ -40,6 +40,14 @@ class Audio:
     device: str = _key(
         TEXT, "", "microphone: a name or a part of it, plughw:CARD=…; empty: the default one; none: only satellites"
     )
+    channel: int = _key(
+        WHOLE,
+        -1,
+        "only this channel of it, from 0; -1: those that hold the voice, without dead and reference ones",
+        -1,
+        63,
+    )
+    channels: int = _key(WHOLE, 1, "of the raw audio that `earmark listen -` takes from a pipe", 1, 64)
     wait_for_device: bool = _key(
         YES_NO, False, "go on without a microphone that is not there yet; a service always does"
     )
@@ -104,6 +112,10 @@ class Wyoming:
     )
     zeroconf: bool = _key(YES_NO, False, "announce the tcp port in the local network")
     clients: int = _key(WHOLE, 32, "more at once are turned away", 1, 1000)
+    channel: int = _key(
+        WHOLE, -1, "only this channel of what has several, from 0; -1: those that hold the voice", -1, 7
+    )
+    channel_of: Mapping[str, float] = _key(NUMBERS, {}, "the same for single satellites: address = number", -1, 7)
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ def _from_files(
     options: Options,
     _: PersonStore,
 ) -> Made:
-    recordings, unreadable = read_recordings(arguments.files)
-    others, unreadable_others = read_recordings(arguments.others)
+    recordings, unreadable = read_recordings(arguments.files, arguments.channel)
+    others, unreadable_others = read_recordings(arguments.others, arguments.channel)
     if arguments.others and not others:
         listed = "".join(f"\n  {fault}" for fault in unreadable_others)
         raise EnrolmentRefused(f"none of the others can be read{listed}", unreadable_others)
@@ -141,6 +141,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             telephone=arguments.telephone,
             gain_db=arguments.gain_db,
         ),
+        arguments.channel,
     )
     with progress(arguments.json == "-", 0) as shown:
         results = run_evaluation(trials, replace(setup, on_progress=shown.stage))
@@ -201,7 +202,8 @@ def plot(arguments: argparse.Namespace) -> int:
     """Draws the timeline of a recording."""
     from ..evaluation.plots import timeline  # matplotlib is in an extra, and slow
 
-    timeline(read_audio(arguments.file), networks(arguments), make_detector(arguments), arguments.out)
+    samples = read_audio(arguments.file, arguments.channel)
+    timeline(samples, networks(arguments), make_detector(arguments), arguments.out)
     if arguments.json:
         print(json.dumps({"picture": arguments.out}))
     else:

@@ -118,6 +118,8 @@ class Setup:
     """At most so many `enroll` rows of each person."""
     conditions: Conditions = field(default_factory=Conditions)
     """Of the test rows."""
+    channel: int | None = None
+    """Of all recordings, from 0; None: those that hold the voice."""
     on_progress: Callable[[str, int, int], None] | None = None
     """Told a stage's name, how much of it is done, and of how much."""
 
@@ -174,7 +176,7 @@ def enrol(trials: TrialList, setup: Setup) -> Enrolled:
         if roles.get("enroll")
     ]
     for number, (phrase, speaker, files) in enumerate(wanted):
-        recordings, faults = read_recordings([str(path) for path in files[: setup.takes]])
+        recordings, faults = read_recordings([str(path) for path in files[: setup.takes]], setup.channel)
         try:
             enrolment = setup.enroller.enrol(speaker, recordings, setup.keyword, setup.options, faults=faults)
             people[phrase].append(enrolment.voiceprint)
@@ -225,7 +227,7 @@ def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
 def _hear_try(path: Path, setup: Setup, unreadable: list[str]) -> Utterance | None:
     """What is heard, or None where the detector would not have got so far."""
     try:
-        samples = read_audio(path)
+        samples = read_audio(path, setup.channel)
     except AudioError as error:
         unreadable.append(str(error))
         return None
@@ -283,7 +285,7 @@ def _false_accepts_per_hour(negatives: list[Path], setup: Setup, people: list[Vo
     detector = Detector([setup.keyword], Verifier(people, setup.enroller.speaker, setup.enroller.head), "only")
     accepts, samples = 0, 0
     for number, path in enumerate(negatives):
-        audio = read_audio(path)
+        audio = read_audio(path, setup.channel)
         detector.reset()
         accepts += sum(event.type == "detection" for event in detector.run(ArraySource(audio)))
         samples += len(audio)

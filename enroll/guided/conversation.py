@@ -6,6 +6,7 @@ What to ask next is `session.py`'s business, what a recording is worth `hearing.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -333,7 +334,9 @@ def guided(
     """One enrolment for each wake word, and what erases its kept session once it is saved."""
     from earmark.engine.audio.microphone import MicrophoneSource  # needs a system library that `--from` does without
 
-    with choose_microphone(screen, arguments.device, MicrophoneSource) as source:
+    channel = arguments.loaded.settings.audio.channel if arguments.channel is None else arguments.channel
+    microphone = functools.partial(MicrophoneSource, channel=None if channel < 0 else channel)
+    with choose_microphone(screen, arguments.device, microphone) as source:
         for keyword in keywords:
             phrase = keyword.manifest.name if keyword else ANY_PHRASE
             sha256 = keyword.manifest.model_sha256 if keyword else ""
@@ -365,4 +368,4 @@ def write_wav(path: Path, samples: Int16) -> None:
 
 def _spoken(fault: Fault) -> str:
     """A fault for people."""
-    return f"{fault.reason.replace('_', ' ')}: {fault.detail}; {ADVICE[fault.reason]}"
+    return f"{fault.reason.replace('_', ' ')}: {fault.what_and_what_to_do()}"

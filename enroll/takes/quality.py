@@ -22,7 +22,7 @@ from .rules import Limits
 PAD_SAMPLES = RATE_HZ // 2  # silence around a recording: a tightly cut one must be heard as it would be in a room
 
 ADVICE = {
-    "unreadable": "record it again as WAV or FLAC",
+    "unreadable": "",  # why it is not says what to do: a path that is wrong is not recorded again
     "nothing_said": "speak after the recording has begun",
     "keyword_not_heard": "say the wake word clearly and once; for a phrase no network knows, use --any-phrase",
     "clipped": "lower the microphone's gain or step back",
@@ -91,7 +91,11 @@ class Fault:
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.reason}: {self.detail}; {ADVICE[self.reason]}"
+        return f"{self.file}: {self.reason}: {self.what_and_what_to_do()}"
+
+    def what_and_what_to_do(self) -> str:
+        """The detail, and the advice that there is."""
+        return "; ".join(filter(None, (self.detail, ADVICE[self.reason])))
 
 
 def find_takes(

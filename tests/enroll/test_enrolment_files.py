@@ -20,7 +20,7 @@ from earmark.engine.features.speech import locate_speech
 from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.people.store import PersonStore
 from earmark.enroll.enrolment import Enroller, Options, Recording
-from earmark.enroll.takes.quality import ADVICE
+from earmark.enroll.takes.quality import ADVICE, Fault
 from earmark.enroll.training.augment import in_room
 from earmark.enroll.training.train import TrainPlan
 
@@ -88,7 +88,7 @@ def test_every_bad_recording_is_named_and_the_good_ones_are_used(
     (tmp_path / "text.wav").write_text("no audio")
     (tmp_path / "empty.wav").touch()
     cut = write(tmp_path / "truncated.wav", take)
-    cut.write_bytes(cut.read_bytes()[:-1000])
+    cut.write_bytes(cut.read_bytes()[:-2000])
     bad = {
         write(tmp_path / "silence.wav", np.zeros(RATE_HZ)): "nothing_said",
         write(tmp_path / "one_frame.wav", np.zeros(1)): "nothing_said",
@@ -108,6 +108,8 @@ def test_every_bad_recording_is_named_and_the_good_ones_are_used(
     result = enrol(*good, *bad)
     assert reasons(result) == {path.name: reason for path, reason in bad.items()}
     assert result["takes"] == len(good)
+    again = [fault["file"] for fault in result["faults"] if "record it again as WAV" in str(Fault(**fault))]
+    assert again == [str(tmp_path / "text.wav")]  # a path that is wrong is not mended by it
     alone = enrol(*good)
     assert (alone["version"], alone["faults"]) == (2, [])
     assert {**alone, "version": 1, "faults": []} == {**result, "faults": []}  # the bad ones left no trace

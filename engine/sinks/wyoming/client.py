@@ -16,6 +16,7 @@ from wyoming.ping import Ping, Pong
 from wyoming.version import __version__ as PROTOCOL_VERSION  # noqa: N812
 from wyoming.wake import Detect, Detection, NotDetected
 
+from ...audio.channels import Mono, mix_of_stream
 from ...audio.samples import RATE_HZ, AudioFormat, Converter, Int16, from_pcm
 from ...errors import AudioError, EarmarkError, ProtocolError, text_of
 from ...event import Event as WakeEvent
@@ -46,6 +47,9 @@ class Service(Protocol):
 
     def say_unknown(self, names: list[str]) -> None:
         """Names of wake words that a client asked for."""
+
+    def channel_of(self, host: str) -> int | None:
+        """Which channel of its audio is heard, from 0; None: those that hold the voice."""
 
     def say_cut_off(self, peer: str, why: str) -> None:
         """A client whose connection was ended by us."""
@@ -191,12 +195,22 @@ class Client:
         if self._converter is None or audio_format != self._format:
             if self._converter is not None:
                 await self._push(self._converter.finish())
-            self._format, self._converter = audio_format, Converter(audio_format)
+            self._format, self._converter = audio_format, Converter(audio_format, self._mix(audio_format))
         self._timestamp = timestamp
         step = audio_format.rate_hz // PIECES_A_SECOND * frame_bytes
         for start in range(0, len(audio), step):
             frames = from_pcm(audio[start : start + step], width, audio_format.channels)
             await self._push(self._converter.push(frames))
+
+    def _mix(self, audio_format: AudioFormat) -> Mono | None:
+        """A stream that has not got the channel is heard as if none were named: other satellites may have it."""
+        channel = self._sink.channel_of(_host(self._peer))
+        if channel is not None and channel >= audio_format.channels:
+            channel = None
+        return mix_of_stream(audio_format, channel, self._say)
+
+    def _say(self, remark: str) -> None:
+        _LOG.warning("wyoming: %s: %s", self._peer, remark)
 
     async def _stop(self) -> None:
         """The audio is over: a word at its very end is heard, and that there was none is said."""
@@ -254,6 +268,11 @@ def _peer_name(writer: asyncio.StreamWriter) -> str:
         return "unix"
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _host(peer: str) -> str:
+    """The address in HOST:PORT, without brackets."""
+    return peer.rpartition(":")[0].strip("[]") or peer
 
 
 def _keep_alive(writer: asyncio.StreamWriter) -> None:

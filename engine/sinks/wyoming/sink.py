@@ -117,6 +117,11 @@ class WyomingSink(Server):
             self._described = household, _info(household).event()
         return self._described[1]
 
+    def channel_of(self, host: str) -> int | None:
+        """Which channel of a client's audio is heard, from 0; None: those that hold the voice."""
+        channel = int(self._settings.channel_of.get(host, self._settings.channel))
+        return None if channel < 0 else channel
+
     def say_unknown(self, names: list[str]) -> None:
         """A wake word that is asked for and not served is worth a word: that client will wait in vain."""
         known = [manifest.name for manifest in self._control.household.manifests]

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import live
+import numpy as np
 import pytest
 import soundfile
 from conftest import Takes
@@ -20,8 +22,10 @@ from earmark.engine.errors import DeviceError
 from earmark.engine.people.store import PersonStore, Voiceprint
 
 try:
+    import sounddevice
+
     from earmark.engine.audio import microphone
-except DeviceError as error:  # as on a machine without PortAudio
+except (DeviceError, OSError) as error:  # as on a machine without PortAudio
     pytest.skip(str(error), allow_module_level=True)
 
 
@@ -271,3 +275,65 @@ def test_a_device_that_is_away_is_looked_for_twice_a_second(monkeypatch: pytest.
     with microphone.MicrophoneSource("nowhere", wait=True) as source:
         assert source.fault == "away"
     assert stopping.waited_s == [0.2, 0.4, 0.5, 0.5, 0.5]
+
+
+class Array:
+    """A device of six channels, each with a constant of its own: a thousand times its number."""
+
+    allowed: tuple[tuple[int, int], ...] = ()
+    """(rate, channels) that it can be opened with."""
+    opened: list[tuple[int, int]]
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *allowed: tuple[int, int]) -> None:
+        self.allowed, self.opened = allowed, []
+        info = {"index": 0, "name": "array", "default_samplerate": 48_000.0, "max_input_channels": 6}
+        monkeypatch.setattr(sounddevice, "query_devices", lambda *_: info)
+        monkeypatch.setattr(sounddevice, "InputStream", self.open)
+
+    def open(self, samplerate: int, channels: int, **_: object) -> Any:
+        if (samplerate, channels) not in self.allowed:
+            raise sounddevice.PortAudioError("Invalid number of channels")
+        self.opened.append((samplerate, channels))
+        frames = np.repeat(1000 * np.arange(channels, dtype=np.int16)[None], samplerate // 50, axis=0)
+        return SimpleNamespace(
+            start=lambda: None,
+            read_available=samplerate,
+            read=lambda count: (frames[:count], False),
+            abort=lambda **_: None,
+            close=lambda **_: None,
+        )
+
+    def hear(self, channel: int | None) -> int:
+        """A sample of what is delivered."""
+        with microphone.MicrophoneSource("array", channel=channel) as source:
+            pieces = (block.samples for block in source if len(block.samples))
+            return int(np.concatenate([next(pieces) for _ in range(10)])[1500])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "channel", "opened", "heard"),
+    [
+        ([(16_000, 1), (16_000, 3), (48_000, 6)], None, (16_000, 1), 0),
+        ([(16_000, 1), (16_000, 3), (48_000, 6)], 2, (16_000, 3), 2000),
+        ([(48_000, 6)], 2, (48_000, 6), 2000),
+        ([(48_000, 3), (48_000, 6)], 2, (48_000, 3), 2000),
+        ([(48_000, 6)], 0, (48_000, 6), 0),
+        ([(48_000, 6)], None, (48_000, 6), 2500),  # nothing but constants: the mean of all
+    ],
+)
+def test_a_channel_of_a_device_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+    allowed: list[tuple[int, int]],
+    channel: int | None,
+    opened: tuple[int, int],
+    heard: int,
+) -> None:
+    array = Array(monkeypatch, *allowed)
+    assert array.hear(channel) == pytest.approx(heard, abs=2)
+    assert array.opened == [opened]
+
+
+def test_a_channel_that_a_device_has_not_got_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    Array(monkeypatch, (16_000, 1))
+    with pytest.raises(DeviceError, match="microphone 'array': there is no channel 6: it has 6 channels, 0 to 5"):
+        microphone.MicrophoneSource("array", wait=True, channel=6)

@@ -334,6 +334,42 @@ def test_audio_of_any_format_is_heard(shared: Service, takes: Takes, rate_hz: in
     assert shared.daemon.event()["person"] == "slt"
 
 
+async def ask_in_channels(uri: str, *channels: Int16) -> Answers:
+    """Sends them side by side, and hears what comes of it."""
+    content = np.stack(channels, axis=1).astype("<i2").tobytes()
+    size = 2 * len(channels) * CHUNK_SAMPLES
+    async with client(uri) as connection:
+        pieces = [content[start : start + size] for start in range(0, len(content), size)]
+        await send(connection, *(AudioChunk(RATE_HZ, 2, len(channels), piece) for piece in pieces), AudioStop())
+        return await answers(connection)
+
+
+def test_a_satellite_whose_channels_cancel_is_heard(shared: Service, takes: Takes) -> None:
+    word = read_audio(takes("slt", "okay_nabu", "test")[0])
+    found = within_limit(ask_in_channels(shared.uris[0], word, -word, np.zeros_like(word)))
+    assert detections(found) == [("okay_nabu", None, "slt")]
+    assert shared.daemon.event()["person"] == "slt"
+    shared.daemon.says("channel 1 is the other way round than channel 0")
+
+
+def test_each_satellite_has_a_channel_of_its_own(
+    store: Path, tmp_path: Path, takes: Takes, rng: np.random.Generator
+) -> None:
+    """`wyoming.channel_of` goes before `wyoming.channel`; a stream that has not got the channel is heard all the
+    same."""
+    word = read_audio(takes("slt", "okay_nabu", "test")[0])
+    noise = rng.integers(-30_000, 30_000, len(word)).astype(np.int16)
+    channels = ("--set", "wyoming.channel=0", "--set", "wyoming.channel_of={unix = 1}")
+    heard = [("okay_nabu", None, "slt")]
+    with service(store, tmp_path, *channels) as found:
+        tcp, unix = found.uris
+        assert is_not_detected(within_limit(ask_in_channels(tcp, noise, word)))
+        assert detections(within_limit(ask_in_channels(unix, noise, word))) == heard
+        assert detections(within_limit(ask_in_channels(unix, word))) == heard
+        assert detections(within_limit(ask_in_channels(tcp, word, noise))) == heard
+        found.daemon.stop()
+
+
 def test_pcm_of_every_width_is_the_same_sound() -> None:
     """Full scale, half of it, and zero, in two channels, written out."""
     frames = {

@@ -426,8 +426,8 @@ def test_replay_and_listen_hear_the_channel_that_is_named(shared: Path, in_chann
     assert "there is no channel 2" in earmark("replay", "--channel", "2", in_channel_1, "--store", shared, code=2).err
     frames = soundfile.read(in_channel_1, dtype="int16")[0].tobytes()
     for flags in (["--channel", "1"], ["--set", "audio.channel=1"]):
-        options = [*flags, "--set", "audio.channels=2", "--json", "--store", shared]
-        assert [found["person"] for found in earmark("listen", "-", *options, stdin=frames).events] == [NAME]
+        run = earmark("listen", "-", *flags, "--set", "audio.channels=2", "--json", "--store", shared, stdin=frames)
+        assert [found["person"] for found in run.events] == [NAME]
     run = earmark("listen", "-", "--channel", "1", "--store", shared, stdin=frames, code=2)
     assert "audio.channels says how many it has" in run.err
 

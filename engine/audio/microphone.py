@@ -108,8 +108,7 @@ class MicrophoneSource(Source):
             except queue.Empty:
                 if self._failure is not None:
                     raise self._failure from None  # a daemon that ends is started again; one that is deaf is not
-                since = self._busy_since
-                if since is not None and time.monotonic() - since > HANG_S:
+                if self._hangs():
                     raise SoundSystemHangs(
                         f"microphone {self.name!r}: the sound system has not answered for {HANG_S:g} s: restart the "
                         "sound server, or plug the microphone in again"
@@ -125,7 +124,12 @@ class MicrophoneSource(Source):
     def close(self) -> None:
         """Gives the device back; a sound system that hangs is left hanging."""
         self._stopping.set()
-        self._thread.join(HANG_S / 10)
+        while self._thread.is_alive() and not self._hangs():  # a process that ends with it inside PortAudio may crash
+            self._thread.join(WAIT_S)
+
+    def _hangs(self) -> bool:
+        since = self._busy_since
+        return since is not None and time.monotonic() - since > HANG_S
 
     def _run(self) -> None:
         try:

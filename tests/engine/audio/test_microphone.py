@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -261,8 +262,8 @@ class AtOnce:
     def __init__(self, target: Callable[[], None], **_more: object) -> None:
         self.start = target
 
-    def join(self, _seconds: float) -> None:
-        """It has ended."""
+    def is_alive(self) -> bool:
+        return False
 
 
 def test_a_device_that_is_away_is_looked_for_twice_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,9 +284,12 @@ class Array:
     allowed: tuple[tuple[int, int], ...] = ()
     """(rate, channels) that it can be opened with."""
     opened: list[tuple[int, int]]
+    slow_s: float
+    """So long it takes to stop."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *allowed: tuple[int, int]) -> None:
-        self.allowed, self.opened = allowed, []
+        self.allowed, self.opened, self.given_back = allowed, [], False
+        self.slow_s = 0.0
         info = {"index": 0, "name": "array", "default_samplerate": 48_000.0, "max_input_channels": 6}
         monkeypatch.setattr(sounddevice, "query_devices", lambda *_: info)
         monkeypatch.setattr(sounddevice, "InputStream", self.open)
@@ -299,9 +303,12 @@ class Array:
             start=lambda: None,
             read_available=samplerate,
             read=lambda count: (frames[:count], False),
-            abort=lambda **_: None,
-            close=lambda **_: None,
+            abort=lambda **_: time.sleep(self.slow_s),
+            close=self.close,
         )
+
+    def close(self, **_: object) -> None:
+        self.given_back = True
 
     def hear(self, channel: int | None) -> int:
         """A sample of what is delivered."""
@@ -337,3 +344,19 @@ def test_a_channel_that_a_device_has_not_got_is_refused(monkeypatch: pytest.Monk
     Array(monkeypatch, (16_000, 1))
     with pytest.raises(DeviceError, match="microphone 'array': there is no channel 6: it has 6 channels, 0 to 5"):
         microphone.MicrophoneSource("array", wait=True, channel=6)
+
+
+def test_a_device_that_is_slow_to_be_given_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PortAudio crashes a process that ends meanwhile."""
+    array = Array(monkeypatch, (16_000, 1))
+    array.slow_s = 1.0
+    array.hear(None)
+    assert array.given_back
+
+
+def test_a_device_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(microphone, "HANG_S", 0.2)
+    array = Array(monkeypatch, (16_000, 1))
+    array.slow_s = 2.0
+    array.hear(None)
+    assert not array.given_back

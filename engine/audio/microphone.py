@@ -17,6 +17,7 @@ import soxr
 
 from ..errors import AudioError, DeviceError, SoundSystemHangs, text_of
 from .channels import mix_of_stream, one_channel
+from .devices import what_is_missing
 from .quiet_stderr import silenced
 from .samples import RATE_HZ, AudioFormat, Converter, Int16, to_float
 from .sources import Source
@@ -91,12 +92,12 @@ class MicrophoneSource(Source):
         self._blocks: queue.Queue[Int16] = queue.Queue(QUEUE_BLOCKS)
         self._stopping = threading.Event()
         try:
-            self._open()
+            self._open_anew()
         except _NoChannel:
             raise
         except DeviceError as error:
-            if not wait and not _is_there(device):
-                raise
+            if not wait:
+                require_listed(device)
             self._say_fault(str(error))
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
@@ -193,8 +194,7 @@ class MicrophoneSource(Source):
     def _try_again(self) -> None:
         try:
             with self._calling(), silenced():  # PortAudio writes ten lines at each attempt
-                sounddevice._terminate()  # it knows only the devices that were there when it was initialised
-                sounddevice._initialize()
+                _look_for_devices()
                 self._open()
         except (DeviceError, sounddevice.PortAudioError) as error:
             self._say_fault(text_of(error))
@@ -227,10 +227,7 @@ class MicrophoneSource(Source):
             info = sounddevice.query_devices(_portaudio_name(self._device), "input")
             stream = self._start_as_it_can(info)
         except (sounddevice.PortAudioError, ValueError) as error:
-            raise DeviceError(
-                f"microphone {self.name!r} cannot be opened: {text_of(error)}; `earmark devices` lists what there "
-                "is, and `earmark listen -` takes audio from a pipe"
-            ) from error
+            raise DeviceError(_cannot_be_opened(self._device, error)) from error
         mix = mix_of_stream(
             self._format, self._channel, lambda remark: _LOG.warning("microphone %r: %s", self.name, remark)
         )
@@ -238,6 +235,15 @@ class MicrophoneSource(Source):
         self._opened_s = self._last_s = time.monotonic()
         self._frames = 0
         self._stream = stream
+
+    def _open_anew(self) -> None:
+        """Opens it; if it is not there, once more among the devices that there are now."""
+        try:
+            self._open()
+        except DeviceError:
+            with silenced():
+                _look_for_devices()
+            self._open()
 
     def _start_as_it_can(self, info: Any) -> Any:
         """At 16 kHz with the channels that are needed, else at its own rate with two, else with all that it has.
@@ -247,10 +253,8 @@ class MicrophoneSource(Source):
             DeviceError: it has no such channel.
         """
         most, own_rate_hz = info["max_input_channels"], round(info["default_samplerate"])
-        try:
-            needed = 1 if self._channel is None else one_channel(self._channel, most).number + 1
-        except AudioError as error:
-            raise _NoChannel(f"microphone {self.name!r}: {error}") from error
+        _require_channel(self._device, self._channel, most)
+        needed = 1 if self._channel is None else self._channel + 1
         *others, last = (
             AudioFormat(RATE_HZ, needed),
             AudioFormat(own_rate_hz, min(max(2, needed), most)),
@@ -276,13 +280,36 @@ class MicrophoneSource(Source):
         return stream
 
 
-def _is_there(device: str | None) -> bool:
-    """Whether PortAudio lists the device, so that it can only be busy."""
+def _look_for_devices() -> None:
+    """PortAudio knows only the devices that were there when it was initialised; nothing may be open now."""
+    sounddevice._terminate()
+    sounddevice._initialize()
+
+
+def require_listed(device: str | None, channel: int | None = None) -> None:
+    """Raises DeviceError where PortAudio does not list the device with that channel; it may still be busy."""
     try:
-        sounddevice.query_devices(_portaudio_name(device), "input")
-    except (sounddevice.PortAudioError, ValueError):
-        return False
-    return True
+        info = sounddevice.query_devices(_portaudio_name(device), "input")
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise DeviceError(_cannot_be_opened(device, error)) from error
+    _require_channel(device, channel, info["max_input_channels"])
+
+
+def _require_channel(device: str | None, channel: int | None, channels: int) -> None:
+    try:
+        if channel is not None:
+            one_channel(channel, channels)
+    except AudioError as error:
+        raise _NoChannel(f"microphone {device or 'default'!r}: {error}") from error
+
+
+def _cannot_be_opened(device: str | None, error: Exception) -> str:
+    """What is wrong, and what to do; where there is no microphone at all, what is missing."""
+    lacking = "" if input_devices() else what_is_missing()
+    return (
+        f"microphone {device or 'default'!r} cannot be opened: {text_of(error)}; {lacking and lacking + '; '}"
+        "`earmark devices` lists what there is, and `earmark listen -` takes audio from a pipe"
+    )
 
 
 def _portaudio_name(device: str | None, cards: Path = SOUND_CARDS) -> str | None:

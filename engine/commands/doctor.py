@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ..audio.devices import no_microphone
 from ..audio.samples import RATE_HZ
 from ..errors import DeviceError, EarmarkError, ModelError, text_of
 from ..features.frontend import Frontend
@@ -129,7 +130,7 @@ def _check_devices() -> str:
 
     found = input_devices()
     if not found:
-        raise DeviceError("none found: plug one in or start the sound server; `earmark listen -` works without")
+        raise DeviceError(f"{no_microphone()}; `earmark listen -` works without")
     return ", ".join(device["name"] for device in found)
 
 

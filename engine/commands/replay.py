@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from ..audio.devices import no_microphone
 from ..audio.files import FileSource
 from ..errors import AudioError
 from .arguments import make_detector
@@ -41,5 +42,5 @@ def devices(arguments: argparse.Namespace) -> int:
             mark = "*" if device["default"] else " "
             print(f"{mark} {device['name']}  ({device['channels']} channels, {device['rate_hz']} Hz)")
     if not found:
-        print("earmark: no microphone: plug one in, or start the sound server", file=sys.stderr)
+        print(f"earmark: {no_microphone()}", file=sys.stderr)
     return 0 if found else 1

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..networks.card import load_manifest
 from ..settings.reading import as_toml, load
 from ..settings.schema import keys
+from ..sinks.dispatch import check as check_sinks
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -28,9 +29,10 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Whether the daemon would take these settings and wake words; exit 2 with the reason where it would not."""
+    """Whether the daemon would take these settings and what they name; exit 2 with the reason where it would not."""
     loaded = load(Path(arguments.file) if arguments.file else None)
     loaded.settings.policy()
+    check_sinks(loaded.settings)
     for keyword in loaded.settings.wake.keywords:
         load_manifest(keyword)
     where = str(loaded.file) if loaded.file else "no file"

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ..audio.devices import require_device
 from ..audio.samples import RATE_HZ, Int16
 from ..audio.sources import IdleSource, PolledPipe, Source, StdinSource
 from ..errors import AudioError, EarmarkError, PersonError, SoundSystemHangs
@@ -114,6 +115,8 @@ class Daemon:
             if not len(block.samples):
                 if isinstance(source, IdleSource):
                     self._notifier.audio()
+                elif source.fault:
+                    self._notifier.waiting()
                 self._tell_status()
                 continue
             self._notifier.audio()
@@ -222,6 +225,10 @@ class Daemon:
         """Settings, household and sinks, or none of them."""
         old = self._loaded.settings
         loaded = self._arguments.load_settings(changes) if why != "people" else self._loaded
+        audio = loaded.settings.audio
+        is_other = (audio.device, audio.channel) != (old.audio.device, old.audio.channel)
+        if self._live and is_other and audio.device != NO_DEVICE:
+            require_device(audio.device or None, None if audio.channel < 0 else audio.channel)
         household = load_household(loaded.settings)
         new_sinks = self._outlets.prepare(loaded.settings, old)
         self._loaded, self.household, self._changes = loaded, household, changes
@@ -230,7 +237,7 @@ class Daemon:
             _LOG.warning(
                 "reloaded: mode %s, known: %s", household.policy.mode, ", ".join(household.names) or "nobody"
             )
-        microphones = [(audio.device, audio.stall_s, audio.channel) for audio in (loaded.settings.audio, old.audio)]
+        microphones = [(one.device, one.stall_s, one.channel) for one in (audio, old.audio)]
         self._reopen = self._reopen or (self._live and microphones[0] != microphones[1])
         self._outlets.replace(new_sinks, loaded.settings)
 
@@ -254,7 +261,8 @@ class Daemon:
             return IdleSource(lambda: time.sleep(POLL_S))
         from ..audio.microphone import MicrophoneSource  # needs a system library that a pipe does without
 
-        wait = audio.wait_for_device or self._notifier.managed
+        # one that was there when the reload looked, and is not any more, is waited for as if it had been unplugged
+        wait = audio.wait_for_device or self._notifier.managed or self._source is not None
         return MicrophoneSource(audio.device or None, wait, audio.stall_s, channel)
 
     def _say_source(self, source: Source) -> None:
@@ -276,7 +284,8 @@ class Daemon:
     def _tell_status(self) -> None:
         """One line for the service manager."""
         source, household = self._source, self.household
-        what = (source.fault if source else None) or f"listening to {source.name if source else ''}"
+        fault = source.fault if source else None
+        what = f"waiting: {fault}" if fault else f"listening to {source.name if source else ''}"
         self._notifier.status(
             f"{what}; mode {household.policy.mode}; known: {', '.join(household.names) or 'nobody'}"
         )

@@ -31,12 +31,25 @@ class Notifier:
         self._watchdog_s = int(watchdog) / 2e6 if watchdog.isdecimal() and is_ours and int(watchdog) else None
         self._fed_s = float("-inf")
         self._heard = self._ready = self._reloading = False
+        self._alive = False
         self._status = ""
         self._deaf = False
 
     def audio(self) -> None:
         """Audio has just flowed: the service is ready, and alive."""
-        self._heard = True  # first, for the keeper's thread asks for it
+        self._heard = True
+        self._live()
+
+    def waiting(self) -> None:
+        """It has all but a microphone, and waits for one: ready too, so that nothing at boot waits for it.
+
+        From the first audio on only audio shows that it is alive, so that a microphone that is lost gets one restart.
+        """
+        if not self._heard:
+            self._live()
+
+    def _live(self) -> None:
+        self._alive = True  # first, for the keeper's thread asks for it
         if not self._ready:
             self._ready = self.tell("READY=1")
         now_s = time.monotonic()
@@ -51,7 +64,7 @@ class Notifier:
 
     def reloading(self) -> None:
         """Between this and `reloaded` the service manager waits; one that still waits for READY is not told."""
-        if self._heard:
+        if self._alive:
             self._reloading = self.tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def reloaded(self) -> None:

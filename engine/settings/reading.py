@@ -9,7 +9,9 @@ import contextlib
 import dataclasses
 import difflib
 import json
+import logging
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +42,15 @@ class Loaded:
     """key -> the file, the variable or the flag that set it; keys at their default are not in it."""
 
 
+_LOG = logging.getLogger(__name__)
+
 _KEYS = dict(keys())
+_VARIABLES = {PREFIX + key.replace(".", "_").upper(): key for key in _KEYS}
+MISSPELT = 0.75  # of difflib's ratio: MQT_HOST and MQTT_HOST have 0.94, VERSION and the nearest one 0.42
+# Kubernetes and Docker tell each container of the services beside it. One that is called `earmark-mqtt` makes
+# EARMARK_MQTT_PORT=tcp://10.0.0.1:1883, EARMARK_MQTT_PORT_1883_TCP_ADDR, EARMARK_MQTT_SERVICE_HOST and so on.
+_LINK = re.compile(r"(tcp|udp|sctp)://[^/\s]+:\d+")
+_LINK_NAME = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
 
 
 def find_file(environment: Mapping[str, str]) -> Path | None:
@@ -79,10 +89,20 @@ def load(
     if file is not None:
         for key, value in _flat(parsed(file), str(file)).items():
             values[key], origins[key] = _checked(key, value, str(file)), str(file)
+    foreign = []
     for name in sorted(environment):
         if name.startswith(PREFIX) and not name.startswith(EVENT_PREFIX) and name not in _NOT_OURS:
-            key = _key_of_variable(name)
-            values[key], origins[key] = _checked(key, _typed(key, environment[name], name), name), name
+            found = _VARIABLES.get(name)
+            if _LINK_NAME.search(name) or (name.endswith("_PORT") and _LINK.fullmatch(environment[name])):
+                foreign.append(name)
+            elif found is None:
+                _refuse_misspelt(name)
+                foreign.append(name)
+            else:
+                values[found] = _checked(found, _typed(found, environment[name], name), name)
+                origins[found] = name
+    if foreign:
+        _LOG.warning("left out, for in the environment they are no settings: %s", ", ".join(foreign))
     for key, value in (flags or {}).items():
         _require_known(key, "--set")
         typed = _typed(key, value, "--set") if isinstance(value, str) else value
@@ -159,11 +179,16 @@ def _near(name: str, known: list[str]) -> str:
     return f": did you mean {' or '.join(near)}?" if near else f": there are {', '.join(known)}"
 
 
-def _key_of_variable(name: str) -> str:
-    variables = {PREFIX + key.replace(".", "_").upper(): key for key in _KEYS}
-    if name not in variables:
-        raise SettingsError(f"{name} in the environment is no setting{_near(name, list(variables))}")
-    return variables[name]
+def _refuse_misspelt(name: str) -> None:
+    """Raises SettingsError for a variable that is so near to a setting that it was meant to be one.
+
+    Others are not ours, as containers have them: EARMARK_VERSION.
+    """
+    ends = {variable[len(PREFIX) :]: variable for variable in _VARIABLES}
+    near = difflib.get_close_matches(name[len(PREFIX) :], ends, n=2, cutoff=MISSPELT)
+    if near:
+        meant = " or ".join(ends[end] for end in near)
+        raise SettingsError(f"{name} in the environment is no setting: did you mean {meant}?")
 
 
 def _typed(key: str, text: str, place: str) -> Any:

@@ -84,9 +84,25 @@ class Sink:
     """Why it cannot work now, where it knows that without an event; None: it can, as far as it knows."""
     note: str | None = None
     """What its user should know although it works, as a client that was cut off; None: nothing."""
+    replaces: Sink | None = None
+    """The running one in whose place it comes at a reload, and whose places will be free then."""
 
     def __init__(self, settings: Any, control: Control) -> None:
         self._settings, self._control = settings, control
+
+    def check(self) -> None:
+        """Looks whether the settings can work, and at nothing else; called by `earmark settings check` and a reload.
+
+        Raises:
+            EarmarkError: they cannot.
+        """
+
+    def probe(self) -> None:
+        """Looks whether files and places can be had, before a reload replaces a sink that works by this one.
+
+        Raises:
+            EarmarkError: they cannot.
+        """
 
     def open(self) -> None:
         """Called before the first notice, and again after a while where it failed.

@@ -57,15 +57,26 @@ class Dispatch:
     def prepare(self, wanted: Settings, old: Settings | None = None) -> dict[str, Sink]:
         """The sinks that do not run yet, or with other settings; not open yet.
 
+        Args:
+            wanted: what is to be in force.
+            old: what is: a sink that works is given up only for one of which all that can be looked at is good. None:
+                at the start, where one that cannot work does not keep the others from it.
+
         Raises:
-            EarmarkError: one cannot be made; nothing has changed.
+            EarmarkError: one cannot be made, or would not work; nothing has changed.
         """
-        return {
-            section: self._make(kind, getattr(wanted, section))
+        made = {
+            section: _make(kind, getattr(wanted, section), self._control)
             for section, kind in _KINDS.items()
             if self._wants(section, wanted)
             and (section not in self._boxes or getattr(wanted, section) != getattr(old, section))
         }
+        for section, sink in made.items() if old else ():
+            sink.check()
+            sink.replaces = self._boxes[section].sink if section in self._boxes else None
+            sink.probe()
+            sink.replaces = None
+        return made
 
     def replace(self, new: Mapping[str, Sink], wanted: Settings) -> None:
         """Begins with the new ones; those that they replace, or that nobody wants any more, are closed before."""
@@ -126,13 +137,22 @@ class Dispatch:
         is_service = self._live or getattr(settings, section) != Socket()  # a pipe is a run, no service
         return is_service and bool(_KINDS[section].wanted(settings))
 
-    def _make(self, kind: _Kind, settings: Any) -> Sink:
-        try:
-            module = importlib.import_module(f"earmark.engine.sinks.{kind.module}")
-        except ImportError as error:
-            raise DaemonError(f"{text_of(error)}: `pip install 'earmark[{kind.extra}]'`") from error
-        sink: Sink = getattr(module, kind.type)(settings, self._control)
-        return sink
+
+def check(settings: Settings) -> None:
+    """Raises EarmarkError where a sink that the settings want cannot work with them."""
+    for section, kind in _KINDS.items():
+        if kind.wanted(settings):
+            _make(kind, getattr(settings, section), None).check()
+
+
+def _make(kind: _Kind, settings: Any, control: Control | None) -> Sink:
+    """Raises EarmarkError where it cannot be made; without a control it can be checked only."""
+    try:
+        module = importlib.import_module(f"earmark.engine.sinks.{kind.module}")
+    except ImportError as error:
+        raise DaemonError(f"{text_of(error)}: `pip install 'earmark[{kind.extra}]'`") from error
+    sink: Sink = getattr(module, kind.type)(settings, control)
+    return sink
 
 
 def _close(boxes: list[Outbox], wait_s: float | None = None) -> None:

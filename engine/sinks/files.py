@@ -6,9 +6,18 @@ import errno
 import json
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
+from ..errors import DaemonError
 from .base import Control, Notice, Sink
+
+
+def require_writable(key: str, folder: Path) -> None:
+    """Raises DaemonError where a folder cannot be made or written."""
+    place = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise DaemonError(f"{key}: {folder} cannot be written: {place} is no folder, or is not ours to write")
 
 
 class ConsoleSink(Sink):
@@ -37,6 +46,13 @@ class JsonlSink(Sink):
     def __init__(self, settings: Any, control: Control) -> None:
         super().__init__(settings, control)
         self._path = settings.path
+
+    def probe(self) -> None:
+        """Raises DaemonError where the file cannot be written; it is not opened: a pipe would wait for its reader."""
+        path = Path(self._path)
+        place = path if path.exists() else path.parent
+        if not os.access(place, os.W_OK) or path.is_dir():
+            raise DaemonError(f"jsonl.path={path}: cannot be written: make that folder, or allow writing")
 
     def open(self) -> None:
         """Tries whether it can be written."""

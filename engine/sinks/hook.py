@@ -60,11 +60,11 @@ class HookSink(Sink):
         self._command: tuple[str, ...] = settings.command
         self._process: subprocess.Popen[bytes] | None = None
 
-    def open(self) -> None:
+    def check(self) -> None:
         """Looks whether the command can work.
 
         Raises:
-            SettingsError: it cannot: an unknown placeholder or event, or no such program.
+            SettingsError: it cannot: an unknown placeholder or event.
         """
         for type_ in self._settings.events:
             if type_ not in EVENT_TYPES:
@@ -84,8 +84,21 @@ class HookSink(Sink):
                 "hook.command: a placeholder in a shell's script would run whatever a name holds: write "
                 f"${EVENT_PREFIX}PERSON and the like there"
             )
+
+    def probe(self) -> None:
+        """Raises SettingsError where there is no such program."""
+        program = self._command[0]
         if shutil.which(program) is None:
             raise SettingsError(f"hook.command: there is no program {program!r} that can be run: give its whole path")
+
+    def open(self) -> None:
+        """Looks at both.
+
+        Raises:
+            SettingsError: it cannot work.
+        """
+        self.check()
+        self.probe()
         atexit.register(self._kill)  # a hook that runs when the daemon ends, ends too
 
     def send(self, notice: Notice) -> None:

@@ -6,6 +6,7 @@ from ..history.journal import open_journal
 from ..settings.schema import DAY_S
 from ..settings.schema import Journal as JournalSettings
 from .base import Control, Notice, Sink
+from .files import require_writable
 
 LONGEST_IDLE_S = 3600.0
 
@@ -20,6 +21,10 @@ class JournalSink(Sink):
         super().__init__(settings, control)
         self._journal = open_journal(settings)
         self.idle_s = min(LONGEST_IDLE_S, settings.days * DAY_S / 24)  # nothing gets older than a twenty-fourth more
+
+    def probe(self) -> None:
+        """Raises DaemonError where the folder cannot be written."""
+        require_writable("journal.folder", self._journal.folder)
 
     def open(self) -> None:
         """Makes the folder, and tidies it."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ..errors import text_of
 from .base import Control, Notice
-from .server import Server
+from .server import Address, Server
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,7 +26,6 @@ PATH = "/metrics"
 MAX_HEAD_BYTES = 8192
 MAX_CONNECTIONS = 16  # at once; a scraper needs one
 PAUSE_S = 1.0  # where the system has no room for another connection
-BACKLOG = 1024  # wait in the system; where that is full, the next one tries again a second later
 LIMIT_S = 5.0  # of a whole connection
 
 _COUNTERS = {  # of Stats -> its labels and what it counts; these are on the page even while they are 0
@@ -57,14 +56,11 @@ class MetricsSink(Server):
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(control))
         self._tasks: set[asyncio.Task[None]] = set()
+        self.places = [Address(self._settings.address, self._settings.port)]
 
-    async def serve(self) -> None:
-        """Binds the port."""
-        where = (self._settings.address, self._settings.port)
-        family, *_ = (await self.loop.getaddrinfo(*where, type=socket.SOCK_STREAM))[0]
-        listening = socket.create_server(where, family=family, backlog=BACKLOG)
-        listening.setblocking(False)
-        self._start(self._accept(listening))
+    async def begin(self, listening: socket.socket) -> Callable[[], object]:
+        """Serves a port."""
+        return self.keep(self._accept(listening)).cancel
 
     def send(self, notice: Notice) -> None:
         """Is not called."""

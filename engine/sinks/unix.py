@@ -7,20 +7,20 @@ come in between.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
+import socket
+from collections.abc import Callable
 
 from ..errors import DaemonError
 from ..settings.schema import Socket
 from .base import Control, Notice
 from .places import socket_path
-from .server import Server, bind_unix
+from .server import Server
 
 _LOG = logging.getLogger(__name__)
 
-MODE = 0o660
 MAX_CLIENTS = 64
 MAX_REQUEST_BYTES = 1024
 MAX_WAITING_BYTES = 64 * 1024  # some 300 events; who is so far behind does not read
@@ -37,28 +37,17 @@ class UnixSink(Server):
         path = socket_path(settings.path, os.environ)
         if path is None:
             raise DaemonError("there is no runtime folder for a socket: set socket.path")
-        self._path = path
-        self._inode = 0
+        self.places = [path]
 
-    async def serve(self) -> None:
-        """Binds the socket."""
-        listening = bind_unix(self._path, MODE)
-        self._inode = self._path.stat().st_ino
-        self._server = await asyncio.start_unix_server(
-            self.for_each(self._client), sock=listening, limit=MAX_REQUEST_BYTES
-        )
+    async def begin(self, listening: socket.socket) -> Callable[[], object]:
+        """Serves the socket."""
+        client = self.for_each(self._client)
+        return (await asyncio.start_unix_server(client, sock=listening, limit=MAX_REQUEST_BYTES)).close
 
     def send(self, notice: Notice) -> None:
         """To everybody who is connected."""
         line = json.dumps(notice.to_json(), ensure_ascii=False).encode() + b"\n"
         self.loop.call_soon_threadsafe(self._broadcast, line)
-
-    def close(self) -> None:
-        """Removes the socket, if it is still ours."""
-        super().close()
-        with contextlib.suppress(FileNotFoundError):
-            if self._path.stat().st_ino == self._inode:
-                self._path.unlink()
 
     def _broadcast(self, line: bytes) -> None:
         for writer in list(self._writers):
@@ -90,9 +79,9 @@ class UnixSink(Server):
 
     def _say_turned_away(self, why: str) -> None:
         self._control.stats.add("turned_away", server=self.name)
-        if why != self.note:  # once, not for each
+        if why not in self._notes:  # once, not for each
             _LOG.warning("socket: %s", why)
-        self.note = why
+        self.tell_note(why, why)
 
     def _answer(self, request: bytes) -> bytes:
         if request.strip() == b"status":

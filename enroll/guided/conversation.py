@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from earmark.engine.audio.devices import no_microphone
 from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.audio.sources import Source
 from earmark.engine.audio.wav import to_wav
@@ -297,7 +298,7 @@ def choose_microphone(screen: Screen, wanted: str | None, open_source: Callable[
         if device is None:
             found = input_devices()
             if not found:
-                raise DeviceError("no microphone: plug one in or start the sound server, or use --from FILE…")
+                raise DeviceError(f"{no_microphone()}; or use --from FILE…")
             device = found[0]["name"] if len(found) == 1 else _chosen(screen, found)
         source = open_source(device)
         screen.say(f"Microphone: {device}. Say something: the level should move. Enter goes on{_OTHER[not wanted]}.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import secrets
 import ssl
 import stat
@@ -62,6 +63,21 @@ class MqttSink(Sink):
 
     # --- in the sink's own thread
 
+    def check(self) -> None:
+        """Raises SettingsError for a host, topics or an account that cannot be."""
+        settings = self._settings
+        _check_topic("mqtt.topic", self._topic)
+        if settings.discovery:
+            _check_topic("mqtt.discovery", settings.discovery)
+        check_host(settings.host)
+        if settings.password_file and not settings.username:
+            raise SettingsError("mqtt.password_file without mqtt.username: set both, a password goes with a name")
+
+    def probe(self) -> None:
+        """Raises SettingsError for a password file that cannot be used."""
+        if self._settings.password_file:
+            _password(self._settings.password_file)
+
     def open(self) -> None:
         """Begins to connect; that there is no broker yet is not a failure to open.
 
@@ -69,16 +85,8 @@ class MqttSink(Sink):
             SettingsError: the settings cannot be used.
         """
         settings = self._settings
-        _check_topic("mqtt.topic", self._topic)
-        if settings.discovery:
-            _check_topic("mqtt.discovery", settings.discovery)
-        try:
-            settings.host.encode("idna")
-        except UnicodeError as error:
-            raise SettingsError(f"mqtt.host={settings.host!r} is no name of a host: {text_of(error)}") from error
+        self.check()
         password = _password(settings.password_file) if settings.password_file else None
-        if password is not None and not settings.username:
-            raise SettingsError("mqtt.password_file without mqtt.username: set both, a password goes with a name")
         client = paho.Client(CallbackAPIVersion.VERSION2, f"{node_of(self._topic)}-{secrets.token_hex(4)}")
         if settings.username:
             client.username_pw_set(settings.username, password)
@@ -268,6 +276,37 @@ class MqttSink(Sink):
 
     def _say(self, name: str, payload: str) -> None:
         self._opened().publish(f"{self._topic}/{name}", payload, retain=True)
+
+
+def check_host(host: str) -> None:
+    """Raises SettingsError, with what to write instead, for an address with more in it than a host."""
+    text = host.strip()
+    parts = re.fullmatch(
+        r"(?:(\w+)://)?(?:[^/@]*@)?(\[[^]]*\]|[^/:]*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)(?::(\d+))?/?", text
+    )
+    if parts is None:
+        raise SettingsError(
+            f"mqtt.host must be the name or the address of a host alone, as broker.local: {_bare(host)}"
+        )
+    scheme, name, port = parts[1], parts[2].strip("[]"), parts[3]
+    if name != host:
+        write = [f'mqtt.host = "{name}"', *([f"mqtt.port = {port}"] if port else [])]
+        write += ["mqtt.tls = true"] if scheme in ("mqtts", "ssl", "tls") else []
+        write += ["mqtt.username and mqtt.password_file"] if "@" in text else []
+        raise SettingsError(
+            f"mqtt.host={_bare(host)} must be the name or the address of a host alone: write {', '.join(write)}"
+        )
+    if " " in name or not name.isprintable():
+        raise SettingsError(f"mqtt.host={host!r} must have no blanks in it")
+    try:
+        name.encode("idna")
+    except UnicodeError as error:
+        raise SettingsError(f"mqtt.host={host!r} is no name of a host: {text_of(error)}") from error
+
+
+def _bare(host: str) -> str:
+    """For a message: a password that stands in a URL does not."""
+    return repr(re.sub(r"[^/@]*@", "…@", host))
 
 
 def _check_topic(key: str, topic: str) -> None:

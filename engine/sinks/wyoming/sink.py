@@ -15,41 +15,41 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from wyoming.event import Event
 from wyoming.info import Attribution, Info, WakeModel, WakeProgram
 
-from ...errors import DaemonError, SettingsError, text_of
+from ...errors import SettingsError, text_of
 from ...household import Household
 from ...listener import Voices
 from ...settings.schema import Wyoming
 from ..base import Control
-from ..server import Server, bind_unix
+from ..server import Address, Place, Server
+from .announcement import Announcement, import_zeroconf
 from .client import MAX_HEADER_BYTES, Client
 from .messages import shortened
 
 _LOG = logging.getLogger(__name__)
 
-MODE = 0o660
 MAX_SAID = 100  # unknown wake words, and clients cut off, that are logged; clients may send any number
 URI_RULE = "must be tcp://HOST:PORT or unix:///PATH"
-SERVICE_TYPE = "_wyoming._tcp.local."
-MULTICAST = ("224.0.0.251", 5353)  # of mDNS
-GOODBYE_S = 0.2  # of the 0.3 s that a sink has to close
 
 
 class WyomingSink(Server):
-    """Serves satellites; nothing is sent to it."""
+    """Serves satellites; nothing is sent to it.
+
+    It is served whether or not it can be announced: a satellite that knows host and port needs no announcement.
+    """
 
     name = "wyoming"
     wants = "nothing"
 
     def __init__(self, settings: Wyoming, control: Control) -> None:
         super().__init__(settings, control)
-        self._places = [_parse_uri(uri) for uri in settings.uris]
+        self.places = [_parse_uri(uri) for uri in settings.uris]
         self._voices = Voices()
         self._clients = 0
         self._full = False
@@ -57,40 +57,32 @@ class WyomingSink(Server):
         self._said: set[str] = set()
         self._cut_off: set[tuple[str, str]] = set()
 
-    async def serve(self) -> None:
-        """Binds every address."""
-        self._servers: list[asyncio.Server] = []
-        self._inodes: dict[Path, int] = {}
-        self._zeroconf: Any = None
-        self._voices.of(self._control.household)  # opened now, not while the first wake word is said
-        for place in self._places:
-            if isinstance(place, Path):
-                listening = bind_unix(place, MODE)
-                self._inodes[place] = place.stat().st_ino
-                server = await asyncio.start_unix_server(
-                    self.for_each(self._client), sock=listening, limit=MAX_HEADER_BYTES
-                )
-            else:
-                server = await asyncio.start_server(self.for_each(self._client), *place, limit=MAX_HEADER_BYTES)
-            self._servers.append(server)
+    def check(self) -> None:
+        """Raises DaemonError where it cannot be announced."""
         if self._settings.zeroconf:
-            await self._announce()
+            import_zeroconf()
+
+    async def serve(self) -> None:
+        """Binds every address, and begins to announce one."""
+        self._announcement: Announcement | None = None
+        self._voices.of(self._control.household)  # opened now, not while the first wake word is said
+        await super().serve()
+        if self._settings.zeroconf:
+            self._announcement = Announcement(self.addresses, lambda fault: self.tell_fault("zeroconf", fault))
+            self.keep(self._announcement.run())
+
+    async def begin(self, listening: socket.socket) -> Callable[[], object]:
+        """Serves a socket."""
+        client = self.for_each(self._client)
+        start = asyncio.start_unix_server if listening.family == socket.AF_UNIX else asyncio.start_server
+        return (await start(client, sock=listening, limit=MAX_HEADER_BYTES)).close
 
     def close(self) -> None:
-        """Ends all connections; removes the Unix sockets that are still ours."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._stop_listening(), self.loop).result()
+        """Ends all connections, after a word to who has read the announcement."""
+        if self._announcement is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._announcement.withdraw(), self.loop).result()
         super().close()
-        for path, inode in self._inodes.items():
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_ino == inode:
-                    path.unlink()
-
-    async def _stop_listening(self) -> None:
-        for server in self._servers:
-            server.close()
-        if self._zeroconf is not None:
-            await asyncio.wait_for(self._zeroconf.async_close(), GOODBYE_S)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._clients >= self._settings.clients:
@@ -100,6 +92,7 @@ class WyomingSink(Server):
                     "wyoming: %d clients are connected, more are turned away: see wyoming.clients", self._clients
                 )
             self._full = True
+            self.tell_note("full", f"{self._clients} clients were connected, more were turned away")
             writer.transport.abort()
             return
         self._full = False
@@ -134,41 +127,12 @@ class WyomingSink(Server):
 
     def say_cut_off(self, peer: str, why: str) -> None:
         """A satellite that is cut off hears nothing any more: worth a word, once for each host and reason."""
-        self.note = f"{peer} was cut off: {why}"
+        self.tell_note("cut off", f"{peer} was cut off: {why}")
         key = peer.rpartition(":")[0], why
         is_new = key not in self._cut_off and len(self._cut_off) < MAX_SAID
         if is_new:
             self._cut_off.add(key)
         _LOG.log(logging.WARNING if is_new else logging.INFO, "wyoming: %s is cut off: %s", peer, why)
-
-    async def _announce(self) -> None:
-        """By mDNS, where Home Assistant looks for it; until the zeroconf object is closed."""
-        try:
-            from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
-        except ImportError as error:
-            raise DaemonError(
-                f"wyoming.zeroconf needs another package ({text_of(error)}): `pip install 'earmark[zeroconf]'`"
-            ) from error
-        bound = [s.getsockname() for server in self._servers for s in server.sockets if s.family == socket.AF_INET]
-        if not bound:
-            raise DaemonError("wyoming.zeroconf announces IPv4 addresses: wyoming.uris has no tcp://HOST:PORT of one")
-        host, port = bound[0]
-        self._zeroconf = AsyncZeroconf()
-        name = f"earmark {socket.gethostname()}"
-        await self._zeroconf.async_register_service(
-            AsyncServiceInfo(
-                SERVICE_TYPE,
-                f"{name}.{SERVICE_TYPE}",
-                addresses=[socket.inet_aton(_own_address() if host == "0.0.0.0" else host)],
-                port=port,
-            )
-        )
-
-
-# --- what clients send, checked
-
-
-# --- what we say of ourselves, and of them
 
 
 def _info(household: Household) -> Info:
@@ -197,7 +161,7 @@ def _info(household: Household) -> Info:
     return Info(wake=[program])
 
 
-def _parse_uri(uri: str) -> Path | tuple[str, int]:
+def _parse_uri(uri: str) -> Place:
     """The path of a Unix socket, or host and port.
 
     Raises:
@@ -211,13 +175,5 @@ def _parse_uri(uri: str) -> Path | tuple[str, int]:
     if parts.scheme == "unix" and parts.path and not parts.netloc:
         return Path(parts.path)
     if parts.scheme == "tcp" and parts.hostname and port is not None and not parts.path.strip("/"):
-        return parts.hostname, port
+        return Address(parts.hostname, port)
     raise SettingsError(f"wyoming.uris: {uri!r} {URI_RULE}")
-
-
-def _own_address() -> str:
-    """The IPv4 address of this machine from which multicast goes out; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(MULTICAST)
-        address: str = probe.getsockname()[0]
-        return address

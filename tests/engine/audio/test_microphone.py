@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -196,6 +197,36 @@ def test_a_service_waits_for_a_microphone_that_comes_late(
         server.start()
         daemon.says("microphone 'mic' is back")
         assert_heard(daemon, server, recordings)
+        assert daemon.stop().code == 0
+
+
+@in_real_time
+def test_a_reload_to_a_microphone_that_does_not_exist_keeps_the_one_that_works(
+    server: SoundServer, store: Path, recordings: dict[str, Path], tmp_path: Path
+) -> None:
+    asoundrc, file = Path(server.env["HOME"]) / ".asoundrc", tmp_path / "earmark.toml"
+    file.write_text('[audio]\ndevice = "mic"\n')
+    with Live(
+        "--settings", file, "--store", store, "--set", f"socket.path={tmp_path / 's'}", env=server.env
+    ) as daemon:
+        daemon.says("listening to mic")
+        file.write_text('[audio]\ndevice = "kitchen"\n[wake]\nmode = "label"\n')
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.says("microphone 'kitchen' cannot be opened: ")
+        daemon.says("; everything stays as it was")
+        file.write_text('[audio]\ndevice = "mic"\nchannel = 7\n[wake]\nmode = "label"\n')
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.says("; everything stays as it was", 2)
+        file.write_text('[audio]\ndevice = "kitchen"\n[wake]\nmode = "label"\n')
+        assert_heard(daemon, server, recordings)
+        status = daemon.status(tmp_path / "s")
+        assert (status["microphone"]["name"], status["mode"], status["microphone"]["opened"]) == ("mic", "only", 1)
+        # plugged in since the daemon began: PortAudio in its process does not know it
+        asoundrc.write_text(asoundrc.read_text() + asoundrc.read_text().replace("pcm.mic", "pcm.kitchen"))
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.says("listening to kitchen")
+        server.play(recordings["slt"])
+        assert daemon.event()["file"] == "kitchen"
         assert daemon.stop().code == 0
 
 

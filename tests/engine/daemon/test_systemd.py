@@ -243,6 +243,26 @@ def test_a_manager_that_is_gone_does_not_stop_the_daemon(path: str, tmp_path: Pa
 # --- the protocol alone
 
 
+def test_a_service_that_waits_for_its_microphone_is_ready_and_is_not_restarted_for_it(path: str) -> None:
+    """Else a machine whose microphone is unplugged would not finish to start, and a restart of it would hang."""
+    notifier = Notifier({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": FED_EACH_BLOCK_USEC})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(LIMIT_S)
+        notifier.reloading()
+        notifier.reloaded()  # before it is ready nobody is told
+        for _ in range(2):
+            notifier.waiting()
+        notifier.reloading()
+        notifier.reloaded()
+        notifier.audio()
+        for _ in range(3):  # what was heard, and is gone, gets one restart: the watchdog is not fed any more
+            notifier.waiting()
+        notifier.stopping()
+        said_keys = [manager.recv(100).decode().split("=")[0] for _ in range(7)]
+        assert said_keys == ["READY", "WATCHDOG", "WATCHDOG", "RELOADING", "READY", "WATCHDOG", "STOPPING"]
+
+
 def test_what_a_busy_manager_did_not_take_is_said_again(path: str) -> None:
     """Its queue is full for a moment: a READY that is lost would leave the service starting for ever."""
     notifier = Notifier({"NOTIFY_SOCKET": path})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import re
@@ -23,11 +24,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from earmark.engine.audio.samples import Int16
+from earmark.engine.commands import settings_commands
 from earmark.engine.errors import InputError, SettingsError
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings import reading
 from earmark.engine.settings.reading import MAX_FILE_BYTES, Loaded, as_toml, find_file, load
 from earmark.engine.settings.schema import NUMBER, NUMBERS, TEXT, TEXTS, WHOLE, YES_NO, Settings, keys
+from earmark.engine.sinks.dispatch import check as check_sinks
 
 KEYS = dict(keys())
 LIMIT_S = 60
@@ -258,8 +261,85 @@ def test_an_unknown_variable_or_flag_is_refused_with_the_nearest() -> None:
     assert "did you mean mqtt.host" in refused(flags={"mqtt.hots": "x"})
     assert "there are audio.device" in refused(flags={"?": "x"})
     assert load(None, {"EARMARK_SETTINGS": "", "EARMARK_RUNTIME": "x", "OTHER": "y"}).origins == {}
+    for name in ("MQT_HOST", "WAKE_MODES", "MQTT_PASSWORD", "AUDIO_DEV", "METRIC_PORT", "WYOMING_URI"):
+        assert f"EARMARK_{name} in the environment is no setting: did you mean EARMARK_" in refused(
+            env={f"EARMARK_{name}": "x"}
+        )
     run = earmark("listen", "-", env=environment(EARMARK_MQTT_HOTS="x"), code=2)
     assert "did you mean EARMARK_MQTT_HOST" in run.err
+
+
+def test_variables_of_others_are_left_out_and_said_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Kubernetes tells each container of the services beside it, one of which may be called earmark-mqtt."""
+    links = {
+        "EARMARK_SERVICE_HOST": "10.0.0.1",
+        "EARMARK_SERVICE_PORT": "10400",
+        "EARMARK_SERVICE_PORT_WYOMING": "10400",
+        "EARMARK_PORT": "tcp://10.0.0.1:10400",
+        "EARMARK_PORT_10400_TCP": "tcp://10.0.0.1:10400",
+        "EARMARK_PORT_10400_TCP_PROTO": "tcp",
+        "EARMARK_MQTT_PORT": "tcp://10.0.0.2:1883",
+        "EARMARK_MQTT_PORT_1883_TCP_ADDR": "10.0.0.2",
+        "EARMARK_MQTT_SERVICE_HOST": "10.0.0.2",
+        "EARMARK_METRICS_PORT": "tcp://[fd00::1]:9105",
+        "EARMARK_VERSION": "1.2",
+        "EARMARK_IMAGE_TAG": "latest",
+    }
+    ours = {"EARMARK_SETTINGS": "", "EARMARK_WYOMING_URIS": "tcp://0.0.0.0:10400", "EARMARK_WAKE_MODE": "label"}
+    loaded = load(None, {**links, **ours})
+    assert set(loaded.origins) == {"wyoming.uris", "wake.mode"}
+    assert loaded.settings.wyoming.uris == ("tcp://0.0.0.0:10400",)
+    (record,) = caplog.records
+    assert record.getMessage().partition(": ")[2].split(", ") == sorted(links)
+    assert "must be a whole number" in refused(env={"EARMARK_MQTT_PORT": "http"})
+
+
+@pytest.mark.parametrize(
+    ("host", "write"),
+    [
+        ("mqtt://broker.local:1883", 'write mqtt.host = "broker.local", mqtt.port = 1883'),
+        ("mqtts://broker.local:8883/", 'write mqtt.host = "broker.local", mqtt.port = 8883, mqtt.tls = true'),
+        ("tcp://192.168.1.5", 'write mqtt.host = "192.168.1.5"'),
+        ("broker.local:1883", 'write mqtt.host = "broker.local", mqtt.port = 1883'),
+        ("[fd00::1]:1883", 'write mqtt.host = "fd00::1", mqtt.port = 1883'),
+        ("[fd00::1]", 'write mqtt.host = "fd00::1"'),
+        (" broker.local", 'write mqtt.host = "broker.local"'),
+        ("my broker", "no blanks"),
+        ("mqtt://anna:secret@broker:1883", "mqtt.username and mqtt.password_file"),
+        ("anna:secret@broker", "mqtt.username and mqtt.password_file"),
+        ("http://broker/a/b", "the name or the address of a host alone"),
+        ("a" * 70, "no name of a host"),
+    ],
+)
+def test_a_broker_that_is_more_than_a_host_is_refused_with_what_to_write(
+    host: str, write: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("paho.mqtt")
+    file = tmp_path / "earmark.toml"
+    file.write_text(f"[mqtt]\nhost = {json.dumps(host)}\n")
+    with pytest.raises(SettingsError) as refusal:
+        settings_commands.check(argparse.Namespace(file=str(file), json=False))
+    assert write in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("host", ["broker", "broker.local", "192.168.1.5", "fd00::1", "::1", "bröker.local", "a_b"])
+def test_a_broker_that_is_a_host_is_taken(host: str) -> None:
+    check_sinks(loaded_from("", flags={"mqtt.host": host}).settings)
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        ({"wyoming.uris": "127.0.0.1:10400"}, "must be tcp://HOST:PORT"),
+        ({"hook.command": "/bin/true,{persn}"}, "there are {type}"),
+        ({"mqtt.host": "broker", "mqtt.topic": "a/#"}, "mqtt.topic"),
+        ({"mqtt.host": "broker", "mqtt.password_file": "/x"}, "mqtt.username"),
+    ],
+)
+def test_settings_that_a_sink_refuses_are_not_good(flags: dict[str, str], text: str) -> None:
+    with pytest.raises(SettingsError, match=text):
+        check_sinks(loaded_from("", flags=flags).settings)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from earmark.engine.errors import EarmarkError
 from earmark.engine.event import Event
+from earmark.engine.settings.reading import load
 from earmark.engine.settings.schema import Settings
 from earmark.engine.sinks.base import Notice, Sink
 from earmark.engine.sinks.dispatch import Dispatch
@@ -63,3 +66,30 @@ def test_a_pipe_is_written_at_once_and_a_microphone_never_waits_for_standard_out
     live = Dispatch(control, console, live=True)
     assert set(live.report()) == {"stdout"}
     live.close(LIMIT_S)
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        ({"jsonl.path": "/nowhere/events.jsonl"}, "jsonl.path=/nowhere/events.jsonl: cannot be written"),
+        ({"jsonl.path": "/"}, "cannot be written"),
+        ({"hook.command": "/nowhere/lamp"}, "no program '/nowhere/lamp'"),
+        ({"mqtt.host": "tcp://broker"}, 'write mqtt.host = "broker"'),
+        ({"mqtt.host": "broker", "mqtt.username": "anna", "mqtt.password_file": "/nowhere"}, "cannot be read"),
+        (
+            {"journal.enabled": True, "journal.folder": "/dev/null/wakes"},
+            "journal.folder: /dev/null/wakes cannot be written",
+        ),
+        ({"metrics.port": 9105, "metrics.address": "192.0.2.1"}, "metrics: 192.0.2.1:9105: "),
+        ({"wyoming.uris": "unix:///proc/earmark/s"}, "wyoming: /proc/earmark/s: "),
+    ],
+)
+def test_a_reload_gives_up_no_sink_for_one_that_cannot_work(flags: dict[str, Any], text: str) -> None:
+    """At the start the same one is made, so that it does not keep the others from working."""
+    control: Any = SimpleNamespace(stats=Stats(), household=None)
+    outlets: Any = Dispatch(control, Recorder("events"), live=True)
+    wanted = load(None, {}, {"socket.path": "", **flags}).settings
+    assert len(outlets.prepare(wanted)) == 1
+    with pytest.raises(EarmarkError, match=re.escape(text)):
+        outlets.prepare(wanted, Settings())
+    outlets.close()

@@ -46,6 +46,7 @@ from earmark.engine.settings.reading import load
 from earmark.engine.settings.schema import Wyoming
 from earmark.engine.sinks.base import Notice
 from earmark.engine.sinks.stats import Stats
+from earmark.engine.sinks.wyoming.announcement import instance_name, machine_id
 from earmark.engine.sinks.wyoming.sink import WyomingSink
 from earmark.engine.verifier import Verifier
 
@@ -728,8 +729,10 @@ def test_a_port_that_is_taken_is_said_and_taken_later(store: Path, tmp_path: Pat
                 f"socket.path={tmp_path / 's'}",
             ]
             daemon = stack.enter_context(Live(*arguments))
-            daemon.says("sink wyoming: open failed: ")
-            assert not (tmp_path / "first").exists()  # all addresses, or none
+            daemon.says(f"wyoming: 127.0.0.1:{port}: Address already in use; it is tried again")
+            assert is_not_detected(within_limit(ask(f"unix://{tmp_path}/first", PAUSE)))  # the other one is served
+            fault = daemon.status(tmp_path / "s")["sinks"]["wyoming"]["failure"]
+            assert fault == f"127.0.0.1:{port}: Address already in use"
         own = Service(daemon, port, tmp_path / "first", tmp_path / "s")
         until(own.answers, "an answer", LIMIT_S)
         assert is_not_detected(within_limit(ask(own.uris[1], PAUSE)))
@@ -1150,8 +1153,9 @@ def test_the_service_is_announced_as_home_assistant_looks_for_it(store: Path, tm
     try:
         zeroconf.ServiceBrowser(browser, "_wyoming._tcp.local.", Listener())
         with service(store, tmp_path, "--set", "wyoming.zeroconf=true") as own:
-            name = f"earmark {socket.gethostname()}._wyoming._tcp.local."
+            name = f"{instance_name(machine_id(own.port))}._wyoming._tcp.local."
             until(lambda: found.get(name) == own.port, f"{name} on {own.port} in {found}", LIMIT_S)
+            assert own.answers()
             assert not gone.is_set()
             assert own.daemon.stop().code == 0
         assert gone.wait(LIMIT_S)
@@ -1166,6 +1170,9 @@ def test_zeroconf_that_is_not_installed_is_named(
     monkeypatch.setattr(live, "command", lambda *line: [sys.executable, "-c", without, *map(str, line)])
     with service(store, tmp_path, "--set", "wyoming.zeroconf=true", wait=False) as own:
         own.daemon.says("pip install 'earmark[zeroconf]'")
+        until(own.answers, "it is served all the same", LIMIT_S)
+        fault = own.daemon.status(own.control)["sinks"]["wyoming"]["failure"]
+        assert fault.startswith("not announced: wyoming.zeroconf needs another package")
         assert own.daemon.stop().code == 0
 
 

@@ -130,7 +130,7 @@ def test_what_the_daemon_relies_on_is_in_the_unit(user: bool) -> None:
     assert lines >= {
         "Type=notify",
         "NotifyAccess=main",
-        "TimeoutStartSec=infinity",
+        "TimeoutStartSec=300s",
         "Restart=on-failure",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "MemoryDenyWriteExecute=yes",
@@ -138,6 +138,14 @@ def test_what_the_daemon_relies_on_is_in_the_unit(user: bool) -> None:
     }
     if not user:
         assert lines >= {"ProtectHome=yes", "IPAddressDeny=any", "DevicePolicy=closed", "StateDirectoryMode=0700"}
+
+
+@pytest.mark.parametrize("user", [False, True])
+def test_the_unit_lets_the_service_be_announced(user: bool) -> None:
+    """Zeroconf lists this machine's addresses by netlink, and speaks to the groups of mDNS."""
+    values = dict(line.split("=", 1) for line in unit(user, PYTHON, "/x.toml").splitlines() if line[:1].isalpha())
+    assert "AF_NETLINK" in values["RestrictAddressFamilies"].split()
+    assert user or {"224.0.0.251", "ff02::fb"} <= set(values["IPAddressAllow"].split())
 
 
 def test_a_wheel_carries_the_units(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from earmark.engine.settings.reading import load
 from earmark.engine.settings.schema import Settings
 from earmark.engine.sinks.base import Notice, Sink
 from earmark.engine.sinks.dispatch import Dispatch
+from earmark.engine.sinks.files import ConsoleSink
 from earmark.engine.sinks.stats import Stats
 
 LIMIT_S = 60
@@ -87,7 +88,7 @@ def test_a_pipe_is_written_at_once_and_a_microphone_never_waits_for_standard_out
 def test_a_reload_gives_up_no_sink_for_one_that_cannot_work(flags: dict[str, Any], text: str) -> None:
     """At the start the same one is made, so that it does not keep the others from working."""
     control: Any = SimpleNamespace(stats=Stats(), household=None)
-    outlets: Any = Dispatch(control, Recorder("events"), live=True)
+    outlets: Any = Dispatch(control, cast(ConsoleSink, Recorder("events")), live=True)
     wanted = load(None, {}, {"socket.path": "", **flags}).settings
     assert len(outlets.prepare(wanted)) == 1
     with pytest.raises(EarmarkError, match=re.escape(text)):

@@ -44,6 +44,7 @@ from ..settings import schema
 from ..storage.atomic import put_in_place, read_limited, sync_folder, write_synced
 from ..storage.locked import LOCK_FILE, LockedFolder
 from ..storage.user_folders import journal_folder
+from .clock import WatchedClock, boot_s
 from .journal_entry import AUDIO_FILE, EVENT_FILE, Entry, as_json, checked, encode
 
 _LOG = logging.getLogger(__name__)
@@ -52,7 +53,6 @@ LAST_FILE = ".last"
 MAX_EVENT_BYTES = 64 << 10  # a hundred times the usual: names are 200 bytes at most, a microphone's is not ours
 MAX_AUDIO_BYTES = 1 << 20  # 32 s; an entry has 2
 MAX_DIGITS = 18  # of a number; what is longer is not an entry of ours
-STEP_S = 60.0  # clocks drift by less in a week (100 ppm); who sets one by hand or from the network moves it farther
 
 
 class Journal:
@@ -65,7 +65,7 @@ class Journal:
         most: so many entries are kept, 1 or more.
         days: so old they may get.
         clock: seconds since 1970, as this machine believes.
-        steady: seconds since any moment, by a clock that nobody sets and that does not stop in standby.
+        steady: as `clock.boot_s`.
     """
 
     def __init__(
@@ -74,13 +74,12 @@ class Journal:
         most: int,
         days: float,
         clock: Callable[[], float],
-        steady: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+        steady: Callable[[], float] = boot_s,
     ) -> None:
         self.folder = folder
         self._locked = LockedFolder(folder, folder / LOCK_FILE)
         self._most, self._max_age_s = most, days * schema.DAY_S
-        self._clock, self._steady = clock, steady
-        self._looked_s = clock(), steady()
+        self._clock = WatchedClock(clock, steady)
         self._own: set[int] = set()
 
     # --- reading
@@ -344,11 +343,9 @@ class Journal:
 
     def _now_s(self) -> float:
         """The clock; if it was stepped since the last look, what this journal has stored goes with it."""
-        now_s, steady_s = self._clock(), self._steady()
-        step_s = (now_s - self._looked_s[0]) - (steady_s - self._looked_s[1])
-        self._looked_s = now_s, steady_s
+        now_s, step_s = self._clock.look()
         self._own.intersection_update(self.numbers())
-        if abs(step_s) > STEP_S and self._own:
+        if step_s and self._own:
             _LOG.warning("the clock was stepped by %+.0f s: the times of %d wakes too", step_s, len(self._own))
             for number in sorted(self._own):
                 path = self._name(number, AUDIO_FILE)

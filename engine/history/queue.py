@@ -9,8 +9,12 @@ It lies inside the people's store, and so where the people are, and goes with th
 
 An entry's name begins with its time and ends with a checksum of where it was heard, so that entries are ordered by
 their names, and the same wake is the same entry whoever writes it. An entry is written beside its place and renamed
-into it, under the lock of the people's store. What is too old or too many is erased by `tidy`; how old, the caller's
-clock says.
+into it, under the lock of the people's store. What is too old or too many is erased by `tidy`.
+
+How old an entry is, is counted as in the journal, for the wall clock may be wrong: from the time of change of its
+file, not from its name. Where the clock is stepped, whoever wrote the entry moves that (`shift`), so that what was
+heard in the first minute of a machine without a clock is a minute old, and no half century. Beyond so many, those go
+that were stored first.
 
 Each entry says itself whether it is sealed, so that all can be read while the store is being encrypted or decrypted.
 """
@@ -20,10 +24,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import zlib
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from ..errors import LearningError, system_text_of, text_of
 from ..people.store import PersonStore
@@ -60,7 +66,7 @@ class LearningQueue:
             PersonError: the store is encrypted, and its key is not to be had.
         """
         with self._changing("could not be kept"):
-            self._write(heard, self._people.vault())
+            self._write(heard, self._people.vault(), heard.at_s)
 
     def read(self) -> list[QueuedWake]:
         """Everything that waits, oldest first; what is damaged is erased and logged.
@@ -126,13 +132,25 @@ class LearningQueue:
                     doubtful.append(name)
         return self.erase(doubtful)
 
-    def tidy(self, now_s: float) -> int:
+    def shift(self, ids: Iterable[str], step_s: float) -> None:
+        """The clock was stepped: what this process wrote keeps its true age.
+
+        Raises:
+            StoreUnwritable: the folder may not be written.
+        """
+        with self._changing("could not be used"):
+            for name in ids:
+                with contextlib.suppress(FileNotFoundError):  # erased meanwhile
+                    self._set_stored(name, self._file(name).stat().st_mtime + step_s)
+
+    def tidy(self, now_s: float | None) -> int:
         """Erases what is too old, too many, or of people who are not enrolled any more; returns how many entries.
 
         What killed processes left goes too, and what is not sealed is sealed where the store is encrypted.
 
         Args:
-            now_s: seconds since 1970. What seems to come from the future is kept.
+            now_s: seconds since 1970. What seems to come from the future is kept. None: nobody knows; nothing is too
+                old then, but may be too many.
 
         Raises:
             StoreUnwritable: they may not be removed.
@@ -140,11 +158,13 @@ class LearningQueue:
         """
         self.seal()
         entries, people = self.read(), self._people.names()
+        stored_s = {heard.id: self._stored_s(heard.id) for heard in entries}
+        entries.sort(key=lambda heard: stored_s[heard.id])
         # the daemon goes on naming who was erased or renamed until it looks at the store again
         gone = [heard.id for heard in entries if heard.label is None and heard.person not in (None, *people)]
         for own, most, days in ((True, MOST_OWN, OWN_DAYS), (False, MOST_IMPOSTORS, IMPOSTOR_DAYS)):
             kind = [heard for heard in entries if heard.is_own == own and heard.id not in gone]
-            young = [heard for heard in kind if now_s - heard.at_s <= days * DAY_S]
+            young = [heard for heard in kind if now_s is None or now_s - stored_s[heard.id] <= days * DAY_S]
             gone += [heard.id for heard in kind if heard not in young[-most:]]
         return self.erase(gone)
 
@@ -284,12 +304,25 @@ class LearningQueue:
             if not sealed or vault is not None or content == read_limited(path, MAX_ENTRY_BYTES):
                 return decode(content, name, vault)
 
-    def _write(self, heard: QueuedWake, vault: Vault | None) -> None:
+    def _write(self, heard: QueuedWake, vault: Vault | None, stored_s: float) -> None:
         """Puts an entry into its place; whoever calls has the lock."""
         content = encode(heard)
         if vault is not None:
             content = vault.seal(content, f"{FOLDER}/{heard.id}")
         self._locked.replace(f"{self.folder}/{heard.id}{SUFFIX}", content)
+        self._set_stored(heard.id, stored_s)
+
+    def _file(self, name: str) -> Path:
+        return self.folder / (name + SUFFIX)
+
+    def _stored_s(self, name: str) -> float:
+        try:
+            return self._file(name).stat().st_mtime
+        except FileNotFoundError:  # erased meanwhile
+            return math.inf
+
+    def _set_stored(self, name: str, stored_s: float) -> None:
+        os.utime(self._file(name), (stored_s, stored_s))
 
     def _renew(
         self,
@@ -310,7 +343,7 @@ class LearningQueue:
         done = [] if done is None else done
         for name in self.ids():
             with self._changing("could not be written anew", alone), contextlib.suppress(FileNotFoundError):
-                was_sealed = self._is_sealed(name)
+                was_sealed, stored_s = self._is_sealed(name), self._stored_s(name)
                 try:
                     heard = self._load(name)
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -320,7 +353,7 @@ class LearningQueue:
                 new, wanted = change(heard), was_sealed if seal is None else seal
                 if new != heard or wanted != was_sealed:
                     done.append(name)
-                    self._write(new, self._people.vault() if wanted else None)
+                    self._write(new, self._people.vault() if wanted else None, stored_s)
         return len(done)
 
     def _sweep(self, alone: bool = False) -> None:

@@ -6,8 +6,9 @@ import datetime
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from ..audio.samples import Int16
@@ -35,6 +36,8 @@ class Notice:
     """Seconds since 1970 by this machine's clock, when the word had been said."""
     clip: Int16 | None = None
     """(n,) int16 at 16 kHz around it, for sinks that want clips."""
+    made_s: float = field(default_factory=time.monotonic, compare=False)
+    """When this was made, by a clock that nobody sets: how late it is does not depend on the one of `at_s`."""
 
     def to_json(self) -> dict[str, Any]:
         """The event as the command line prints it, and when it was (UTC, ISO 8601)."""

@@ -7,10 +7,10 @@ import logging
 import os
 import subprocess
 import sys
-import time
 
 from ..audio.samples import RATE_HZ
-from ..errors import DaemonError
+from ..errors import DaemonError, LearningError
+from ..history.clock import WatchedClock, boot_s
 from ..history.queue import LearningQueue, QueuedWake
 from ..household import Household
 from ..people.keys import secret_from
@@ -22,6 +22,10 @@ from .base import Control, Notice, Sink
 _LOG = logging.getLogger(__name__)
 
 LONGEST_IDLE_S = 3600.0
+# So long a clock must go on before it is believed: one without a battery is set by the network within minutes after
+# the start. What it says before must not erase what waits.
+SETTLED_S = 3600.0
+MOST_SHIFTED = 700  # ids of what this process has queued: more are not kept
 RETRY_SAMPLES = 30 * RATE_HZ  # who was not understood says it again within half a minute
 UPDATE_LIMIT_S = 1800.0  # of a learning process: ten people on a Pi Zero 2 need some minutes
 
@@ -39,16 +43,23 @@ class LearningSink(Sink):
     def __init__(self, settings: LearningSettings, control: Control) -> None:
         super().__init__(settings, control)
         self._update_s = settings.update_s
-        self._began_s = time.time()
-        if settings.update_s:
-            self.idle_s = min(LONGEST_IDLE_S, settings.update_s / 24)
+        self.idle_s = min(LONGEST_IDLE_S, settings.update_s / 24) if settings.update_s else LONGEST_IDLE_S
+        self._clock = WatchedClock()
+        self._now_s, _ = self._clock.look()
+        self._began_s = self._tidied_s = boot_s()
+        self._own: list[str] = []
 
     def open(self) -> None:
-        """Erases what is too old."""
-        self._store().tidy(time.time())
+        """Erases what is too much; what is too old not yet, for at the start of a machine the clock may be wrong."""
+        try:
+            self._store().tidy(None)
+        except LearningError as error:  # an entry that cannot be read, for one: others can be kept all the same
+            self.note = str(error)
+            _LOG.warning("learning: %s", error)
 
     def send(self, notice: Notice) -> None:
         """One entry; an accepted wake takes back what was rejected just before it."""
+        self._look()
         event, store = notice.event, self._store()
         if event.embedding is not None:
             heard = QueuedWake(
@@ -63,23 +74,42 @@ class LearningSink(Sink):
                 embedding=event.embedding,
             )
             store.add(heard)
+            self._own = [*self._own[1 - MOST_SHIFTED :], heard.id]
             if event.type == "detection" and event.person is not None:
                 store.withdraw(notice.source, event.keyword, event.sample - RETRY_SAMPLES)
+        self._tidy_if_due()
         self._update_if_due()
 
     def idle(self) -> None:
         """Erases what has become too old, and learns."""
-        self._store().tidy(time.time())
+        self._look()
+        self._tidy_if_due()
         self._update_if_due()
+
+    def _look(self) -> None:
+        """At the clock; where it was stepped, what this process has queued keeps its age."""
+        self._now_s, step_s = self._clock.look()
+        if step_s and self._own:
+            _LOG.warning("the clock was stepped by %+.0f s: the times of %d wakes too", step_s, len(self._own))
+            self._store().shift(self._own, step_s)
+
+    def _tidy_if_due(self) -> None:
+        """Once an hour, whether or not somebody speaks; by the clock once it has gone on for an hour."""
+        if boot_s() - self._tidied_s >= LONGEST_IDLE_S:
+            self._store().tidy(self._now_s if self._clock.unstepped_s >= SETTLED_S else None)
+            self._tidied_s = boot_s()
 
     def _store(self) -> LearningQueue:
         people = self._control.household.settings.people
         return LearningQueue(PersonStore(people.store or None, secret_from(people.key_file)))
 
     def _update_if_due(self) -> None:
+        if not self._update_s or self._clock.unstepped_s < min(SETTLED_S, self._update_s):
+            return
         last_s = self._store().updated_s()
-        last_s = self._began_s if last_s is None else last_s
-        if not self._update_s or abs(time.time() - last_s) < self._update_s:  # a clock that was set back is due, too
+        # where the clock was set back since then it is due, too
+        since_s = boot_s() - self._began_s if last_s is None else abs(self._now_s - last_s)
+        if since_s < self._update_s:
             return
         environment = {**os.environ, FILE_VARIABLE: ""}  # the flags say everything
         try:

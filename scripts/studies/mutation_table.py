@@ -1028,7 +1028,11 @@ STORING = (
     ),
     Mutation("engine/settings/schema.py", "DAY_S = 86_400", "DAY_S = 3_600", "a day has an hour", _JOURNAL),
     Mutation(
-        JOURNAL, "abs(step_s) > STEP_S", "step_s > STEP_S", "a clock that is set back makes entries young", _JOURNAL
+        "engine/history/clock.py",
+        "abs(step_s) <= STEP_S",
+        "step_s <= STEP_S",
+        "a clock that is set back makes entries young",
+        _JOURNAL,
     ),
     Mutation(
         JOURNAL,
@@ -1056,8 +1060,8 @@ STORING = (
     Mutation(QUEUE, "young[-most:]", "young[:most]", "the newest go where there are too many", _QUEUE),
     Mutation(
         QUEUE,
-        "now_s - heard.at_s <= days * DAY_S",
-        "abs(now_s - heard.at_s) <= days * DAY_S",
+        "now_s - stored_s[heard.id] <= days * DAY_S",
+        "abs(now_s - stored_s[heard.id]) <= days * DAY_S",
         "what seems to come from the future is erased",
         _QUEUE,
     ),

@@ -85,8 +85,8 @@ class MqttSink(Sink):
             SettingsError: the settings cannot be used.
         """
         settings = self._settings
-        self.check()
         password = _password(settings.password_file) if settings.password_file else None
+        self.check()
         client = paho.Client(CallbackAPIVersion.VERSION2, f"{node_of(self._topic)}-{secrets.token_hex(4)}")
         if settings.username:
             client.username_pw_set(settings.username, password)
@@ -335,8 +335,8 @@ def _password(file: str) -> str:
 
 
 def _age_s(notice: Notice) -> float:
-    """Of a clock that was set back: 0."""
-    return max(0.0, time.time() - notice.at_s)
+    """By a clock that nobody sets."""
+    return time.monotonic() - notice.made_s
 
 
 def _as_json(value: object) -> str:

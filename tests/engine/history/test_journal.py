@@ -33,11 +33,11 @@ from earmark.engine.audio.samples import Int16
 from earmark.engine.commands.wakes_commands import wakes_list
 from earmark.engine.errors import InputError, StoreUnwritable, WakeDamaged, WakeError, WakeUnknown
 from earmark.engine.event import Event
+from earmark.engine.history.clock import STEP_S
 from earmark.engine.history.journal import (
     LAST_FILE,
     MAX_AUDIO_BYTES,
     MAX_EVENT_BYTES,
-    STEP_S,
     Journal,
     open_journal,
 )

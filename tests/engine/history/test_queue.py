@@ -466,3 +466,41 @@ def test_killed_at_any_write_there_is_the_old_state_or_the_new(name: str, tmp_pa
     )
     assert done.returncode == 0, done.stderr.decode()
     assert int(done.stdout) > 4, "too few points for any of them to be in the middle"
+
+
+# --- the clock
+
+
+def test_how_old_it_is_stays_when_it_is_renamed_and_goes_with_a_step_of_the_clock(
+    store: LearningQueue, people: PersonStore
+) -> None:
+    people.save(make_voiceprint("zoë"))
+    entries = [heard(0, person="anna"), heard(1, person="anna")]
+    for entry in entries:
+        store.add(entry)
+    store.shift([entries[0].id, "gone-00000000"], 5 * DAY_S)
+    store.rename("anna", "zoë", [])
+    old_s = entries[0].at_s + OWN_DAYS * DAY_S + 10
+    assert store.tidy(old_s) == 1
+    assert [entry.id for entry in store.read()] == [entries[0].id]
+    assert store.tidy(old_s + 5 * DAY_S) == 1
+
+
+def test_of_too_many_those_go_that_were_stored_first_whatever_their_names_say(
+    store: LearningQueue, people: PersonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.save(make_voiceprint("anna"))
+    monkeypatch.setattr(queue, "MOST_OWN", 1)
+    early, late = heard(0, person="anna"), heard(1, person="anna")
+    for entry in (early, late):
+        store.add(entry)
+    store.shift([early.id], DAY_S)  # it was heard after the other, by a clock that was not set yet
+    assert store.tidy(None) == 1
+    assert [entry.id for entry in store.read()] == [early.id]
+
+
+def test_where_nobody_knows_the_time_nothing_is_too_old(store: LearningQueue, people: PersonStore) -> None:
+    people.save(make_voiceprint("anna"))
+    store.add(heard(0, person="anna"))
+    assert store.tidy(None) == 0
+    assert store.tidy(NOW_S + 1000 * DAY_S) == 1

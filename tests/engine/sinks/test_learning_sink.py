@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +12,13 @@ import numpy as np
 import pytest
 from helpers_store import person
 
+from earmark.engine.errors import LearningError
 from earmark.engine.event import Event
-from earmark.engine.history.queue import LearningQueue
+from earmark.engine.history.clock import WatchedClock
+from earmark.engine.history.queue import LearningQueue, QueuedWake
 from earmark.engine.people.store import PersonStore
-from earmark.engine.settings.schema import Learning, People
+from earmark.engine.settings.schema import DAY_S, Learning, People
+from earmark.engine.sinks import learning
 from earmark.engine.sinks.base import Notice
 from earmark.engine.sinks.learning import LearningSink
 
@@ -71,7 +76,139 @@ def test_who_could_not_be_asked_leaves_nothing_to_learn_from(sink: LearningSink,
     assert waiting(people) == []
 
 
-@pytest.mark.parametrize(("update_s", "idle_s"), [(0, None), (86_400, 3600), (24, 1), (1e9, 3600)])
+@pytest.mark.parametrize(("update_s", "idle_s"), [(0, 3600), (86_400, 3600), (24, 1), (1e9, 3600)])
 def test_it_looks_24_times_in_an_update_and_once_an_hour_at_least(update_s: float, idle_s: float | None) -> None:
     control: Any = None
     assert LearningSink(Learning(update_s=update_s), control).idle_s == idle_s
+
+
+# --- the clock
+
+
+class Clock:
+    """The wall clock, which is stepped, and the steady one, which is not."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, now_s: float) -> None:
+        self.now_s, self.steady_s = now_s, 12.0
+        watched = functools.partial(WatchedClock, lambda: self.now_s, lambda: self.steady_s)
+        monkeypatch.setattr(learning, "WatchedClock", watched)
+        monkeypatch.setattr(learning, "boot_s", lambda: self.steady_s)
+
+    def go_on(self, sink: LearningSink, hours: float) -> None:
+        """Time passes, and the sink looks once an hour."""
+        for _ in range(int(hours)):
+            self.now_s, self.steady_s = self.now_s + HOUR_S, self.steady_s + HOUR_S
+            sink.idle()
+
+
+HOUR_S, DAY_H = 3600.0, 24
+STARTED_1970_S = 30.0
+
+
+def wait_from(people: PersonStore, *at_s: float) -> None:
+    """What an earlier process has queued."""
+    for number, each_s in enumerate(at_s):
+        sha256 = "s" * 64
+        LearningQueue(people).add(
+            QueuedWake("detection", "okay_nabu", "anna", 0.9, "mic", number, each_s, sha256, EMBEDDING)
+        )
+
+
+def new_sink(people: PersonStore, update_s: float = 0.0) -> LearningSink:
+    household = SimpleNamespace(
+        settings=SimpleNamespace(people=People(store=str(people.folder))), cards=[SimpleNamespace(sha256="s" * 64)]
+    )
+    control: Any = SimpleNamespace(household=household)
+    return LearningSink(Learning(update_s=update_s), control)
+
+
+def test_what_was_heard_before_the_clock_was_set_is_a_minute_old_and_no_half_century(
+    people: PersonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without a battery for its clock starts in 1970, and is set by the network after a minute."""
+    clock = Clock(monkeypatch, STARTED_1970_S)
+    sink = new_sink(people)
+    sink.open()
+    sink.send(replace(wake("anna", 0), at_s=STARTED_1970_S))
+    clock.now_s, clock.steady_s = NOW_S + 60, clock.steady_s + 60
+    clock.go_on(sink, 13 * DAY_H)
+    assert waiting(people) == [("anna", 0)]
+    again = new_sink(people)  # a restart: its true age is in the file
+    again.open()
+    clock.go_on(again, 12)
+    assert waiting(people) == [("anna", 0)]
+    clock.go_on(again, 2 * DAY_H)
+    assert waiting(people) == []
+
+
+@pytest.mark.parametrize("years", [10, -50])
+def test_a_clock_that_is_wrong_for_a_minute_erases_nothing(
+    people: PersonStore, monkeypatch: pytest.MonkeyPatch, years: int
+) -> None:
+    wait_from(people, NOW_S - 100, NOW_S - 50)
+    clock = Clock(monkeypatch, NOW_S)
+    sink = new_sink(people)
+    sink.open()
+    clock.go_on(sink, 5)
+    for step_s in (years * 365 * DAY_S, -years * 365 * DAY_S):
+        clock.now_s += step_s
+        clock.steady_s += HOUR_S - 1  # it would be tidied now
+        sink.send(wake(None, 10**9, with_embedding=False))
+        clock.steady_s += 60
+        clock.now_s += 60
+        sink.idle()
+    assert [sample for _, sample in waiting(people)] == [0, 1]
+
+
+def test_a_clock_that_is_wrong_at_the_start_erases_nothing(
+    people: PersonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_from(people, NOW_S)
+    clock = Clock(monkeypatch, NOW_S + 3650 * DAY_S)
+    sink = new_sink(people)
+    sink.open()
+    clock.now_s, clock.steady_s = NOW_S + 60, clock.steady_s + 60
+    clock.go_on(sink, 5)
+    assert waiting(people) == [("anna", 0)]
+
+
+def test_an_update_waits_for_a_clock_that_has_gone_on_for_an_hour(
+    people: PersonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[float] = []
+    clock = Clock(monkeypatch, STARTED_1970_S)
+
+    def run(*_: Any, **__: Any) -> Any:
+        ran.append(clock.now_s)
+        LearningQueue(people).update(clock.now_s)
+        return SimpleNamespace(returncode=0, stderr=b"")
+
+    monkeypatch.setattr(learning, "command", lambda _household: [])
+    monkeypatch.setattr(learning.subprocess, "run", run)
+    LearningQueue(people).update(NOW_S - DAY_S)
+    sink = new_sink(people, update_s=DAY_S)
+    sink.open()
+    sink.idle()
+    assert ran == [], "half a century since the last one, as the clock says"
+    clock.now_s = NOW_S
+    sink.idle()
+    assert ran == []
+    clock.go_on(sink, 1)
+    assert ran == [NOW_S + HOUR_S]
+    clock.go_on(sink, 23)
+    assert len(ran) == 1
+    clock.go_on(sink, 1)
+    assert len(ran) == 2
+
+
+def test_an_entry_that_cannot_be_read_does_not_keep_others_from_being_queued(
+    sink: LearningSink, people: PersonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tidy(_queue: LearningQueue, _now_s: float | None) -> int:
+        raise LearningError("1-2.json: cannot be read: Permission denied")
+
+    monkeypatch.setattr(LearningQueue, "tidy", tidy)
+    sink.open()
+    assert sink.note == "1-2.json: cannot be read: Permission denied"
+    sink.send(wake("anna", 1))
+    assert waiting(people) == [("anna", 1)]

@@ -105,7 +105,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         elif (REPOSITORY / name).exists():
             shutil.copy(REPOSITORY / name, folder)
     assert len(steps("In the daemon", folder)) == 4
-    assert steps("A command", folder) == ["engine/commands/words.py", "cli.py"]
+    assert steps("A command", folder) == ["engine/commands/words.py", "engine/commands/parser.py"]
     return folder
 
 

@@ -49,6 +49,7 @@ ALLOWED = {
     "time": (
         "engine/audio/microphone.py",
         "engine/daemon/",
+        "engine/history/clock.py",
         "engine/history/journal.py",
         "engine/sinks/",
         "enroll/commands/bench.py",

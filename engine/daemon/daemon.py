@@ -97,8 +97,12 @@ class Daemon:
             self._reopen = False
             with self._open_source() as self._source:
                 self._say_source(self._source)
-                if self._hear(self._source, listener):
-                    break
+                try:
+                    if self._hear(self._source, listener):
+                        break
+                except AudioError:  # whoever is ended with us, as by Ctrl-C, ends the pipe before it has given anything
+                    if not self._stopping:
+                        raise
 
     def _hear(self, source: Source, listener: Listener) -> bool:
         """Pushes what the source gives; whether it has ended."""

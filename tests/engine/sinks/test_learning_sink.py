@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -184,7 +185,7 @@ def test_an_update_waits_for_a_clock_that_has_gone_on_for_an_hour(
         return SimpleNamespace(returncode=0, stderr=b"")
 
     monkeypatch.setattr(learning, "command", lambda _household: [])
-    monkeypatch.setattr(learning.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     LearningQueue(people).update(NOW_S - DAY_S)
     sink = new_sink(people, update_s=DAY_S)
     sink.open()

@@ -12,7 +12,9 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any, cast
 
 import paho.mqtt.client as paho
@@ -28,8 +30,10 @@ from sound_server import until
 
 from earmark.engine.audio.samples import RATE_HZ, to_float, to_int16
 from earmark.engine.commands.status import ask
+from earmark.engine.errors import DaemonError
+from earmark.engine.event import Event
 from earmark.engine.settings.schema import Mqtt
-from earmark.engine.sinks.base import Control
+from earmark.engine.sinks.base import Control, Notice
 from earmark.engine.sinks.mqtt.discovery import discovery
 from earmark.engine.sinks.mqtt.sink import MqttSink
 
@@ -391,6 +395,21 @@ def test_what_reaches_no_broker_for_long_is_lost_and_counted(slt_store: Path, sp
             assert daemon.event()["type"] == "rejection"
             assert decoded(ear.wait("earmark/event").payload)["type"] == "rejection", "the old one is not told"
             until(lambda: fault(path) is None, "all is well again")
+
+
+@pytest.mark.parametrize("at_s", [0.0, 4e9], ids=["clock set ahead", "clock set back"])
+def test_how_late_an_event_is_does_not_depend_on_the_clock(at_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = MqttSink(Mqtt(host="nowhere.invalid"), cast(Control, None))
+    waited_s: list[float] = []
+    monkeypatch.setattr("earmark.engine.sinks.mqtt.sink.time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(sink, "_opened", lambda: None)
+    monkeypatch.setattr(sink._connected, "wait", lambda limit_s: waited_s.append(limit_s))
+    notice = Notice(Event("detection", "okay_nabu", 16_000, 0.9, "anna", 0.8, "known_voice"), "mic", at_s)
+    with pytest.raises(DaemonError, match="is lost"):
+        sink.send(replace(notice, made_s=96.0))
+    with pytest.raises(DaemonError, match="is lost"):
+        sink.send(replace(notice, made_s=89.0))
+    assert waited_s == [6.0, 0.0]
 
 
 def test_a_broker_that_stands_still_delays_nothing(slt_store: Path, spoken: Spoken, tmp_path: Path) -> None:

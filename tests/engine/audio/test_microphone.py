@@ -202,7 +202,7 @@ def test_a_service_waits_for_a_microphone_that_comes_late(
 
 def test_a_channel_that_a_microphone_does_not_have_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reload asks for it before it gives up the one that works."""
-    monkeypatch.setattr(microphone.sounddevice, "query_devices", lambda *_: {"max_input_channels": 2})
+    monkeypatch.setattr(sounddevice, "query_devices", lambda *_: {"max_input_channels": 2})
     microphone.require_listed("mic", 1)
     with pytest.raises(DeviceError, match="microphone 'mic': there is no channel 2: it has 2 channels"):
         microphone.require_listed("mic", 2)

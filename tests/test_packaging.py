@@ -82,7 +82,8 @@ def test_the_wheel_has_the_program_and_the_networks_and_nothing_else(built: tupl
     wanted = modules("engine") | modules("enroll") | {"__init__.py", "__main__.py", "cli.py", "models/__init__.py"}
     wanted |= {"py.typed"}
     wanted |= {f"models/{name}" for name in MODELS | CARDS}
-    wanted |= {f"engine/daemon/units/{path.name}" for path in (REPOSITORY / "engine" / "daemon" / "units").iterdir()}
+    for folder in ("engine/daemon/units", "engine/commands/diagnosis/recordings"):
+        wanted |= {f"{folder}/{path.name}" for path in (REPOSITORY / folder).iterdir()}
     assert names == {f"earmark/{name}" for name in wanted}
 
 

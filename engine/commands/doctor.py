@@ -10,6 +10,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from ..networks.speaker import SpeakerNetwork
 from ..people.loading import binding_of
 from ..people.store import PersonStore, check_binding
 from .arguments import open_store
+from .diagnosis.proof import prove
+from .diagnosis.report import write_bundle
 
 _PACKAGES = ("earmark", "numpy", "pymicro-features", "pymicro-wakeword", "sounddevice", "soundfile", "soxr")
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
@@ -42,13 +45,17 @@ class Finding:
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Tries everything and prints what it found; exit 1 where something is wrong."""
-    failed = 0
-    for finding in findings(open_store(arguments)):
+    failed, said, store = 0, [], open_store(arguments)
+    for finding in findings(store):
         failed += finding.state == FAILED
+        said.append(f"{finding.state:8} {finding.check}: {finding.detail}")
         if arguments.json:
             print(json.dumps(asdict(finding), ensure_ascii=False), flush=True)
         else:
-            print(f"{finding.state:8} {finding.check}: {finding.detail}", flush=True)
+            print(said[-1], flush=True)
+    if arguments.bundle:
+        write_bundle(Path(arguments.bundle), said, arguments.loaded, store)
+        print(f"earmark: {arguments.bundle}: written, without voices and names; look through it", file=sys.stderr)
     if failed and not arguments.json:
         print(f"earmark: {failed} of the checks failed", file=sys.stderr)
     return 1 if failed else 0
@@ -63,6 +70,7 @@ def findings(store: PersonStore) -> Iterator[Finding]:
     yield _try("cohort", _check_cohort)
     for name in _try_names():
         yield _try(f"keyword network {name}", functools.partial(_check_keyword, name))
+    yield _try("the whole path", prove)
     yield _try("microphones", _check_devices, at_worst=WARNING)
     yield _try("person store", lambda: _check_store(store))
 

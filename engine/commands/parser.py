@@ -162,6 +162,7 @@ def command_line() -> argparse.ArgumentParser:
         commands, "doctor", "earmark.engine.commands.doctor:doctor", "check models, audio devices and the store"
     )
     _add_store(doctor)
+    doctor.add_argument("--bundle", metavar="FILE", help="write a text file for a report, without voices and names")
     return parser
 
 

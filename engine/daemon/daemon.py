@@ -100,9 +100,7 @@ class Daemon:
                 try:
                     if self._hear(self._source, listener):
                         break
-                except (
-                    AudioError
-                ):  # whoever is ended with us, as by Ctrl-C, ends the pipe before it has given anything
+                except AudioError:  # Ctrl-C ends who writes the pipe with us, perhaps before it has given anything
                     if not self._stopping:
                         raise
 

@@ -689,12 +689,12 @@ def test_the_doctor_says_what_is_damaged_and_what_to_do(installed: Path, takes: 
     env = environment(PYTHONPATH=str(installed.parent))
     run = earmark("doctor", "--json", "--store", shared, code=1, env=env)
     failed = {finding["check"]: finding["detail"] for finding in run.events if finding["state"] == "FAILED"}
-    assert set(failed) == {"speaker network", "head", "cohort", "person store"}
+    assert set(failed) == {"speaker network", "head", "cohort", "the whole path", "person store"}
     assert failed["head"].startswith(f"{models / 'head.tflite'}: sha256 is ")
     assert "card cannot be read" in failed["speaker network"]
     assert "No such file" in failed["cohort"]
     assert all(detail.endswith(": install earmark again") for detail in failed.values())
-    assert earmark("doctor", "--store", shared, code=1, env=env).err == "earmark: 4 of the checks failed\n"
+    assert earmark("doctor", "--store", shared, code=1, env=env).err == "earmark: 5 of the checks failed\n"
 
     shutil.copy(MODELS_DIR / "speaker.json", models)
     for arguments in (["replay", "--json", *takes("slt", "okay_nabu", "test")], ["listen", "-"]):

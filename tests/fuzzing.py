@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from helpers_store import KEY, Snapshot, forge, opened, person, snapshot, sound, weak_keys
 from hypothesis import strategies as st
 
+from earmark.engine.audio.files import FileSource
 from earmark.engine.errors import EarmarkError
 from earmark.engine.history import sealing
 from earmark.engine.people import bundle, codec, operations
@@ -61,6 +63,23 @@ PATHS = (  # where a member of an archive may want to go
 )
 LINKS = ("../outside.txt", "/etc/passwd", "okay_nabu/0001/header.json", "", "manifest.json", "..")
 TYPES = b"01234567SLKxgX\0"  # of tar's members: files, links, devices, folders, sparse files, long names, pax headers
+RECORDINGS = (
+    ("WAV", "PCM_16"),
+    ("WAV", "MS_ADPCM"),
+    ("RF64", "PCM_24"),
+    ("W64", "GSM610"),
+    ("AIFF", "PCM_16"),
+    ("AU", "ULAW"),
+    ("CAF", "ALAC_16"),
+    ("NIST", "PCM_16"),
+    ("VOC", "PCM_U8"),
+    ("HTK", "PCM_16"),
+    ("FLAC", "PCM_16"),
+    ("OGG", "VORBIS"),
+    ("OGG", "OPUS"),
+    ("MP3", "MPEG_LAYER_III"),
+)
+MOST_SAMPLES = 10_000_000  # of a file of some kilobytes: 4 kHz read as 16, silence in a FLAC or an Opus
 NUMBERS = (b"\0", b"\1", b"\x7f", b"\x80", b"\xff", b"\xff\xff\xff\xff", b"\0\0\0\0", b"99999999", b"-1", b"1e999")
 
 
@@ -117,6 +136,7 @@ class Ground:
             "export": (self.bundle(), self.imported),
             "export, signed anew": (self.bundle(), self._signed_bundle),
             "settings": (toml, self._settings),
+            **{f"recording: {name}": (content, self._recording) for name, content in recordings().items()},
         }
 
     def bundle(self) -> bytes:
@@ -207,12 +227,32 @@ class Ground:
     def _signed_bundle(self, content: bytes) -> None:
         self.imported(resigned(content))
 
+    def _recording(self, content: bytes) -> None:
+        """Delivers what there is, and then perhaps an error; never more than a header can promise of a small file."""
+        file = self.folder / "tried"
+        file.write_bytes(content)
+        with FileSource(file) as source:
+            assert sum(len(block.samples) for block in source) < MOST_SAMPLES
+
     def _settings(self, content: bytes) -> None:
         file = self.folder / "tried"
         file.write_bytes(content)
         loaded = reading.load(file, {})
         loaded.settings.policy()
         reading.as_toml(loaded)
+
+
+def recordings() -> dict[str, bytes]:
+    """A quarter of a second in two channels, in each container whose header is read, and in codings of blocks."""
+    at = np.arange(4000) / 16_000
+    sound = np.stack([0.3 * np.sin(2 * np.pi * hz * at) for hz in (300, 440)], axis=1)
+    made: dict[str, bytes] = {}
+    for container, subtype in RECORDINGS:
+        content = io.BytesIO()
+        channels = 1 if subtype in ("GSM610", "PCM_U8") or container == "HTK" else 2
+        soundfile.write(content, sound[:, :channels], 16_000, format=container, subtype=subtype)
+        made[f"{container} {subtype}"] = content.getvalue()
+    return made
 
 
 def signed(header: dict[str, Any]) -> bytes:

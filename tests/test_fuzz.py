@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fuzzing import MADE, Ground, Outcome, flips, sums, tar
+from fuzzing import MADE, RECORDINGS, Ground, Outcome, flips, sums, tar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +29,7 @@ FORMATS = (
     "export",
     "export, signed anew",
     "settings",
+    *(f"recording: {container} {subtype}" for container, subtype in RECORDINGS),
 )
 MANY = 60
 

@@ -27,6 +27,7 @@ from .sources import BLOCK_SAMPLES, Source
 _LOG = logging.getLogger(__name__)
 
 LITTLE_MISSING_S = 0.05  # no word is lost with it, and a header that counts itself promises less than that too much
+GSM_BYTES, GSM_FRAMES = 33, 160  # of a block; WAV has two in 65 bytes
 NO_COUNT = 1 << 62  # libsndfile's frames of a stream without an end
 
 _BITS = {  # of a sample, where each has as many
@@ -162,7 +163,7 @@ class _Reading:
         """(n, channels) of that type, up to the end or to what is damaged."""
         audio = self._opened.audio
         floats = audio.subtype in ("FLOAT", "DOUBLE")
-        most = _most_frames(audio)
+        most = _most_frames(audio, self._opened.extent)
         while not self._damage and self._read_frames < most:
             frames = self._next(dtype, min(self._block_frames, most - self._read_frames))
             if not len(frames):
@@ -291,8 +292,10 @@ def _open(path: Path) -> Any:
     return handle
 
 
-def _most_frames(audio: Any) -> int:
-    """How many frames may be read: behind a cut end, MIDI sample dumps repeat their last block."""
+def _most_frames(audio: Any, extent: headers.Extent) -> int:
+    """How many frames may be read: behind a cut end, MIDI sample dumps repeat their last block, and GSM is silent."""
     if audio.format == "SDS" and (found := re.search(r"^Frames\s*: (\d+)", audio.extra_info, re.MULTILINE)):
         return int(found[1])
+    if extent.there_bytes and audio.subtype == "GSM610":
+        return -(-extent.there_bytes // GSM_BYTES) * GSM_FRAMES
     return NO_COUNT

@@ -15,13 +15,16 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Union
 
+from .samples import MAX_RATE_HZ, MIN_RATE_HZ
+
 NEVER_SO_LONG = 0x7FFFF000  # what sox writes into a pipe; arecord and ffmpeg write more
 MAX_32 = 0xFFFFFFFF
+MOST_CHUNKS = 10_000  # a file of nothing but empty ones would take minutes
 NEAR_BYTES = 4096  # a placeholder may count the header or leave it out
 ROUND = (10**9, 2 * 10**9, *(1 << power for power in range(29, 63)))  # lengths that nobody has recorded
 TAG_BYTES = 128  # of ID3v1, at the end of a file
@@ -140,19 +143,15 @@ def _riff(file: io.FileIO, size: int) -> Extent:
     """WAV and RF64: chunks of a name and a 32-bit length; RF64 has the length in another chunk before."""
     order = ">" if _at(file, 0, 4) == b"RIFX" else "<"
     form, wide_at, coding = _at(file, 0, 4), None, b""
-    at = 12
-    while len(header := _at(file, at, 8)) == 8:
-        name, length = struct.unpack(f"{order}4sI", header)
+    for begin, name, length in _chunks(file, 12, f"{order}4sI"):
         if name == b"fmt ":
-            coding = _at(file, at + 8, min(length, 20))
+            coding = _at(file, begin, min(length, 20))
         if name == b"ds64":
-            wide_at = at + 16
+            wide_at = begin + 8
         if name == b"data":
             break
-        at += 8 + length + length % 2  # chunks are padded to even length
     else:
         return Extent()
-    begin = at + 8
     if form == b"RF64" and wide_at is not None and length in (0, MAX_32):
         (length,) = struct.unpack("<q", _at(file, wide_at, 8))
         extent = _in_blocks(_sized(file, size, begin, length, f"{order}4sI", wide=True), coding, order)
@@ -163,10 +162,24 @@ def _riff(file: io.FileIO, size: int) -> Extent:
     if not _has_to_be_shown(extent):
         return extent
     if extent.there_bytes <= MAX_32:
-        return _patched(extent, size, {at + 4: struct.pack(f"{order}I", extent.there_bytes)})
+        return _patched(extent, size, {begin - 4: struct.pack(f"{order}I", extent.there_bytes)})
     # more than 4 GB behind a length of 32 bits: the same as RF64
     wide = struct.pack("<4sI4s4sIqqqI", b"RF64", MAX_32, b"WAVE", b"ds64", 28, size + 28, extent.there_bytes, 0, 0)
-    return replace(extent, view=(wide, (12, at), b"data" + struct.pack("<I", MAX_32), (begin, size)))
+    return replace(extent, view=(wide, (12, begin - 8), b"data" + struct.pack("<I", MAX_32), (begin, size)))
+
+
+def _chunks(file: io.FileIO, at: int, form: str) -> Iterator[tuple[int, bytes, int]]:
+    """Where each chunk's content begins, its name and its length; those with 32 bits of length are padded to even."""
+    head_bytes = struct.calcsize(form)
+    for _ in range(MOST_CHUNKS):
+        header = _at(file, at, head_bytes)
+        if len(header) < head_bytes:
+            return
+        name, length = struct.unpack(form, header)
+        yield at + head_bytes, name, length
+        if length < 0:
+            return
+        at += head_bytes + length + (length % 2 if form.endswith("I") else 0)
 
 
 def _in_blocks(extent: Extent, coding: bytes, order: str) -> Extent:
@@ -183,7 +196,10 @@ def _w64(file: io.FileIO, size: int) -> Extent:
     """Chunks of a GUID and a 64-bit length that counts its own 24 bytes, at multiples of 8; libsndfile reads to the
     end."""
     at, coding = 40, b""
-    while len(header := _at(file, at, 24)) == 24:
+    for _ in range(MOST_CHUNKS):
+        header = _at(file, at, 24)
+        if len(header) < 24:
+            break
         (length,) = struct.unpack("<q", header[16:])
         if header.startswith(b"fmt "):
             coding = _at(file, at + 24, 20)
@@ -193,6 +209,8 @@ def _w64(file: io.FileIO, size: int) -> Extent:
                 return replace(  # another chunk follows, which is no sound
                     extent, there_bytes=length - 24, view=((0, at + length),)
                 )
+            if extent.claimed_bytes is None and extent.there_bytes:
+                return _patched(extent, size, {at + 16: struct.pack("<q", extent.there_bytes + 24)})
             return extent
         if length < 24:
             break
@@ -206,15 +224,12 @@ def _to_eight(position: int) -> int:
 
 def _aiff(file: io.FileIO, size: int) -> Extent:
     """Chunks of a name and a 32-bit length; that of the sound begins with 8 bytes of its own."""
-    at = 12
-    while len(header := _at(file, at, 8)) == 8:
-        name, length = struct.unpack(">4sI", header)
+    for begin, name, length in _chunks(file, 12, ">4sI"):
         if name == b"SSND":
-            extent = _sized(file, size, at + 16, length - 8, ">4sI")
+            extent = _sized(file, size, begin + 8, length - 8, ">4sI")
             if not _has_to_be_shown(extent):
                 return extent
-            return _patched(extent, size, {at + 4: struct.pack(">I", min(extent.there_bytes + 8, MAX_32))})
-        at += 8 + length + length % 2
+            return _patched(extent, size, {begin - 4: struct.pack(">I", min(extent.there_bytes + 8, MAX_32))})
     return Extent()
 
 
@@ -223,21 +238,16 @@ def _caf(file: io.FileIO, size: int) -> Extent:
 
     Where packets differ in size, `pakt` says how many of them there are, and how many frames.
     """
-    at, frames = 8, None
-    while len(header := _at(file, at, 12)) == 12:
-        name, length = struct.unpack(">4sq", header)
-        if name == b"pakt" and len(counts := _at(file, at + 12, 16)) == 16:
+    frames = None
+    for begin, name, length in _chunks(file, 8, ">4sq"):
+        if name == b"pakt" and len(counts := _at(file, begin, 16)) == 16:
             packets, frames = struct.unpack(">qq", counts)
             frames = frames if packets > 0 and frames > 0 else None
         if name == b"data":
-            extent = _sized(file, size, at + 16, length - 4, ">4sq", wide=True)
-            extent = replace(extent, claimed_frames=frames)
+            extent = replace(_sized(file, size, begin + 4, length - 4, ">4sq", wide=True), claimed_frames=frames)
             if extent.claimed_bytes == extent.there_bytes:
                 return extent
-            return _patched(extent, size, {at + 4: struct.pack(">q", extent.there_bytes + 4)})
-        if length < 0:
-            break
-        at += 12 + length
+            return _patched(extent, size, {begin - 8: struct.pack(">q", extent.there_bytes + 4)})
     return Extent()
 
 
@@ -269,7 +279,10 @@ def _nist(file: io.FileIO, size: int) -> Extent:
 def _voc(file: io.FileIO, size: int) -> Extent:
     """Blocks of a type and a 24-bit length. A sound may go on in further blocks: only what is missing is told."""
     (at,) = struct.unpack("<H", _at(file, 20, 2).ljust(2, b"\0"))
-    while len(header := _at(file, at, 4)) == 4:
+    for _ in range(MOST_CHUNKS):
+        header = _at(file, at, 4)
+        if len(header) < 4:
+            break
         kind, length = header[0], int.from_bytes(header[1:], "little")
         own = {1: 2, 9: 12}.get(kind)  # what the block has of its own before the sound
         if own is not None:
@@ -287,7 +300,9 @@ def _voc(file: io.FileIO, size: int) -> Extent:
 def _htk(file: io.FileIO, size: int) -> Extent:
     """Frames, period in 100 ns, bytes a frame (2), kind (0: waveform); libsndfile takes it only if all of it fits."""
     frames, there = int.from_bytes(_at(file, 0, 4), "big"), (size - 12) // 2
-    if frames == there or there <= 0:
+    period = int.from_bytes(_at(file, 4, 4), "big")
+    unlike = not 10**7 // MAX_RATE_HZ <= period <= 10**7 // MIN_RATE_HZ  # nothing else tells these files from others
+    if frames == there or unlike or not 0 < there <= MAX_32:
         return Extent()
     extent = Extent(2 * frames, 2 * there)
     return _patched(extent, 12 + 2 * there, {0: struct.pack(">I", there)})
@@ -332,7 +347,9 @@ _SOUND = (b"data", b"RIFF", b"RIFX", b"RF64", b"FORM", b"SSND", b"caff")  # anot
 
 def _metadata(file: io.FileIO, at: int, end: int, chunk: str) -> bool:
     """Whether what lies in [at, end) is no sound: whole chunks of that form, tags or zeros."""
-    while end - at >= 8:
+    for _ in range(MOST_CHUNKS):
+        if end - at < 8:
+            return True
         begins = _at(file, at, 8)
         if begins.startswith(_METADATA[:3]) or begins[1:].startswith(_METADATA[:3]):
             return True
@@ -351,7 +368,7 @@ def _metadata(file: io.FileIO, at: int, end: int, chunk: str) -> bool:
         at += len(header) + length
         if at > end + 1:
             return name in _METADATA  # cut, but no sound
-    return True
+    return False
 
 
 def _zeros(file: io.FileIO, at: int, end: int) -> bool:
@@ -432,7 +449,10 @@ def _mp3_layout(header: bytes) -> tuple[int, int, bytes] | None:
 def _behind_id3(file: io.FileIO) -> int:
     """Where the file begins behind ID3v2 tags."""
     at = 0
-    while (tag := _at(file, at, 10)).startswith(b"ID3") and len(tag) == 10:
+    for _ in range(MOST_CHUNKS):
+        tag = _at(file, at, 10)
+        if len(tag) < 10 or not tag.startswith(b"ID3"):
+            break
         at += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0)))
     return at
 
@@ -520,7 +540,7 @@ def _ogg_sum(page: bytes) -> int:
 
 def _at(file: io.FileIO, position: int, length: int) -> bytes:
     """So many bytes from there, or what there is of them."""
-    if position < 0:
+    if not 0 <= position < os.fstat(file.fileno()).st_size:  # file systems do not seek everywhere
         return b""
     file.seek(position)
     return file.read(length)

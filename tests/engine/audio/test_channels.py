@@ -194,6 +194,15 @@ def test_a_live_stream_in_antiphase_is_heard_after_a_tenth_of_a_second(voice: In
     assert remarks[0].startswith("channel 1 is the other way round")
 
 
+def test_half_a_second_is_too_little_to_say_something(voice: Int16) -> None:
+    loud = np.resize(voice[6000:], 2 * RATE_HZ)
+    both = loud.copy()
+    both[:8000] *= -1
+    remarks: list[str] = []
+    LiveMix(AudioFormat(RATE_HZ, 2), remarks.append)(as_floats(loud, both))
+    assert remarks == []
+
+
 def test_what_a_live_stream_was_long_ago_is_forgotten(voice: Int16) -> None:
     """A channel that was plugged in the other way round meanwhile."""
     loud = np.resize(voice[6000:], 40 * RATE_HZ)

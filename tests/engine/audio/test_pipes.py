@@ -130,7 +130,7 @@ def test_floats_in_a_pipe_are_named_once(
     samples: Int16, caplog: pytest.LogCaptureFixture, form: str, scale: float, lead: int
 ) -> None:
     floats = np.concatenate([np.zeros(lead), samples * scale]).astype(form)
-    heard(floats.tobytes(), 1000)
+    heard(floats.tobytes(), 1002)
     assert caplog.text.count("it looks like floats, not 16-bit integers") == 1
 
 

@@ -19,6 +19,7 @@ from ...errors import EarmarkError, StoreUnwritable, system_text_of
 from ...people.store import PersonStore
 from ...settings.reading import Loaded, as_toml
 from ...sinks.places import sockets_to_ask
+from ...storage.atomic import replace_synced
 from ..status import ask
 from ..versions import lines as versions
 
@@ -53,9 +54,7 @@ def write_bundle(file: Path, findings: Iterable[str], loaded: Loaded, store: Per
     }
     text = "".join(f"=== {title}\n{hide(chr(10).join(lines))}\n\n" for title, lines in sections.items())
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as opened:
-            opened.write(text)
+        replace_synced(file, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise StoreUnwritable(f"{file}: cannot be written: {system_text_of(error)}") from error
 

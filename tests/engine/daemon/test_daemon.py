@@ -273,8 +273,13 @@ def test_a_sink_that_never_reads_does_not_delay_detection(store: Path, words: di
         daemon.feed(words["slt"] * 80)  # more than its queue holds
         for _ in range(80):
             assert daemon.event()["person"] == "slt"
-        sink = ask([path])["sinks"]["jsonl"]
-        assert (sink["waiting"], sink["dropped"]) == (64, 16)
+
+        def queue() -> tuple[int, int]:
+            sink = ask([path])["sinks"]["jsonl"]
+            return sink["waiting"], sink["dropped"]
+
+        until(lambda: sum(queue()) == 80, "the last event, which is printed first, has reached the queue")
+        assert queue() == (64, 16)
         run = daemon.stop()
         assert run.code == 0
         assert run.err.count("sink jsonl is stuck: events are dropped") == 1

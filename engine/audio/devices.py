@@ -82,7 +82,9 @@ def what_is_missing(
         who = _user()
         if inside:
             return f"{who} may not open /dev/snd: start this container with `--group-add audio`"
-        return f"{who} may not open /dev/snd: `sudo adduser {who} audio`, then log in again or restart the service"
+        return (
+            f"{who} may not open /dev/snd: `sudo usermod -aG audio {who}`, then log in again or restart the service"
+        )
     return ""
 
 

@@ -11,6 +11,7 @@ from ..networks.keyword import KeywordNetwork, load_networks
 from ..people.keys import secret_from
 from ..people.store import PersonStore
 from ..verifier import Verifier
+from .service.which_store import say_two_stores
 
 
 def networks(arguments: argparse.Namespace) -> list[KeywordNetwork]:
@@ -28,7 +29,11 @@ def models(arguments: argparse.Namespace) -> Path:
 
 
 def open_store(arguments: argparse.Namespace) -> PersonStore:
-    """The people that `--store` and `--key-file` name; a terminal is asked for the passphrase when it is needed."""
+    """The people that `--store` and `--key-file` name; a terminal is asked for the passphrase when it is needed.
+
+    Where nobody names a store, and this machine's service has another one, that is said.
+    """
+    say_two_stores(arguments)
     return PersonStore(arguments.store, secret_from(arguments.key_file, ask=True))
 
 

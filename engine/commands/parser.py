@@ -230,16 +230,16 @@ def _add_daemon_commands(commands: Any) -> None:
 
     service = _command(commands, "service", "", "let systemd run the daemon")
     what = service.add_subparsers(metavar="WHAT", required=True)
-    install = _command(
-        what, "install", "earmark.engine.commands.service:install", "begin: from now on and after each start"
-    )
+    place = "earmark.engine.commands.service.commands"
+    install = _command(what, "install", f"{place}:install", "begin: from now on and after each start")
     install.add_argument("--python", metavar="FILE", help="interpreter with earmark in it (the one that runs this)")
     uninstall = _command(
-        what, "uninstall", "earmark.engine.commands.service:uninstall", "end; people and settings stay where they are"
+        what,
+        "uninstall",
+        "earmark.engine.commands.service.commands:uninstall",
+        "end; people and settings stay where they are",
     )
-    state = _command(
-        what, "status", "earmark.engine.commands.service:status", "what systemd and the daemon say of it"
-    )
+    state = _command(what, "status", f"{place}:status", "what systemd and the daemon say of it")
     for command in (install, uninstall):
         command.add_argument("--dry-run", action="store_true", help="only show what would be done")
         command.add_argument("--root", metavar="DIR", help="of an image: write below it, and start nothing")

@@ -19,12 +19,12 @@ from ..people.keys import new_secret_from, secret_from
 from ..people.store import COSINE, TRAINED, PersonStore
 from ..settings.edit import renamed_line
 from ..settings.reading import COMMAND_LINE
-from ..storage.user_folders import sessions_folder
+from ..storage.user_folders import SERVICE_FOLDER, sessions_folder
 from .arguments import open_store
 
 KINDS = {COSINE: "plain cosine", TRAINED: "cosine and trained head"}
 """The kinds of score, for people to read."""
-SERVICE_STORE = Path("/var/lib/earmark/people")  # engine/daemon/units/earmark.service
+SERVICE_STORE = SERVICE_FOLDER / "people"
 
 
 def show_all(arguments: argparse.Namespace) -> int:

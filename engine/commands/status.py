@@ -9,9 +9,10 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from ..errors import DaemonError
+from ..errors import DaemonError, text_of
 from ..settings.reading import load
 from ..sinks.places import sockets_to_ask
+from ..storage.owners import refusal
 
 ANSWER_S = 5.0
 MAX_ANSWER_BYTES = 1 << 20
@@ -36,7 +37,7 @@ def ask(paths: list[Path]) -> dict[str, Any]:
     Raises:
         DaemonError: none does.
     """
-    tried = []
+    tried, refused = [], False
     for path in paths:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -49,11 +50,17 @@ def ask(paths: list[Path]) -> dict[str, Any]:
                         if isinstance(answer, dict) and answer.get("type") == "status":  # events may come before it
                             return answer
             tried.append(f"{path}: no answer")
-        except (OSError, ValueError) as error:
-            tried.append(f"{path}: {error.strerror if isinstance(error, OSError) and error.strerror else error}")
+        except OSError as error:
+            refused = refused or isinstance(error, PermissionError)
+            tried.append(f"{path}: {refusal(error, path, os.W_OK)}")
+        except ValueError as error:
+            tried.append(f"{path}: {text_of(error)}")
+    said = "; ".join(tried) or "no socket"
+    if refused:
+        raise DaemonError(f"no daemon answers you: {said}")
     raise DaemonError(
-        f"no daemon answers ({'; '.join(tried) or 'no socket'}): start one with `earmark listen` or "
-        "`systemctl start earmark`, or name its socket with `--set socket.path=…`"
+        f"no daemon answers ({said}): start one with `earmark listen` or `systemctl start earmark`, or name its "
+        "socket with `--set socket.path=…`"
     )
 
 
@@ -71,6 +78,7 @@ def _lines(answer: dict[str, Any]) -> list[str]:
         f"{overruns} overruns, opened {microphone['opened']} times",
         f"wake words   {', '.join(answer['keywords'])}; mode {answer['mode']}, on_error {answer['on_error']}",
         f"people       {', '.join(answer['people']) or 'nobody is enrolled'}",
+        f"  store      {answer['store']}",
         *(f"  unusable   {fault}" for fault in answer["faults"]),
     ]
     for count in counts.get("events", []):

@@ -20,6 +20,7 @@ from ..people.store import PersonStore
 from ..settings.reading import load
 from ..settings.schema import Settings
 from ..storage.atomic import make_folder, write_synced
+from .service.which_store import say_two_journals
 
 ME = "me"
 RESERVED = (ME, NOT_ME, NOISE)
@@ -30,7 +31,7 @@ Row = Union[Entry, tuple[int, WakeError]]
 
 def wakes_list(arguments: argparse.Namespace) -> int:
     """The entries that pass the filters, oldest first; a damaged one is shown with what is wrong."""
-    journal = open_journal(settings_of(arguments).journal)
+    journal = _journal_of(settings_of(arguments))
     rows = [row for row in _rows(journal) if not isinstance(row, Entry) or _passes(row, arguments)]
     rows = rows[-arguments.last :] if arguments.last else rows
     for row in rows:
@@ -74,7 +75,7 @@ def play(arguments: argparse.Namespace) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """Copies sound and event out of the journal, all of the entries or none of them; overwrites nothing."""
-    journal, folder = open_journal(settings_of(arguments).journal), Path(arguments.to)
+    journal, folder = _journal_of(settings_of(arguments)), Path(arguments.to)
     files: dict[Path, bytes] = {}
     for number in dict.fromkeys(arguments.numbers):
         for name, content in journal.contents(number).items():
@@ -103,7 +104,7 @@ def forget(arguments: argparse.Namespace) -> int:
     """Erases entries."""
     if bool(arguments.numbers) == arguments.all:
         raise InputError("say which: `earmark wakes forget 3 4`, or `earmark wakes forget --all`")
-    journal = open_journal(settings_of(arguments).journal)
+    journal = _journal_of(settings_of(arguments))
     count = journal.forget(journal.numbers() if arguments.all else arguments.numbers)
     print(json.dumps({"forgotten": count}) if arguments.json else f"{count} erased")
     return 0
@@ -112,7 +113,7 @@ def forget(arguments: argparse.Namespace) -> int:
 def label(arguments: argparse.Namespace) -> int:
     """Says who it was; `me` is whom the event named, or the only person who is enrolled."""
     settings = settings_of(arguments)
-    journal = open_journal(settings.journal)
+    journal = _journal_of(settings)
     entry = journal.read(arguments.number)
     people = PersonStore(settings.people.store or None).names()
     who = _me(entry, people) if arguments.label == ME else check_label(arguments.label)
@@ -137,8 +138,14 @@ def find(arguments: argparse.Namespace) -> tuple[Entry, Int16]:
     Raises:
         WakeError: there is none, or it is damaged.
     """
-    journal = open_journal(settings_of(arguments).journal)
+    journal = _journal_of(settings_of(arguments))
     return journal.read(arguments.number), journal.samples(arguments.number)
+
+
+def _journal_of(settings: Settings) -> Journal:
+    """The journal that the settings name; where they name none and this machine's service has another, it says so."""
+    say_two_journals(settings)
+    return open_journal(settings.journal)
 
 
 def _rows(journal: Journal) -> Iterator[Row]:

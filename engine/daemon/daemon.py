@@ -33,6 +33,7 @@ from ..sinks.base import Notice
 from ..sinks.dispatch import Dispatch
 from ..sinks.files import ConsoleSink
 from ..sinks.stats import Stats
+from ..storage.user_folders import people_folder
 from .systemd import Notifier
 
 _LOG = logging.getLogger(__name__)
@@ -187,6 +188,7 @@ class Daemon:
             "sensitivity": household.policy.sensitivity,
             "voice_sensitivity": household.policy.voice_sensitivity,
             "people": household.names,
+            "store": self._loaded.settings.people.store or str(people_folder()),
             "faults": list(household.faults),
             "settings_file": str(self._loaded.file) if self._loaded.file else None,
             "sinks": self._outlets.report(),

@@ -39,10 +39,11 @@ from typing import Any
 
 from ..audio.samples import Int16
 from ..audio.wav import from_wav
-from ..errors import WakeDamaged, WakeError, WakeUnknown, system_text_of, text_of
+from ..errors import WakeDamaged, WakeError, WakeUnknown, text_of
 from ..settings import schema
 from ..storage.atomic import put_in_place, read_limited, sync_folder, write_synced
 from ..storage.locked import LOCK_FILE, LockedFolder
+from ..storage.owners import refusal
 from ..storage.user_folders import journal_folder
 from .clock import WatchedClock, boot_s
 from .journal_entry import AUDIO_FILE, EVENT_FILE, Entry, as_json, checked, encode
@@ -95,7 +96,7 @@ class Journal:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise WakeError(f"{self.folder}: cannot be read: {system_text_of(error)}") from error
+            raise WakeError(f"{self.folder}: cannot be read: {refusal(error, self.folder)}") from error
 
     def read(self, number: int) -> Entry:
         """One entry, without its sound.
@@ -293,7 +294,7 @@ class Journal:
                 raise WakeUnknown(self._unknown(number, self.numbers())) from error
             raise WakeDamaged(self._damaged(number, "a file of it is missing")) from error
         except OSError as error:
-            raise WakeError(f"{place}: cannot be read: {system_text_of(error)}") from error
+            raise WakeError(f"{place}: cannot be read: {refusal(error, place)}") from error
         except Exception as error:  # what json and wave raise on bytes made to harm is no closed list
             raise WakeDamaged(self._damaged(number, text_of(error))) from error
 

@@ -31,12 +31,13 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import LearningError, system_text_of, text_of
+from ..errors import LearningError, text_of
 from ..people.store import PersonStore
 from ..people.vault import MAGIC, Vault
 from ..settings.schema import DAY_S
 from ..storage.atomic import read_limited
 from ..storage.locked import LOCK_FILE, LockedFolder, is_leftover, unwritable
+from ..storage.owners import refusal
 from .queued_wake import FOLDER, MAX_ENTRY_BYTES, QueuedWake, decode, encode
 
 __all__ = ["LearningQueue", "QueuedWake"]  # with what an entry is, so that one import is enough
@@ -82,7 +83,9 @@ class LearningQueue:
             except FileNotFoundError:  # erased meanwhile
                 continue
             except OSError as error:
-                raise LearningError(f"{self.folder / name}: cannot be read: {system_text_of(error)}") from error
+                raise LearningError(
+                    f"{self.folder / name}: cannot be read: {refusal(error, self.folder / name)}"
+                ) from error
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 _LOG.warning("%s: damaged: %s: erased", self.folder / name, text_of(error))
                 self.erase([name])
@@ -374,9 +377,9 @@ class LearningQueue:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise LearningError(f"{self.folder}: cannot be read: {system_text_of(error)}") from error
+            raise LearningError(f"{self.folder}: cannot be read: {refusal(error, self.folder)}") from error
 
     def _changing(self, what: str, alone: bool = False) -> contextlib.AbstractContextManager[None]:
         """Alone among all processes that change this store; `alone`: the caller is so already."""
-        say = unwritable if alone else self._locked.changing
-        return say(f"what was heard {what} in {self.folder}", "make room, or allow writing")
+        words = f"what was heard {what} in {self.folder}", "make room, or allow writing"
+        return unwritable(*words, self.folder) if alone else self._locked.changing(*words)

@@ -11,8 +11,9 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import InputError, PersonLocked, system_text_of, text_of
+from ..errors import InputError, PersonLocked, text_of
 from ..storage.atomic import read_limited
+from ..storage.owners import refusal
 from .vault import MAX_SECRET_BYTES, Secret, check_secret
 
 _LOG = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def _read(path: Path) -> bytes:
             _LOG.warning("%s: others may read this key: chmod 600", path)
         content = read_limited(path.resolve(), MAX_SECRET_BYTES + 2)
     except OSError as error:
-        raise PersonLocked(f"{path}: the key file cannot be read: {system_text_of(error)}") from error
+        raise PersonLocked(f"{path}: the key file cannot be read: {refusal(error, path)}") from error
     except ValueError as error:
         raise PersonLocked(f"{path}: the key file cannot be used: {text_of(error)}") from error
     return content[:-1] if content.endswith(b"\n") else content

@@ -33,12 +33,12 @@ from ..errors import (
     PersonLocked,
     PersonNewer,
     PersonUnknown,
-    system_text_of,
     text_of,
 )
 from ..storage.atomic import make_folder, put_in_place, read_limited
 from ..storage.locked import LOCK_FILE, LockedFolder
 from ..storage.names import folder_name, folders_in, is_person_folder, is_real, is_version, name_of
+from ..storage.owners import refusal
 from ..storage.user_folders import people_folder
 from . import transaction
 from .codec import ARRAYS_FILE, HEADER_FILE, MAX_FILE_BYTES, decode, decode_recordings, encode, recording_files
@@ -335,9 +335,9 @@ class PersonStore:
             except (FileNotFoundError, NotADirectoryError) as error:
                 gone = self._version(name, keyword, number) != place or not os.path.lexists(place)
                 if not gone or tries == READ_TRIES:
-                    raise PersonError(f"{place}: cannot be read: {system_text_of(error)}") from error
+                    raise PersonError(f"{place}: cannot be read: {refusal(error, place)}") from error
             except OSError as error:
-                raise PersonError(f"{place}: cannot be read: {system_text_of(error)}") from error
+                raise PersonError(f"{place}: cannot be read: {refusal(error, place)}") from error
             except (PersonLocked, PersonNewer) as error:
                 raise type(error)(f"{place}: {error}") from error
             except (PersonError, InstallationError):

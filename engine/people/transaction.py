@@ -23,6 +23,7 @@ from ..errors import PersonDamaged, PersonError, system_text_of, text_of
 from ..storage.atomic import make_folder, put_in_place, read_limited, sync_folder, write_synced
 from ..storage.locked import LockedFolder
 from ..storage.names import folders_in, is_person_folder
+from ..storage.owners import refusal
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def read_plan(store: Path) -> Plan:
     except (FileNotFoundError, NotADirectoryError):
         return Plan()
     except OSError as error:
-        raise PersonError(f"{path}: cannot be read: {system_text_of(error)}") from error
+        raise PersonError(f"{path}: cannot be read: {refusal(error, path)}") from error
     except (ValueError, RecursionError) as error:
         raise PersonDamaged(
             f"{path}: damaged: {text_of(error)}; remove {path.parent} to drop the unfinished change"

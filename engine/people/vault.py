@@ -23,10 +23,10 @@ from ..errors import (
     PersonError,
     PersonLocked,
     PersonNewer,
-    system_text_of,
     text_of,
 )
 from ..storage.atomic import read_limited
+from ..storage.owners import refusal
 
 FORMAT = 1
 KEYRING_FILE = ".keyring.json"
@@ -127,7 +127,7 @@ def open_vault(store: Path, secret: Secret) -> Vault:
         digest = hashlib.sha256(content).digest()
         values = _checked(json.loads(content))
     except OSError as error:
-        raise PersonError(f"{path}: cannot be read: {system_text_of(error)}") from error
+        raise PersonError(f"{path}: cannot be read: {refusal(error, path)}") from error
     except (ValueError, KeyError, RecursionError) as error:
         raise PersonDamaged(
             f"{path}: damaged: {text_of(error)}; put it back from a backup: without it nothing that is sealed "

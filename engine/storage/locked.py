@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..errors import StoreUnwritable, system_text_of
 from .atomic import NEW_PREFIX, locked, make_folder, replace_synced, sync_folder, temporary_folder
+from .owners import as_owner_of, refusal
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,12 +27,13 @@ OLD_PREFIX = ".old-"
 
 
 @contextlib.contextmanager
-def unwritable(what: str, what_to_do: str) -> Iterator[None]:
+def unwritable(what: str, what_to_do: str, folder: Path) -> Iterator[None]:
     """What the disk refuses as an error that says so.
 
     Args:
         what: does not become of what, for the message: "'anna' could not be saved in /people".
         what_to_do: by whoever reads it: "make room or allow writing".
+        folder: in which something is written; whose it is, is said to who may not.
 
     Raises:
         StoreUnwritable: instead of an OSError.
@@ -39,7 +41,7 @@ def unwritable(what: str, what_to_do: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnwritable(f"{what}: {system_text_of(error)}; {what_to_do}") from error
+        raise StoreUnwritable(f"{what}: {refusal(error, folder, os.W_OK)}; {what_to_do}") from error
 
 
 class LockedFolder:
@@ -61,6 +63,8 @@ class LockedFolder:
     def changing(self, what: str, what_to_do: str) -> Iterator[None]:
         """Alone among all processes that change this folder, which is there from now on.
 
+        Root changes it as the user whose folder it is (`owners.as_owner_of`).
+
         Args:
             what: as for `unwritable`.
             what_to_do: as for `unwritable`.
@@ -68,7 +72,7 @@ class LockedFolder:
         Raises:
             StoreUnwritable: instead of an OSError.
         """
-        with unwritable(what, what_to_do):
+        with unwritable(what, what_to_do, self.path), as_owner_of(self.path):
             make_folder(self.path)
             with contextlib.nullcontext() if self._lock is None else locked(self._lock):
                 yield

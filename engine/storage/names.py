@@ -8,7 +8,8 @@ import unicodedata
 import urllib.parse
 from pathlib import Path
 
-from ..errors import InputError, PersonError, system_text_of
+from ..errors import InputError, PersonError
+from .owners import refusal
 
 MAX_NAME_BYTES = 200  # of the folder's name; file systems allow 255
 
@@ -64,4 +65,4 @@ def folders_in(path: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise PersonError(f"{path}: cannot be read: {system_text_of(error)}") from error
+        raise PersonError(f"{path}: cannot be read: {refusal(error, path)}") from error

@@ -1,23 +1,28 @@
 """Where a user's files are when nobody says where: the folders of the XDG Base Directory Specification.
 
+The people and wakes of root are those of this machine's service, where there is one: so `sudo earmark enroll anna`
+enrols for whoever listens. `commands/which_store.py` tells everybody else which of two stores is meant.
+
 The library that knows them is loaded by the first who asks: it is 3 ms of a start (`python -X importtime`), and
 0.4 MB of a daemon's memory, unless all folders are named.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 APP = "earmark"
+SERVICE_FOLDER = Path("/var/lib/earmark")  # StateDirectory= of engine/daemon/units/earmark.service
 
 
 def people_folder() -> Path:
-    """`$XDG_DATA_HOME/earmark/people`, by default `~/.local/share/earmark/people`."""
+    """`people` in `data_folder()`, by default `~/.local/share/earmark/people`."""
     return data_folder() / "people"
 
 
 def journal_folder() -> Path:
-    """`$XDG_DATA_HOME/earmark/wakes`, by default `~/.local/share/earmark/wakes`."""
+    """`wakes` in `data_folder()`, by default `~/.local/share/earmark/wakes`."""
     return data_folder() / "wakes"
 
 
@@ -28,11 +33,34 @@ def sessions_folder() -> Path:
     return user_state_path(APP) / "sessions"
 
 
+def is_of_service() -> bool:
+    """Whether this process's user keeps what the service of this machine keeps: root, and the service's own user.
+
+    From `earmark service install` on, and also when only people and settings are left of it.
+    """
+    try:
+        owner = SERVICE_FOLDER.stat().st_uid
+    except OSError:
+        return False
+    return owner != 0 and os.geteuid() in (0, owner)
+
+
 def data_folder() -> Path:
-    """`$XDG_DATA_HOME/earmark`, by default `~/.local/share/earmark`.
+    """`$XDG_DATA_HOME/earmark`; by default the service's for root, and for others `~/.local/share/earmark`.
 
     Raises:
         RuntimeError: there is neither this variable nor a home folder; so do all others here.
+    """
+    if not os.environ.get("XDG_DATA_HOME") and is_of_service():
+        return SERVICE_FOLDER
+    return own_data_folder()
+
+
+def own_data_folder() -> Path:
+    """`$XDG_DATA_HOME/earmark`, by default `~/.local/share/earmark`, of every user.
+
+    Raises:
+        RuntimeError: there is neither this variable nor a home folder.
     """
     from platformdirs import user_data_path
 

@@ -119,7 +119,7 @@ class KeptSession:
         Raises:
             StoreUnwritable: the file may not be removed.
         """
-        with unwritable(f"{self.path}: could not be erased", "allow writing there"):
+        with unwritable(f"{self.path}: could not be erased", "allow writing there", self.path.parent):
             self._folder.sweep_all(self.path.name)
             self.path.unlink(missing_ok=True)
             if self.path.parent.is_dir():

@@ -8,17 +8,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import REPOSITORY
-from helpers_store import Run, earmark, environment, snapshot
+from helpers_store import Run, earmark, environment, save_cosine, snapshot
 
-from earmark.engine.commands.service import unit
+from earmark.engine.commands.service.commands import left_behind
+from earmark.engine.commands.service.unit import require_visible, unit
 from earmark.engine.errors import ServiceError
 from earmark.engine.settings.reading import load
 from earmark.engine.settings.schema import Settings
@@ -132,7 +135,7 @@ def test_what_the_daemon_relies_on_is_in_the_unit(user: bool) -> None:
         "NotifyAccess=main",
         "TimeoutStartSec=300s",
         "Restart=on-failure",
-        "ExecReload=/bin/kill -HUP $MAINPID",
+        'ExecReload=/bin/sh -c "kill -HUP $MAINPID"',
         "MemoryDenyWriteExecute=yes",
         "RuntimeDirectory=earmark",
     }
@@ -238,6 +241,87 @@ def test_an_interpreter_that_the_service_cannot_see_is_refused(tmp_path: Path, f
     assert f"{python} is below {folder}, which a system service does not see" in run.err
     assert "/opt/earmark" in run.err
     assert snapshot(tmp_path) == {}
+
+
+LINK = "usr/local/bin/earmark"
+
+
+def test_everybody_finds_the_program_of_a_service_and_so_does_sudo(tmp_path: Path) -> None:
+    arguments = ("service", "install", "--root", tmp_path, "--python", "/opt/earmark/bin/python3")
+    out = earmark(*arguments).out
+    assert os.readlink(tmp_path / LINK) == "/opt/earmark/bin/earmark"  # noqa: PTH115  Path's is not the text
+    assert "sudo earmark enroll NAME" in out
+    assert f"ln -sf /opt/earmark/bin/earmark {tmp_path / LINK}  (unchanged)" in earmark(*arguments).out.splitlines()
+    earmark("service", "uninstall", "--root", tmp_path)
+    assert not os.path.lexists(tmp_path / LINK)
+
+
+def test_a_program_or_a_link_of_others_is_kept(tmp_path: Path) -> None:
+    (tmp_path / LINK).parent.mkdir(parents=True)
+    (tmp_path / LINK).write_text("of somebody else")
+    arguments = ("service", "install", "--root", tmp_path, "--python", "/opt/earmark/bin/python3")
+    assert f"{tmp_path / LINK}  (kept)" in earmark(*arguments).out
+    assert f"{tmp_path / LINK}  (kept)" in earmark("service", "uninstall", "--root", tmp_path).out
+    assert (tmp_path / LINK).read_text() == "of somebody else"
+    earmark(*arguments)
+    (tmp_path / LINK).unlink()
+    (tmp_path / LINK).symlink_to("/home/pi/e/bin/earmark")
+    earmark("service", "uninstall", "--root", tmp_path)
+    assert os.path.lexists(tmp_path / LINK)
+
+
+def test_a_program_that_is_found_as_it_is_needs_no_link(tmp_path: Path) -> None:
+    install(tmp_path)
+    assert not (tmp_path / "usr").exists()
+
+
+@pytest.mark.parametrize("user", [False, True])
+def test_the_units_need_no_program_that_a_small_system_lacks(user: bool) -> None:
+    lines = unit(user, PYTHON, "/etc/earmark/earmark.toml").splitlines()
+    programs = {line.split("=", 1)[1].split()[0] for line in lines if line.startswith("Exec")}
+    assert programs == {PYTHON, "/bin/sh"}
+
+
+class Installed:
+    """What `importlib.metadata` knows of an installation."""
+
+    def __init__(self, told: str | None) -> None:
+        self.told = told
+
+    def read_text(self, name: str) -> str | None:
+        assert name == "direct_url.json"
+        return self.told
+
+
+def said_of_home(monkeypatch: pytest.MonkeyPatch, told: str | None) -> str:
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _: Installed(told))
+    with pytest.raises(ServiceError) as raised:
+        require_visible(["/home/pi/e/bin/python"])
+    return str(raised.value)
+
+
+def test_from_a_home_folder_it_says_the_line_that_leads_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a clone, of a wheel, and of what is not known any more."""
+    text = said_of_home(monkeypatch, json.dumps({"url": REPOSITORY.as_uri(), "dir_info": {"editable": True}}))
+    assert f"`sudo {shlex.quote(str(REPOSITORY / 'scripts/install_pi'))}` installs earmark into /opt/earmark" in text
+    wheel = tmp_path / "ear mark-0.1.0.whl"
+    for there in (False, True):
+        text = said_of_home(monkeypatch, json.dumps({"url": wheel.as_uri(), "archive_info": {}}))
+        assert (
+            f"pip install '{wheel}[enroll,service]' && sudo /opt/earmark/bin/earmark service install`" in text
+        ) == there
+        wheel.touch()
+    for told in (None, "{}", json.dumps({"url": "https://example.org/earmark"})):
+        assert "pip install 'WHEEL[enroll,service]'" in said_of_home(monkeypatch, told)
+
+
+def test_who_is_enrolled_beside_the_service_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    save_cosine(tmp_path / ".local/share/earmark/people", "Anna B")
+    monkeypatch.setattr("pwd.getpwnam", {"pi": SimpleNamespace(pw_dir=str(tmp_path))}.__getitem__)
+    (line,) = left_behind({"SUDO_USER": "pi"})
+    assert line.startswith("'Anna B' is in the people of pi, which the service does not hear: ")
+    assert "sudo earmark people import 'Anna B'.tar" in line
+    assert list(left_behind({"SUDO_USER": "gone"})) == list(left_behind({})) == []
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:

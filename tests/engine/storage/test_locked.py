@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import shutil
@@ -39,11 +40,11 @@ def test_a_folder_without_a_lock_has_no_file_of_ours(tmp_path: Path) -> None:
 
 def test_what_the_disk_refuses_is_said_with_what_to_do(folder: LockedFolder) -> None:
     message = r"^anna could not be saved: No space left on device; make room$"
-    for changing in (folder.changing, unwritable):
+    for changing in (folder.changing, functools.partial(unwritable, folder=folder.path)):
         with pytest.raises(StoreUnwritable, match=message), changing("anna could not be saved", "make room"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     linked = pytest.raises(StoreUnwritable, match="anna could not be saved: its folder is a link; make room")
-    with linked, unwritable("anna could not be saved", "make room"):
+    with linked, unwritable("anna could not be saved", "make room", folder.path):
         raise OSError("its folder is a link")
 
 

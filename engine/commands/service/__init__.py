@@ -1,0 +1,1 @@
+"""`earmark service`, and whose people and wakes a command means where there is one."""

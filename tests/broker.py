@@ -42,9 +42,7 @@ class Broker:
 
     def __init__(self, folder: Path, lines: Sequence[str] = ("allow_anonymous true",)) -> None:
         self._program, self.port = mosquitto(), free_port()
-        self._file = folder / f"mosquitto-{self.port}.conf"
-        own = [f"listener {self.port} 127.0.0.1", "persistence false", "user root", "log_dest none"]
-        self._file.write_text("\n".join([*own, *lines]) + "\n")
+        self._file, self._lines = folder / f"mosquitto-{self.port}.conf", lines
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Broker:
@@ -57,11 +55,34 @@ class Broker:
         self.kill()
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Returns when it answers.
+
+        Somebody may have taken the port since it was free. Whoever answers there then is no broker of ours: it could
+        be that of another run of the same tests, whose daemon says the same things.
+        """
+        while not self._starts():
+            self.port = free_port()
+
+    def _starts(self) -> bool:
+        """Whether it has begun to listen; else it has ended, for the port is somebody else's."""
+        own = [f"listener {self.port} 127.0.0.1", "persistence false", "user root"]
+        log = self._file.with_suffix(".log")
+        told = [f"log_dest file {log}", "log_type error", "log_type information", "log_type notice"]
+        self._file.write_text("\n".join([*own, *told, *self._lines]) + "\n")
+        log.unlink(missing_ok=True)
         self._process = subprocess.Popen(
             [self._program, "-c", str(self._file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        until(self._answers, "mosquitto answers", LIMIT_S)
+        process = self._process
+
+        def said(text: str) -> bool:
+            return log.exists() and text in log.read_text("utf-8", "replace")
+
+        until(lambda: said(" running") or process.poll() is not None, "mosquitto starts or ends", LIMIT_S)
+        if process.poll() is None:
+            return True
+        assert said("Address already in use"), f"mosquitto does not start: {log.read_text() if log.exists() else ''}"
+        return False
 
     def kill(self) -> None:
         """Without a word to anybody; what was retained is gone."""
@@ -74,12 +95,6 @@ class Broker:
         """It is there, and does nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, "mosquitto does not start"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 class Heard(NamedTuple):

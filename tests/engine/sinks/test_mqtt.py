@@ -90,6 +90,14 @@ def decoded(payload: bytes) -> dict[str, Any]:
     return value
 
 
+def test_the_broker_of_another_run_is_not_taken_for_ours(broker: Broker, tmp_path: Path) -> None:
+    """Two runs of these tests have chosen one port: what one daemon says would answer for the other one."""
+    second = Broker(tmp_path)
+    second.port = broker.port
+    with second:
+        assert second.port != broker.port
+
+
 # --- what a subscriber sees
 
 

@@ -51,7 +51,7 @@ def test_a_card_that_only_plays_is_no_microphone(tmp_path: Path) -> None:
 
 def test_who_may_not_open_the_card_is_told_the_group(tmp_path: Path) -> None:
     machine(tmp_path, *CARD)
-    assert " audio`" in what_is_missing(tmp_path, {}, never)
+    assert "usermod -aG audio " in what_is_missing(tmp_path, {}, never)
     assert "--group-add audio" in what_is_missing(tmp_path, {"container": "podman"}, never)
 
 

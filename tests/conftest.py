@@ -69,6 +69,12 @@ def cut(whole: npt.NDArray[Scalar], points: list[int]) -> list[npt.NDArray[Scala
     return [whole[start:end] for start, end in zip([0, *points], [*points, len(whole)])]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What earmark remembers of networks and of broken-off sessions is none of the user's who runs the tests."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240607)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..errors import DeviceError
+from ..processes.own import own_code
 
 ANSWER_S = 15.0  # starting Python and PortAudio takes a second, on the slowest board five
 _ASK = """
@@ -35,7 +35,7 @@ def require_device(device: str | None, channel: int | None = None) -> None:
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _ASK, device or "", "" if channel is None else str(channel)],
+            own_code(_ASK, device or "", "" if channel is None else str(channel)),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=ANSWER_S,

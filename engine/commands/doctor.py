@@ -19,6 +19,7 @@ from ..audio.samples import RATE_HZ
 from ..errors import DeviceError, EarmarkError, ModelError, text_of
 from ..features.frontend import Frontend
 from ..networks import runtime
+from ..networks.admission import admit
 from ..networks.card import Card, builtin_keywords, load_card, load_manifest, read_model
 from ..networks.head import SpeakerHead
 from ..networks.keyword import KeywordNetwork
@@ -103,7 +104,7 @@ def _check_speaker() -> str:
 def _check_head() -> str:
     """Runs every signature with the shapes that the card states."""
     card = load_card("head")
-    interpreter = runtime.open_model(read_model(card), card.file)
+    interpreter = runtime.open_model(admit(read_model(card), card.sha256, card.file, "head"))
     for name, signature in card.signatures.items():
         inputs = {key: np.zeros(tensor["shape"], tensor["dtype"]) for key, tensor in signature["inputs"].items()}
         try:

@@ -8,7 +8,9 @@ import json
 import os
 from pathlib import Path
 
-from ..networks.card import load_manifest
+from ..networks.head import SpeakerHead
+from ..networks.keyword import KeywordNetwork
+from ..networks.speaker import SpeakerNetwork
 from ..settings.reading import as_toml, load
 from ..settings.schema import keys
 from ..sinks.dispatch import check as check_sinks
@@ -34,7 +36,11 @@ def check(arguments: argparse.Namespace) -> int:
     loaded.settings.policy()
     check_sinks(loaded.settings)
     for keyword in loaded.settings.wake.keywords:
-        load_manifest(keyword)
+        KeywordNetwork(keyword)
+    if loaded.settings.people.models:
+        folder = Path(loaded.settings.people.models)
+        SpeakerNetwork(folder)
+        SpeakerHead(folder)
     where = str(loaded.file) if loaded.file else "no file"
     if arguments.json:
         print(json.dumps({"file": loaded.file and str(loaded.file), "set": dict(loaded.origins)}, ensure_ascii=False))

@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import KeywordError, ModelError, system_text_of, text_of
+from ..storage.reading import read_plain
 
 MODELS_DIR = Path(__file__).parents[2] / "models"
 CARD_FORMAT = 1
+MOST_MODEL_BYTES = 8 * 1024 * 1024  # the largest that ships, the speaker network, has 5.6 MB
+MOST_TEXT_BYTES = 1024 * 1024  # of a card or a manifest; the longest that ships has 3 kB
 
 Signatures = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
@@ -54,8 +57,8 @@ def load_card(name: str, folder: Path = MODELS_DIR) -> Card:
     """
     path = folder / f"{name}.json"
     try:
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        values = json.loads(read_plain(path, MOST_TEXT_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{path}: the model's card cannot be read ({text_of(error)}): install earmark again"
         ) from error
@@ -73,17 +76,29 @@ def read_model(card: Card, folder: Path = MODELS_DIR) -> bytes:
     Raises:
         ModelError: it is missing, or its sha256 is not the card's.
     """
-    path = folder / card.file
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        content = read_beside(folder / "any.json", card.file)
+    except (OSError, ValueError) as error:
         raise ModelError(
-            f"{path}: the model cannot be read ({system_text_of(error)}): install earmark again"
+            f"{folder / card.file}: the model cannot be read ({text_of(error)}): install earmark again"
         ) from error
+    path = folder / card.file
     found = hashlib.sha256(content).hexdigest()
     if found != card.sha256:
         raise ModelError(f"{path}: sha256 is {found[:12]}…, the card says {card.sha256[:12]}…: install earmark again")
     return content
+
+
+def read_beside(path: Path, name: str) -> bytes:
+    """The model that the manifest or card at `path` names: a plain file in its folder or below.
+
+    Raises:
+        ValueError: it lies elsewhere, is larger than 8 MB, or is no file.
+        OSError: it cannot be read.
+    """
+    if "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError("it must be the name of a file beside it")
+    return read_plain(path.parent / name, MOST_MODEL_BYTES, inside=path.resolve().parent)
 
 
 @dataclass(frozen=True)
@@ -141,9 +156,12 @@ def load_manifest(keyword: str | os.PathLike[str]) -> KeywordManifest:
 
 def _read_manifest(path: Path) -> KeywordManifest:
     try:
-        values = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise KeywordError(f"{path}: the manifest cannot be read: {system_text_of(error)}") from error
+        content = read_plain(path, MOST_TEXT_BYTES)
+    except (OSError, ValueError) as error:
+        why = system_text_of(error) if isinstance(error, OSError) else text_of(error)
+        raise KeywordError(f"{path}: the manifest cannot be read: {why}") from error
+    try:
+        values = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise KeywordError(f"{path}: the manifest is not JSON: {text_of(error)}") from error
     if not isinstance(values, dict):
@@ -158,15 +176,15 @@ def _read_manifest(path: Path) -> KeywordManifest:
     step_ms = micro.at("feature_step_size", int)
     if step_ms != 10:
         raise KeywordError(f"{path}: micro.feature_step_size={step_ms} must be 10 (ms): the frontend's hop")
-    model_path = path.parent / look.at("model", str)
+    model = look.at("model", str)
     try:
-        model_sha256 = hashlib.sha256(model_path.read_bytes()).hexdigest()
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise KeywordError(f"{path}: its model {str(model_path)!r} cannot be read: {text_of(error)}") from error
+        model_sha256 = hashlib.sha256(read_beside(path, model)).hexdigest()
+    except (OSError, ValueError) as error:
+        raise KeywordError(f"{path}: its model {model!r} cannot be read: {text_of(error)}") from error
     return KeywordManifest(
         name=path.stem,
         wake_word=look.at("wake_word", str),
-        model_path=model_path,
+        model_path=path.parent / model,
         model_sha256=model_sha256,
         probability_cutoff=micro.between("probability_cutoff", (int, float), 0.0, 1.0),
         sliding_window_size=int(micro.between("sliding_window_size", int, 1, 100)),

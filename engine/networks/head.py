@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ..audio.samples import Float32
 from ..errors import ModelError, text_of
 from . import runtime
+from .admission import admit
 from .card import MODELS_DIR, load_card, read_model
 
 SIGNATURES = ("initialize", "train", "infer", "get_weights", "set_weights")
@@ -73,7 +74,8 @@ class SpeakerHead:
         self.take_rows = int(self.card.parameters["take_rows"])
         self.cohort_rows = int(self.card.parameters["cohort_rows"])
         self._infer_rows = int(self.card.parameters["infer_rows"])
-        self._interpreter = runtime.open_model(read_model(self.card, folder), self.card.file)
+        model = admit(read_model(self.card, folder), self.card.sha256, self.card.file, "head")
+        self._interpreter = runtime.open_model(model)
         missing = set(SIGNATURES) - set(self._interpreter.get_signature_list())
         if missing:
             raise ModelError(f"{self.card.file}: signatures {sorted(missing)} are missing: install earmark again")

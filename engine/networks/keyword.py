@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from typing import Any, Union
@@ -9,10 +10,12 @@ from typing import Any, Union
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import KeywordError, ModelError, system_text_of
+from ..errors import KeywordError, ModelError, system_text_of, text_of
 from ..features import frontend
+from ..storage.reading import read_plain
 from . import runtime
-from .card import KeywordManifest, load_manifest
+from .admission import admit
+from .card import MOST_MODEL_BYTES, KeywordManifest, load_manifest
 
 Words = Union[str, "os.PathLike[str]", KeywordManifest, "KeywordNetwork", Sequence[Any]]
 """One wake word or several: the names of built-in ones, paths of manifests, manifests, or networks."""
@@ -37,11 +40,17 @@ class KeywordNetwork:
 
     def __init__(self, manifest: KeywordManifest | str | os.PathLike[str]) -> None:
         self.manifest = manifest if isinstance(manifest, KeywordManifest) else load_manifest(manifest)
+        path = self.manifest.model_path
         try:
-            self._content = self.manifest.model_path.read_bytes()
+            content = read_plain(path, MOST_MODEL_BYTES)
+            sha256 = hashlib.sha256(content).hexdigest()
+            if sha256 != self.manifest.model_sha256:
+                raise KeywordError(f"{path}: the network is not any more what its manifest was read with: try again")
+            self._model = admit(content, sha256, str(path), "keyword")
             self.reset()
-        except OSError as error:
-            raise KeywordError(f"{self.manifest.model_path}: cannot be read: {system_text_of(error)}") from error
+        except (OSError, ValueError) as error:
+            why = system_text_of(error) if isinstance(error, OSError) else text_of(error)
+            raise KeywordError(f"{path}: cannot be read: {why}") from error
         except ModelError as error:
             raise KeywordError(str(error)) from error
 
@@ -51,7 +60,7 @@ class KeywordNetwork:
         A new interpreter (0.2 ms): neither `reset_all_variables` nor `allocate_tensors` clears the history of
         these networks.
         """
-        self._interpreter = runtime.open_model(self._content, str(self.manifest.model_path))
+        self._interpreter = runtime.open_model(self._model)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._input, self._scale, self._zero = self._check(inputs, "input")
         self._output, self._out_scale, self._out_zero = self._check(outputs, "output")

@@ -12,6 +12,7 @@ from ..errors import ModelError, text_of
 from ..features import mel
 from ..features.speech import Analysis
 from . import runtime
+from .admission import admit
 from .card import MODELS_DIR, Card, load_card, read_model
 
 CROP_SAMPLES = 6 * RATE_HZ // 5  # 1.2 s: the longest shipped wake word, spoken slowly, ends before the network fires
@@ -54,7 +55,8 @@ class SpeakerNetwork:
         self.card = load_card("speaker", folder)
         self.bands = _bands_of(self.card)
         # It is asked a few times an hour: what counts is the memory it keeps (docs/research/speaker_network.md)
-        self._interpreter = runtime.open_model(read_model(self.card, folder), self.card.file, delegate=False)
+        model = admit(read_model(self.card, folder), self.card.sha256, self.card.file, "speaker")
+        self._interpreter = runtime.open_model(model, delegate=False)
         self._input = int(self._interpreter.get_input_details()[0]["index"])
         output = self._interpreter.get_output_details()[0]
         self._output = int(output["index"])

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 
 from ..audio.samples import RATE_HZ
 from ..errors import DaemonError, LearningError
@@ -15,6 +14,7 @@ from ..history.queue import LearningQueue, QueuedWake
 from ..household import Household
 from ..people.keys import secret_from
 from ..people.store import PersonStore
+from ..processes.own import own_command
 from ..settings.reading import FILE_VARIABLE
 from ..settings.schema import Learning as LearningSettings
 from .base import Control, Notice, Sink
@@ -142,4 +142,4 @@ def command(household: Household) -> list[str]:
         "learning.enabled": "true",
     }
     flags = [word for key, text in texts.items() if text for word in ("--set", f"{key}={text}")]
-    return [sys.executable, "-m", "earmark.cli", "learn", "now", *flags]
+    return own_command("earmark.cli", "learn", "now", *flags)

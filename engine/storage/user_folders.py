@@ -45,6 +45,13 @@ def is_of_service() -> bool:
     return owner != 0 and os.geteuid() in (0, owner)
 
 
+def networks_folder() -> Path:
+    """Of the networks from elsewhere that were tried and found good: `$XDG_STATE_HOME/earmark/networks`."""
+    from platformdirs import user_state_path
+
+    return user_state_path(APP) / "networks"
+
+
 def data_folder() -> Path:
     """`$XDG_DATA_HOME/earmark`; by default the service's for root, and for others `~/.local/share/earmark`.
 

@@ -54,7 +54,7 @@ def convolution(weights: np.ndarray[Any, Any], bias: np.ndarray[Any, Any]) -> by
 
 
 def run(content: bytes, frames: np.ndarray[Any, Any], delegate: bool) -> np.ndarray[Any, Any]:
-    interpreter = runtime.open_model(content, "test", delegate=delegate)
+    interpreter = runtime.open_model(runtime.Model(content, "test"), delegate)
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], frames)
     interpreter.invoke()
     found: np.ndarray[Any, Any] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])

@@ -12,6 +12,7 @@ import pytest
 from conftest import REPOSITORY
 
 from earmark.engine.networks import runtime
+from earmark.engine.networks.admission import admit
 from earmark.engine.networks.card import MODELS_DIR, load_card, read_model
 from earmark.enroll.training.cohort import load as load_cohort
 
@@ -43,7 +44,7 @@ def test_the_readme_names_the_file_and_its_hash(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_runtime_reports_the_cards_signatures(name: str) -> None:
     card = load_card(name)
-    interpreter = runtime.open_model(read_model(card), card.file)
+    interpreter = runtime.open_model(admit(read_model(card), card.sha256, card.file, name))
     reported = {}
     for signature in interpreter.get_signature_list():
         runner = interpreter.get_signature_runner(signature)

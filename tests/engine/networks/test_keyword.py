@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +29,7 @@ from earmark.engine.audio.samples import Float32, Int16
 from earmark.engine.detector import Detector
 from earmark.engine.errors import KeywordError
 from earmark.engine.features.frontend import CHANNELS, Frontend
-from earmark.engine.networks.card import MODELS_DIR, builtin_keywords, load_manifest
+from earmark.engine.networks.card import MODELS_DIR, KeywordManifest, builtin_keywords, load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.verifier import Verifier
 
@@ -271,9 +273,14 @@ def test_the_trace_of_one_take_is_the_golden_one(
 
 @pytest.mark.parametrize("name", ["head.tflite", "speaker.tflite"])
 def test_another_kind_of_network_is_refused(name: str) -> None:
-    manifest = dataclasses.replace(load_manifest("alexa"), model_path=MODELS_DIR / name)
     with pytest.raises(KeywordError, match=rf"{re.escape(name)}: input is .*must be one int8 or uint8 tensor"):
-        KeywordNetwork(manifest)
+        KeywordNetwork(manifest_of(MODELS_DIR / name))
+
+
+def manifest_of(path: Path) -> KeywordManifest:
+    """Of alexa, with another network in its place."""
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return dataclasses.replace(load_manifest("alexa"), model_path=path, model_sha256=sha256)
 
 
 @pytest.mark.parametrize("size", [0, 3, 5000])
@@ -281,7 +288,16 @@ def test_what_is_no_network_is_refused(tmp_path: Path, rng: np.random.Generator,
     path = tmp_path / "noise.tflite"
     path.write_bytes(rng.bytes(size))
     with pytest.raises(KeywordError, match=r"noise\.tflite: not a TensorFlow Lite file"):
-        KeywordNetwork(dataclasses.replace(load_manifest("alexa"), model_path=path))
+        KeywordNetwork(manifest_of(path))
+
+
+def test_a_network_that_was_exchanged_since_its_manifest_was_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "alexa.tflite"
+    shutil.copy(load_manifest("alexa").model_path, path)
+    manifest = manifest_of(path)
+    shutil.copy(load_manifest("okay_nabu").model_path, path)
+    with pytest.raises(KeywordError, match="not any more what its manifest was read with"):
+        KeywordNetwork(manifest)
 
 
 def test_a_network_that_is_gone_is_refused(tmp_path: Path) -> None:

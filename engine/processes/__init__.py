@@ -1,0 +1,1 @@
+"""How other processes are started: our own code, and nobody else's."""

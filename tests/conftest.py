@@ -6,7 +6,7 @@ import csv
 import functools
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,9 +70,11 @@ def cut(whole: npt.NDArray[Scalar], points: list[int]) -> list[npt.NDArray[Scala
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What earmark remembers of networks and of broken-off sessions is none of the user's who runs the tests."""
-    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is remembered of sealed stores is remembered here, and not in the state folder of whoever tests."""
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture

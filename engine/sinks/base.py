@@ -36,6 +36,10 @@ class Notice:
     """Seconds since 1970 by this machine's clock, when the word had been said."""
     clip: Int16 | None = None
     """(n,) int16 at 16 kHz around it, for sinks that want clips."""
+    peer: str = ""
+    """Who heard it, where that was somebody in the network: an address, or `unix`; empty: this machine itself."""
+    trusted: bool = True
+    """Whether it may be learned from and may run the hook; who it is in the network has not been shown."""
     made_s: float = field(default_factory=time.monotonic, compare=False)
     """When this was made, by a clock that nobody sets: how late it is does not depend on the one of `at_s`."""
 

@@ -17,11 +17,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import DaemonError, SettingsError, system_text_of, text_of
+from ..processes.own import environment_for_others
 from ..settings.reading import EVENT_PREFIX
 from .base import Control, Notice, Sink
 
@@ -40,12 +41,23 @@ PLACEHOLDERS = (
     "at",
 )
 _NOTHING, _SOMETHING = dict.fromkeys(PLACEHOLDERS, ""), dict.fromkeys(PLACEHOLDERS, "x")
-SHELLS = ("sh", "ash", "bash", "dash", "fish", "ksh", "zsh")
+# Programs by their names, without a version. What takes code behind an option:
+INTERPRETERS = (  # noqa: SIM905  a word a line would be two screens
+    "sh ash bash busybox csh dash fish ksh mksh nu posh pwsh rbash tcsh toybox xonsh yash zsh bun deno elixir emacs "
+    "erl expect gdb groovy guile irb java jshell julia lua luajit node nodejs ocaml octave osascript perl php psql "
+    "pypy python raku rscript ruby runghc sbcl scala sqlite swift tclsh vi vim wish"
+).split()
+# What takes a whole command line behind one, and what takes code, or makes a command line, of any argument:
+WRAPPERS = ("env", "runuser", "script", "su", "flock", "flatpak-spawn")
+TAKERS = ("awk", "bc", "dc", "dsh", "eval", "gawk", "jq", "mawk", "nawk", "parallel", "pdsh", "sed", "ssh", "watch")
+_CODE = re.compile(r"-[A-Za-z]*[ceErpSx](=.*)?|--(eval|exec|execute|command|code|print|run|script)(=.*)?")
+_LINE = re.compile(r"-[A-Za-z]*[cS](=.*)?|--(command|split-string)(=.*)?")
+_ATTACHED = re.compile(
+    r"(-[A-Za-z]*[ceErpSx]|--(eval|exec|execute|command|code|print|run|script|split-string)=).*", re.S
+)
 KEPT_BYTES = 4096  # of the end of standard error
 PIPE_BYTES = 65_536  # a pipe's capacity: what can still be in it when the program has ended
 LOOK_S = 0.05  # how often is looked whether it has ended
-# The service manager talks to the daemon, not to what it starts; and the key of the people is nobody else's.
-_NOT_FOR_HOOKS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY", "EARMARK_PASSPHRASE")
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -58,6 +70,7 @@ class HookSink(Sink):
     def __init__(self, settings: Any, control: Control) -> None:
         super().__init__(settings, control)
         self._command: tuple[str, ...] = settings.command
+        self._program: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def check(self) -> None:
@@ -76,19 +89,17 @@ class HookSink(Sink):
             raise SettingsError(
                 f"hook.command: the program {program!r} must be the same at every event, without braces"
             )
-        if Path(program).name in SHELLS and any(
-            option.startswith("-") and "c" in option and fill(script, _NOTHING) != fill(script, _SOMETHING)
-            for option, script in zip(arguments, arguments[1:])
-        ):
+        code = next((argument for argument in _code_in(self._command) if _has_text(argument)), None)
+        if code is not None:
             raise SettingsError(
-                "hook.command: a placeholder in a shell's script would run whatever a name holds: write "
-                f"${EVENT_PREFIX}PERSON and the like there"
+                f"hook.command: {code[:80]!r} is code to the program that gets it, which would run whatever a name "
+                f"holds: write ${EVENT_PREFIX}PERSON and the like there, which is in its environment"
             )
 
     def probe(self) -> None:
         """Raises SettingsError where there is no such program."""
         program = self._command[0]
-        if shutil.which(program) is None:
+        if _found(program) is None:
             raise SettingsError(f"hook.command: there is no program {program!r} that can be run: give its whole path")
 
     def open(self) -> None:
@@ -99,6 +110,7 @@ class HookSink(Sink):
         """
         self.check()
         self.probe()
+        self._program = _found(self._command[0])  # once: a PATH may lead through folders where others put things
         atexit.register(self._kill)  # a hook that runs when the daemon ends, ends too
 
     def send(self, notice: Notice) -> None:
@@ -107,15 +119,16 @@ class HookSink(Sink):
         Raises:
             DaemonError: it cannot be run, took too long, or failed.
         """
-        if notice.event.type not in self._settings.events:
+        if notice.event.type not in self._settings.events or not notice.trusted:
             return
         values = values_of(notice)
         program, *arguments = self._command
-        own = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_HOOKS}
+        own = environment_for_others(os.environ)
         told = {EVENT_PREFIX + name.upper(): value for name, value in values.items()}
         try:
             self._process = subprocess.Popen(
                 [program, *(fill(argument, values) for argument in arguments)],
+                executable=self._program,
                 env={**own, **told},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,  # ours is for events
@@ -175,6 +188,15 @@ class HookSink(Sink):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+def _found(program: str) -> str | None:
+    """The file that a program is, looked for in the absolute folders of PATH only; None: there is none."""
+    folders = [
+        folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(folder).is_absolute()
+    ]
+    found = shutil.which(program, path=os.pathsep.join(folders))
+    return None if found is None else str(Path(found).absolute())
+
+
 def values_of(notice: Notice) -> dict[str, str]:
     """What the placeholders stand for; what is not known is empty."""
     event = notice.to_json()
@@ -201,6 +223,29 @@ def fill(template: str, values: Mapping[str, str]) -> str:
         return values[name]
 
     return _BRACES.sub(one, template)
+
+
+def _code_in(command: Sequence[str]) -> Iterator[str]:
+    """The arguments that somebody may take for code: what follows an option for it, wherever an interpreter is named.
+
+    `env`, `nice`, `sudo -u`, `timeout 5` and the like start the program that their arguments name: so each word is
+    looked at as if it were one. The names are a list; what is not on it and takes code by another option is beyond
+    this check. What never fails is the environment.
+    """
+    options: list[re.Pattern[str]] = []
+    takes_all = False
+    for before, word in zip(("", *command), command):
+        if takes_all or any(option.fullmatch(before) for option in options) or (options and _ATTACHED.match(word)):
+            yield word
+        for part in word.split() or [word]:  # several words that something splits
+            name = re.sub(r"[0-9.-]*(\.exe)?$", "", Path(part).name)
+            options += [_CODE] * (name in INTERPRETERS) + [_LINE] * (name in WRAPPERS)
+            takes_all = takes_all or name in TAKERS
+
+
+def _has_text(argument: str) -> bool:
+    """Whether something stands in it that somebody else may have chosen."""
+    return fill(argument, _NOTHING) != fill(argument, _SOMETHING)
 
 
 def _ending(code: int) -> str:

@@ -9,6 +9,7 @@ import functools
 import logging
 import os
 import socket
+import stat
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -302,9 +303,11 @@ def bind_unix(path: Path, mode: int) -> socket.socket:
     """A listening Unix socket with these permissions from its first moment on; one that nobody serves is replaced.
 
     Raises:
-        OSError: somebody serves it, or it cannot be made.
+        OSError: somebody serves it, something else is there, or it cannot be made.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.path.lexists(path) and not stat.S_ISSOCK(path.lstat().st_mode):
+        raise OSError(errno.EEXIST, f"{path} is there already and is no socket: it is left alone; name another place")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         if probe.connect_ex(str(path)) == 0:
             raise OSError(errno.EADDRINUSE, f"{path} is served already: is another daemon running?")

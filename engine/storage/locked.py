@@ -7,6 +7,7 @@ deleted then. A killed process leaves nothing else behind, and the next change s
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -74,6 +75,8 @@ class LockedFolder:
         """
         with unwritable(what, what_to_do, self.path), as_owner_of(self.path):
             make_folder(self.path)
+            if self._lock is not None and self._lock.parent != self.path:
+                _require_no_link(self.path)
             with contextlib.nullcontext() if self._lock is None else locked(self._lock):
                 yield
 
@@ -156,6 +159,19 @@ class LockedFolder:
         faults = self.sweep(of)
         if faults:
             raise faults[0]
+
+
+def _require_no_link(path: Path) -> None:
+    """A folder within another one, as the queue within a store, is never a link.
+
+    A store may lie elsewhere, by a link that its owner has laid. But one that was unpacked from somewhere may have
+    links in it, and lead its owner to write where somebody else wants it.
+
+    Raises:
+        OSError: it is one.
+    """
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, f"{path} is a link, which is not followed: put a folder there", str(path))
 
 
 def is_leftover(name: str) -> bool:

@@ -39,6 +39,7 @@ from earmark.engine.networks.head import TrainBatch
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import CROP_SAMPLES, MAX_SPEECH_SAMPLES
 from earmark.engine.people.store import PersonStore, Voiceprint
+from earmark.engine.processes.own import own_command
 from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Verifier
 
@@ -245,7 +246,7 @@ def _start(keywords: Sequence[str], person: Voiceprint, sound: Int16) -> tuple[f
     with tempfile.TemporaryDirectory() as store:
         for number in range(PEOPLE):
             PersonStore(store).save(dataclasses.replace(person, name=f"person {number}"))
-        line = [sys.executable, "-m", "earmark.cli", "listen", "-", "--json", "--store", store]
+        line = own_command("earmark.cli", "listen", "-", "--json", "--store", store)
         line += [word for keyword in keywords for word in ("--keyword", keyword)]
         environment = {**os.environ, "EARMARK_SETTINGS": "", "OPENBLAS_NUM_THREADS": "1"}
         start_s = time.monotonic()

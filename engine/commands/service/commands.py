@@ -25,13 +25,12 @@ from ...settings.schema import Settings
 from ...sinks.places import sockets_to_ask
 from ...storage.user_folders import SERVICE_FOLDER, config_home, own_data_folder
 from ..status import ask
-from .steps import Link, Remove, Run, Step, Write, do_all, run
-from .unit import command_beside, command_of, own_paths, require_visible, unit
+from .steps import SUDO_PATH, Link, Remove, Run, Step, Write, do_all, path_in, run
+from .unit import command_beside, command_of, own_paths, require_own_environment, require_visible, unit
 
 UNIT = "earmark.service"
 RUNNING = ("initializing", "starting", "running", "degraded", "maintenance", "stopping")
 ON_PATH = Path("/usr/local/bin/earmark")  # sudo finds it there, as every user does
-SUDO_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")  # Debian's secure_path
 SYSUSERS = """\
 # Written by `earmark service install`.
 u earmark - "earmark wake word" /var/lib/earmark
@@ -76,7 +75,7 @@ class Place:
 
     def inside(self, path: Path) -> Path:
         """A path as it is once the image runs -> the path here."""
-        return self.root / path.relative_to("/")
+        return path_in(self.root, path)
 
 
 def place(user: bool, root: str | None, environment: Mapping[str, str]) -> Place:
@@ -190,8 +189,10 @@ def install_steps(where: Place, python: str | None = None) -> list[Step]:
     """
     if not where.user:
         require_visible([python] if python else own_paths())
+    elif not python:
+        require_own_environment()
     settings = where.inside(where.settings)
-    if settings.exists():
+    if settings.exists() and (where.live or not settings.is_symlink()):  # in an image it leads into ours
         load(settings, environment={})
     unit_text = unit(where.user, python or sys.executable, str(where.settings))
     prefix = "systemctl --user" if where.user else "sudo systemctl"
@@ -199,7 +200,9 @@ def install_steps(where: Place, python: str | None = None) -> list[Step]:
         check=f"earmark settings check {shlex.quote(str(where.settings))}", reload=f"{prefix} reload earmark"
     )
     toml = head + as_toml(Loaded(Settings(), None, {}))
-    steps: list[Step] = [Run((python or sys.executable, "-m", "earmark.cli", "--version"))] if where.live else []
+    steps: list[Step] = (
+        [Run((python or sys.executable, "-I", "-m", "earmark.cli", "--version"))] if where.live else []
+    )
     if not where.user:
         sysusers = where.inside(Path("/etc/sysusers.d/earmark.conf"))
         steps.append(Write(sysusers, SYSUSERS))

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Union
 from ...errors import ServiceError, system_text_of
 from ...storage.atomic import replace_synced
 
+SUDO_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")  # Debian's secure_path
+MOST_LINKS = 40  # on one path, as Linux has it
 COMMAND_LIMIT_S = 90  # what systemd itself gives a service to stop
 
 
@@ -32,7 +35,13 @@ class Write:
 
     def do(self) -> str:
         """What came of it."""
-        if self.path.exists() and (self.keep or self.path.read_bytes() == self.content.encode()):
+        if self.path.is_symlink() and self.keep:  # in an image it may lead out of it
+            return "kept"
+        if (
+            self.path.exists()
+            and not self.path.is_symlink()
+            and (self.keep or self.path.read_bytes() == self.content.encode())
+        ):
             return "kept" if self.keep else "unchanged"
         self.path.parent.mkdir(0o755, parents=True, exist_ok=True)
         replace_synced(self.path, self.content.encode(), mode=self.mode)
@@ -107,6 +116,34 @@ class Run:
 Step = Union[Write, Link, Remove, Run]
 
 
+def path_in(root: Path, path: Path) -> Path:
+    """Where an absolute path of an image is from outside, its links followed as the image itself will follow them.
+
+    A link of the image to `/etc` is one to its own `/etc`: followed from outside, it would lead into this machine's.
+    The last part of the path is not followed.
+
+    Raises:
+        ServiceError: the links go round in a circle.
+    """
+    if root == Path("/"):
+        return path
+    waiting, found, left = list(path.parts[1:]), root, MOST_LINKS
+    while waiting:
+        part = waiting.pop(0)
+        if part == "..":
+            found = found if found == root else found.parent
+        elif waiting and (found / part).is_symlink():
+            left -= 1
+            if left < 0:
+                raise ServiceError(f"{path} in {root} cannot be found: its links go round in a circle")
+            target = (found / part).readlink()
+            found = root if target.is_absolute() else found
+            waiting = [*(one for one in target.parts if one != "/"), *waiting]
+        else:
+            found = found / part
+    return found
+
+
 def run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end.
 
@@ -116,6 +153,7 @@ def run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             words,
+            executable=_program(words),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -127,6 +165,13 @@ def run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(words, 127, "", f"{words[0]}: {system_text_of(error)}")
     except subprocess.TimeoutExpired as error:
         raise ServiceError(f"`{shlex.join(words)}` has not ended after {COMMAND_LIMIT_S} s") from error
+
+
+def _program(words: Sequence[str]) -> str | None:
+    """The file of a program of the system: not from a folder that somebody put first on root's PATH."""
+    if "/" in words[0] or "--user" in words:
+        return None
+    return shutil.which(words[0], path=":".join(SUDO_PATH))
 
 
 def do_all(steps: Sequence[Step], arguments: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import site
 import sys
 import urllib.parse
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from ...errors import ServiceError
 
 TEMPLATES = Path(__file__).parents[2] / "daemon" / "units"
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # ProtectHome=yes and PrivateTmp=yes of the system unit
-EXEC_START = re.compile(r'^ExecStart="?(?P<python>[^"\n]+?)"? -m earmark', re.MULTILINE)
+EXEC_START = re.compile(r'^ExecStart="?(?P<python>[^"\n]+?)"?(?: -[A-Za-z])* -m earmark', re.MULTILINE)
 
 
 def unit(user: bool, python: str, settings: str) -> str:
@@ -52,6 +53,20 @@ def own_paths() -> Iterator[str]:
         yield os.path.realpath(path)
 
 
+def require_own_environment() -> None:
+    """Nothing where earmark lies in an environment.
+
+    Raises:
+        ServiceError: it is among a user's own packages, which a service does not look for.
+    """
+    folder = site.getusersitepackages()
+    if Path(__file__).is_relative_to(folder):
+        raise ServiceError(
+            f"earmark is installed in {folder}, where a service does not look: any program may put modules there; "
+            "install it into an environment, as with `pipx install`"
+        )
+
+
 def require_visible(paths: Sequence[str] | Iterator[str]) -> None:
     """Nothing for what a service of the system can see.
 
@@ -80,7 +95,7 @@ def _into_opt() -> str:
         return f"`sudo {shlex.quote(str(script))}` installs earmark into /opt/earmark"
     what = str(source) if source and source.suffix == ".whl" and source.exists() else "WHEEL"
     return (
-        "Install earmark into /opt: `sudo python3 -m venv /opt/earmark && sudo /opt/earmark/bin/pip install "
+        "Install earmark into /opt: `sudo python3 -I -m venv /opt/earmark && sudo /opt/earmark/bin/pip install "
         f"{shlex.quote(what + '[enroll,service]')} && sudo /opt/earmark/bin/earmark service install`"
     )
 

@@ -20,8 +20,10 @@ import pytest
 from conftest import REPOSITORY
 from helpers_store import Run, earmark, environment, save_cosine, snapshot
 
+from earmark.engine.commands.service import steps
 from earmark.engine.commands.service.commands import left_behind
-from earmark.engine.commands.service.unit import require_visible, unit
+from earmark.engine.commands.service.steps import path_in
+from earmark.engine.commands.service.unit import EXEC_START, require_own_environment, require_visible, unit
 from earmark.engine.errors import ServiceError
 from earmark.engine.settings.reading import load
 from earmark.engine.settings.schema import Settings
@@ -112,7 +114,7 @@ def test_systemd_finds_an_interpreter_wherever_it_is(tmp_path: Path, name: str) 
 def test_an_argument_of_the_unit_is_not_expanded() -> None:
     lines = unit(True, "/a$b/python", '/c $d/50%/"e".toml').splitlines()
     (line,) = [line for line in lines if line.startswith("ExecStart=")]
-    assert line == r'ExecStart=/a$b/python -m earmark.cli listen --json --settings "/c $$d/50%%/\"e\".toml"'
+    assert line == r'ExecStart=/a$b/python -I -u -m earmark.cli listen --json --settings "/c $$d/50%%/\"e\".toml"'
 
 
 @pytest.mark.parametrize("path", ["bin/python", "/a\nExecStartPre=/bin/rm", "/a\udcff", ""])
@@ -322,6 +324,90 @@ def test_who_is_enrolled_beside_the_service_is_said(monkeypatch: pytest.MonkeyPa
     assert line.startswith("'Anna B' is in the people of pi, which the service does not hear: ")
     assert "sudo earmark people import 'Anna B'.tar" in line
     assert list(left_behind({"SUDO_USER": "gone"})) == list(left_behind({})) == []
+
+
+@pytest.mark.parametrize("user", [False, True])
+def test_a_service_loads_nothing_from_where_it_happens_to_be(user: bool) -> None:
+    (line,) = [line for line in unit(user, PYTHON, "/s").splitlines() if line.startswith("ExecStart=")]
+    assert line.split()[1] == "-I"
+    assert command_of_text(line) == PYTHON
+
+
+def command_of_text(line: str) -> str:
+    found = EXEC_START.search(line)
+    assert found is not None
+    return found["python"]
+
+
+def test_an_earlier_units_interpreter_is_found_too() -> None:
+    assert command_of_text("ExecStart=/opt/earmark/bin/python -m earmark.cli listen") == "/opt/earmark/bin/python"
+
+
+def test_what_lies_among_a_users_own_packages_is_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_own_environment()
+    monkeypatch.setattr("site.getusersitepackages", lambda: str(REPOSITORY))
+    with pytest.raises(ServiceError, match="install it into an environment, as with `pipx install`"):
+        require_own_environment()
+
+
+@pytest.mark.parametrize(
+    ("links", "path", "found"),
+    [
+        ({}, "/etc/a", "etc/a"),
+        ({"etc": "/real"}, "/etc/a", "real/a"),
+        ({"etc": "/"}, "/etc/a", "a"),
+        ({"etc": "../../../.."}, "/etc/a", "a"),
+        ({"etc": "x/../real"}, "/etc/a", "real/a"),
+        ({"etc": "/one", "one": "two", "two": "/three/four"}, "/etc/a/b", "three/four/a/b"),
+        ({"last": "/elsewhere"}, "/last", "last"),
+    ],
+)
+def test_the_links_of_an_image_are_followed_inside_of_it(
+    tmp_path: Path, links: dict[str, str], path: str, found: str
+) -> None:
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    assert path_in(tmp_path, Path(path)) == tmp_path / found
+
+
+def test_links_in_a_circle_are_said(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("/a")
+    with pytest.raises(ServiceError, match="round in a circle"):
+        path_in(tmp_path, Path("/a/b"))
+
+
+def test_nothing_outside_of_an_image_is_written(tmp_path: Path) -> None:
+    """An image whose folders are absolute links: from outside they lead into this machine's own."""
+    image, host = tmp_path / "image", tmp_path / "host"
+    for name in ("etc", "usr"):
+        (host / name).mkdir(parents=True)
+    (host / "settings").write_text("[wake]\n")
+    image.mkdir()
+    (image / "etc").symlink_to(host / "etc")
+    (image / "usr").symlink_to("../host/usr")
+    inside = image / str(host / "etc").lstrip("/")
+    (inside / "earmark").mkdir(parents=True)
+    (inside / "earmark" / "earmark.toml").symlink_to(host / "settings")
+    before = sorted(host.rglob("*"))
+    run = earmark("service", "install", "--root", image, "--python", "/opt/earmark/bin/python")
+    assert sorted(host.rglob("*")) == before
+    assert (host / "settings").read_text() == "[wake]\n"
+    assert (inside / "systemd" / "system" / "earmark.service").is_file(), run.out
+    earmark("service", "uninstall", "--root", image)
+    assert sorted(host.rglob("*")) == before
+
+
+def test_a_program_of_the_system_is_not_one_that_somebody_put_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "install"
+    fake.write_text("#!/bin/sh\necho fake\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert "fake" not in steps.run(("install", "--version")).stdout
+    fake.rename(tmp_path / "systemctl")
+    assert steps.run(("systemctl", "--user")).stdout == "fake\n", "of a user, whose PATH it is"
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from attacks_local import STARTERS, TAKERS_OF_CODE
 from helpers_store import environment
 from hypothesis import given
 from hypothesis import strategies as st
@@ -344,3 +345,52 @@ def test_a_program_that_is_missing_is_waited_for(slt_store: Path, spoken: Spoken
 
 def test_values_and_placeholders_are_the_same(notice: Notice) -> None:
     assert tuple(values_of(notice)) == PLACEHOLDERS
+
+
+# --- nothing that somebody else may have chosen is code
+
+
+@pytest.mark.parametrize("starter", STARTERS, ids=" ".join)
+@pytest.mark.parametrize("taker", TAKERS_OF_CODE, ids=" ".join)
+@pytest.mark.parametrize("code", ["{person}", "echo {source} there"])
+def test_no_placeholder_is_code_whatever_starts_what_takes_it(
+    starter: tuple[str, ...], taker: tuple[str, ...], code: str
+) -> None:
+    command = (*starter, *(word.replace("{}", code) for word in taker))
+    with pytest.raises(SettingsError, match=r"is code to the program .* write \$EARMARK_EVENT_PERSON"):
+        HookSink(dataclasses.replace(Hook(), command=command), cast(Control, None)).check()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("notify-send", "earmark", "hello {person}"),
+        ("/usr/local/bin/lamp", "--name={person}", "-c", "{person}"),
+        ("python3", "/usr/local/bin/lamp.py", "{person}", "--score", "{speaker_score}"),
+        ("sh", "/usr/local/bin/lamp.sh", "{person}"),
+        ("sh", "-c", 'echo "$1"', "hook", "{person}"),
+        ("env", "LAMP=1", "lamp", "{person}"),
+        ("sudo", "-u", "anna", "mosquitto_pub", "-t", "wake/{keyword}", "-m", "{person}"),
+        ("curl", "-d", "who={person}", "http://lamp.local/"),
+    ],
+)
+def test_a_placeholder_is_an_argument_of_anything_else(command: tuple[str, ...]) -> None:
+    HookSink(dataclasses.replace(Hook(), command=command), cast(Control, None)).check()
+
+
+def test_a_program_is_not_looked_for_where_somebody_happens_to_be(
+    make: Make, notice: Notice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    program(foreign, f"#!/bin/sh\necho foreign > {out}\n", "lamp-of-earmark")
+    own = tmp_path / "own"
+    own.mkdir()
+    monkeypatch.chdir(foreign)
+    monkeypatch.setenv("PATH", f".::{own}:{os.environ['PATH']}")
+    with pytest.raises(SettingsError, match="no program 'lamp-of-earmark'"):
+        make("lamp-of-earmark")
+    program(own, f"#!/bin/sh\necho own > {out}\n", "lamp-of-earmark")
+    make("lamp-of-earmark").send(notice)
+    assert out.read_text() == "own\n"

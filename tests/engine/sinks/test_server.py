@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -202,3 +203,26 @@ def test_what_cannot_be_had_is_known_before_the_running_one_is_given_up(tmp_path
         assert all(map(greets, running.places)), "the running one has noticed nothing"
         Greeter(tmp_path / "new").probe()
         assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "pipe"])
+def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
+    """A path that was mistyped, or chosen by somebody else, is nobody's to replace."""
+    place, precious = tmp_path / "s", tmp_path / "precious"
+    precious.write_text("precious")
+    if kind == "file":
+        place.write_text("precious")
+    elif kind == "folder":
+        place.mkdir()
+    elif kind == "link":
+        place.symlink_to(precious)
+    else:
+        os.mkfifo(place)
+    before = place.lstat()
+    with pytest.raises(DaemonError, match="is no socket: it is left alone"):
+        Greeter(place).probe()
+    with pytest.raises(DaemonError, match="is no socket: it is left alone"):
+        Greeter(place).open()
+    assert place.lstat().st_ino == before.st_ino
+    assert precious.read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["precious", "s"]

@@ -31,6 +31,20 @@ def test_a_change_makes_the_folder_and_its_lock_for_their_owner_alone(folder: Lo
         assert (folder.path / LOCK_FILE).stat().st_mode & 0o777 == 0o600
 
 
+def test_a_link_in_the_place_of_a_folder_within_another_is_not_followed(tmp_path: Path) -> None:
+    """Of a store that was unpacked from somewhere."""
+    target, place = tmp_path / "target", tmp_path / "place"
+    target.mkdir()
+    place.symlink_to(target)
+    within = LockedFolder(place, tmp_path / LOCK_FILE)
+    with pytest.raises(StoreUnwritable, match="is a link, which is not followed"), within.changing("it", "allow it"):
+        within.replace(place / "file", b"content")
+    assert list(target.iterdir()) == []
+    with LockedFolder(place, place / LOCK_FILE).changing("it", "allow it"):
+        (place / "file").touch()
+    assert (target / "file").exists(), "a store itself may lie elsewhere"
+
+
 def test_a_folder_without_a_lock_has_no_file_of_ours(tmp_path: Path) -> None:
     alone = LockedFolder(tmp_path / "made", lock=None)
     with alone.changing("it could not be changed", "allow writing"):

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from earmark.engine.commands.parser import command_line
+from earmark.engine.printable import Printable
 
 FLAGS = {  # what a flag is called in the settings
     "keyword": "wake.keywords",
@@ -27,6 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be any bytes
+    streams = sys.stdout, sys.stderr
+    # what a file, a name or a client chose must not move the cursor of who reads it
+    sys.stdout, sys.stderr = (Printable(stream) if stream is not None else None for stream in streams)
+    try:
+        return _main(argv)
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+def _main(argv: Sequence[str] | None) -> int:
     code = 0
     try:
         try:

@@ -239,10 +239,27 @@ class _Reading:
         return int(audio.frames) if extent.counted and audio.frames < NO_COUNT else None
 
 
+MOST_WHOLE_S = 3600
+"""Of a recording that is taken as a whole: 115 MB."""
+
+
 def read_audio(path: str | os.PathLike[str], channel: int | None = None) -> Int16:
-    """The whole of a file as (n,) int16 at 16 kHz mono; takes and raises what `FileSource` does."""
+    """The whole of a file as (n,) int16 at 16 kHz mono; takes and raises what `FileSource` does.
+
+    Raises:
+        AudioError: it has more than an hour: of silence, 2 MB of FLAC hold ten hours, which are gigabytes here.
+    """
+    pieces, count = [np.zeros(0, np.int16)], 0
     with FileSource(path, channel=channel) as source:
-        return np.concatenate([np.zeros(0, np.int16), *(block.samples for block in source)])
+        for block in source:
+            pieces.append(block.samples)
+            count += len(block.samples)
+            if count > MOST_WHOLE_S * RATE_HZ:
+                raise AudioError(
+                    f"{path}: has more than {MOST_WHOLE_S // 60} minutes of sound: cut out what is needed, as with "
+                    "`ffmpeg -ss START -t SECONDS -i FILE PART.wav`; `earmark replay` takes any length"
+                )
+    return np.concatenate(pieces)
 
 
 def _open_audio(path: Path) -> _Opened:

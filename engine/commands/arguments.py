@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from ..detector import Detector
 from ..networks.card import MODELS_DIR
 from ..networks.keyword import KeywordNetwork, load_networks
+from ..people.alike_names import warnings
 from ..people.keys import secret_from
 from ..people.store import PersonStore
 from ..verifier import Verifier
@@ -35,6 +37,18 @@ def open_store(arguments: argparse.Namespace) -> PersonStore:
     """
     say_two_stores(arguments)
     return PersonStore(arguments.store, secret_from(arguments.key_file, ask=True))
+
+
+def say_alike(name: str, store: PersonStore, but: str | None = None) -> None:
+    """Says on standard error what somebody should know who gives this name to a person; nobody is kept from it.
+
+    Args:
+        name: that is given.
+        store: of the people.
+        but: who has been called otherwise, and will not be.
+    """
+    for warning in warnings(name, (other for other in store.names() if other != but)):
+        print(f"earmark: {warning}", file=sys.stderr)
 
 
 def make_detector(arguments: argparse.Namespace) -> Detector:

@@ -20,7 +20,7 @@ from ..people.store import COSINE, TRAINED, PersonStore
 from ..settings.edit import renamed_line
 from ..settings.reading import COMMAND_LINE
 from ..storage.user_folders import SERVICE_FOLDER, sessions_folder
-from .arguments import open_store
+from .arguments import open_store, say_alike
 
 KINDS = {COSINE: "plain cosine", TRAINED: "cosine and trained head"}
 """The kinds of score, for people to read."""
@@ -116,6 +116,7 @@ def remove(arguments: argparse.Namespace) -> int:
 def rename(arguments: argparse.Namespace) -> int:
     """Another name, also in the journal and for what waits; what the settings call the person is said."""
     store, name, new_name = open_store(arguments), arguments.name, arguments.new_name
+    say_alike(new_name, store, but=name)
     count, also = erasure.rename(store, journal_of(arguments, store), name, new_name)
     report: dict[str, Any] = {
         "renamed": name,
@@ -152,6 +153,7 @@ def import_file(arguments: argparse.Namespace) -> int:
     name, tree = bundle.read(Path(arguments.file))
     if arguments.new_name is not None and arguments.new_name != name:
         name, tree = arguments.new_name, operations.as_name(tree, arguments.new_name)
+    say_alike(name, store)
     operations.insert(store, name, tree, replace=arguments.replace)
     report = {"imported": name, "versions": len(tree), "keywords": sorted({keyword for keyword, _ in tree})}
     _say(arguments, report, f"{name}: {_counted(len(tree), 'version')} from {arguments.file}")

@@ -29,7 +29,10 @@ COMMAND_LINE = "the command line"
 EVENT_PREFIX = "EARMARK_EVENT_"  # what the command hook tells its program, which may well be `earmark status`
 _NOT_OURS = (FILE_VARIABLE, "EARMARK_PASSPHRASE", "EARMARK_RUNTIME", "EARMARK_TEST_DATA")
 _NO_ZERO = " without a zero byte"  # no path and no argument of a program can have one
-MAX_FILE_BYTES = 1 << 20  # a hundred times a file with every key in it
+MOST_DOTS = (
+    500  # of a line: the work of the parser grows with the square of a key's parts; 128 kB of one took 3 minutes
+)
+MAX_FILE_BYTES = 1 << 18  # twenty times a file with every key in it
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,9 @@ def toml(text: str) -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > MOST_DOTS:
+            raise ValueError(f"line {number} has more than {MOST_DOTS} dots: a list may have several lines")
     parsed: dict[str, Any] = tomllib.loads(text)
     return parsed
 

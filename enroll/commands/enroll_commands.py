@@ -12,7 +12,7 @@ from typing import Any
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.commands import wakes_commands
-from earmark.engine.commands.arguments import make_detector, models, networks, open_store
+from earmark.engine.commands.arguments import make_detector, models, networks, open_store, say_alike
 from earmark.engine.commands.people_commands import KINDS
 from earmark.engine.commands.service.which_store import require_heard
 from earmark.engine.errors import EnrolmentRefused, InputError, PersonError, system_text_of
@@ -38,6 +38,7 @@ def enroll(arguments: argparse.Namespace) -> int:
     """Learns a voice, once for each wake word: from recordings, asking nothing, or in a conversation."""
     folder_name(arguments.name)  # refuses a bad name before the work
     require_heard(arguments)
+    say_alike(arguments.name, open_store(arguments))
     enroller = Enroller.load(models(arguments))
     keywords: list[KeywordNetwork | None] = [None] if arguments.any_phrase else [*networks(arguments)]
     options = Options(seed=arguments.seed, far=arguments.far, min_takes=arguments.min_takes)

@@ -148,7 +148,7 @@ def test_the_install_script_shows_what_it_would_do(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     steps = [step[2:] for step in done.stderr.splitlines() if step.startswith("+ ")]
     assert steps[1].split()[:2] == ["env", "DEBIAN_FRONTEND=noninteractive"]
-    assert Path("/opt/earmark").exists() or steps[2] == "/usr/bin/python3 -m venv /opt/earmark"
+    assert Path("/opt/earmark").exists() or steps[2] == "/usr/bin/python3 -I -m venv /opt/earmark"
     assert steps[-4:] == [
         f"/opt/earmark/bin/pip install --no-cache-dir --upgrade {wheel}[enroll,service]",
         f"/opt/earmark/bin/pip install --no-deps --force-reinstall {wheel}",

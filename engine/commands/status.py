@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,9 @@ def ask(paths: list[Path]) -> dict[str, Any]:
     tried, refused = [], False
     for path in paths:
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(ANSWER_S)
-                connection.connect(str(path))
-                connection.sendall(b"status\n")
-                with connection.makefile("rb") as lines:
-                    while line := lines.readline(MAX_ANSWER_BYTES):
-                        answer = json.loads(line)
-                        if isinstance(answer, dict) and answer.get("type") == "status":  # events may come before it
-                            return answer
+            answer = _ask(path)
+            if answer is not None:
+                return answer
             tried.append(f"{path}: no answer")
         except OSError as error:
             refused = refused or isinstance(error, PermissionError)
@@ -62,6 +57,33 @@ def ask(paths: list[Path]) -> dict[str, Any]:
         f"no daemon answers ({said}): start one with `earmark listen` or `systemctl start earmark`, or name its "
         "socket with `--set socket.path=…`"
     )
+
+
+def _ask(path: Path) -> dict[str, Any] | None:
+    """What a daemon says within the time and the size that an answer may take; None: nothing that is one.
+
+    Whoever serves the socket may send without end: neither the time between two pieces counts nor the length of one.
+
+    Raises:
+        OSError, ValueError: it cannot be asked.
+    """
+    deadline_s = time.monotonic() + ANSWER_S
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ANSWER_S)
+        connection.connect(str(path))
+        connection.sendall(b"status\n")
+        received = b""
+        while (left_s := deadline_s - time.monotonic()) > 0 and len(received) < MAX_ANSWER_BYTES:
+            connection.settimeout(left_s)
+            piece = connection.recv(65_536)
+            *lines, received = (received + piece).split(b"\n")
+            for line in lines:
+                answer = json.loads(line)
+                if isinstance(answer, dict) and answer.get("type") == "status":  # events may come before it
+                    return answer
+            if not piece:
+                return None
+    raise ValueError(f"no answer within {ANSWER_S:g} s")
 
 
 def _lines(answer: dict[str, Any]) -> list[str]:

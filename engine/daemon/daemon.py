@@ -237,6 +237,8 @@ class Daemon:
             require_device(audio.device or None, None if audio.channel < 0 else audio.channel)
         household = load_household(loaded.settings)
         new_sinks = self._outlets.prepare(loaded.settings, old)
+        if why == "change":
+            self._say_changes(changes)
         self._loaded, self.household, self._changes = loaded, household, changes
         if why != "change":
             self.stats.add("reloads")
@@ -246,6 +248,14 @@ class Daemon:
         microphones = [(one.device, one.stall_s, one.channel) for one in (audio, old.audio)]
         self._reopen = self._reopen or (self._live and microphones[0] != microphones[1])
         self._outlets.replace(new_sinks, loaded.settings)
+
+    def _say_changes(self, changes: dict[str, str]) -> None:
+        """What was changed from outside, and from what: whoever wonders why it wakes differently finds it."""
+        for key, value in changes.items():
+            if self._changes.get(key) != value:
+                section, name = key.split(".")
+                old = getattr(getattr(self._loaded.settings, section), name)
+                _LOG.warning("changed from outside, until the next reload: %s from %s to %s", key, old, value)
 
     def _store_state(self) -> object:
         """Another one whenever somebody was enrolled or erased, and when the store cannot be read any more."""

@@ -111,7 +111,18 @@ class Wyoming:
         TEXTS, (), "where to listen: tcp://127.0.0.1:10400, unix:///run/…; empty: not at all"
     )
     zeroconf: bool = _key(YES_NO, False, "announce the tcp port in the local network")
-    clients: int = _key(WHOLE, 32, "more at once are turned away", 1, 1000)
+    clients: int = _key(WHOLE, 32, "so many at once; then who is silent gives way", 1, 1000)
+    allow: tuple[str, ...] = _key(
+        TEXTS, (), "who may connect: addresses, networks as 192.168.1.0/24, unix; empty: everybody who reaches it"
+    )
+    trusted: tuple[str, ...] = _key(
+        TEXTS,
+        ("127.0.0.0/8", "::1", "unix"),
+        "whose wakes run the hook and are learned from, without limits of their number; as in allow",
+    )
+    tls_certificate: str = _key(TEXT, "", "PEM file of this service for tcp; empty: no TLS")
+    tls_key: str = _key(TEXT, "", "its private key")
+    tls_clients: str = _key(TEXT, "", "PEM file of who has signed the certificates of clients; empty: any client")
     channel: int = _key(
         WHOLE, -1, "only this channel of what has several, from 0; -1: those that hold the voice", -1, 7
     )
@@ -130,6 +141,7 @@ class Mqtt:
     topic: str = _key(TEXT, "earmark", "what all our topics begin with; one for each daemon at a broker")
     discovery: str = _key(TEXT, "homeassistant", "prefix of Home Assistant's discovery; empty: no discovery")
     name: str = _key(TEXT, "earmark", "of the device, as Home Assistant shows it")
+    controls: bool = _key(YES_NO, True, "mode and sensitivities may be changed through the broker")
 
 
 @dataclass(frozen=True)
@@ -173,6 +185,9 @@ class Metrics:
 
     port: int = _key(WHOLE, 0, "http://127.0.0.1:PORT/metrics; 0: none", 0, 65_535)
     address: str = _key(TEXT, "127.0.0.1", "another one than loopback shows who is at home to the network")
+    hosts: tuple[str, ...] = _key(
+        TEXTS, (), "names by which it is asked for, beside localhost, addresses and this machine's own name"
+    )
 
 
 @dataclass(frozen=True)

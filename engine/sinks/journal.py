@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from ..errors import WakeError, WakeUnknown
 from ..history.journal import open_journal
 from ..settings.schema import DAY_S
 from ..settings.schema import Journal as JournalSettings
 from .base import Control, Notice, Sink
 from .files import require_writable
+from .peers import host_of, peer_of
 
 LONGEST_IDLE_S = 3600.0
+PEERS_SHARE = 10  # a peer in the network pushes out at most a tenth of what others have heard
 
 
 class JournalSink(Sink):
@@ -20,6 +25,7 @@ class JournalSink(Sink):
     def __init__(self, settings: JournalSettings, control: Control) -> None:
         super().__init__(settings, control)
         self._journal = open_journal(settings)
+        self._of_peers: dict[int, str] = {}  # number of an entry -> who in the network heard it
         self.idle_s = min(LONGEST_IDLE_S, settings.days * DAY_S / 24)  # nothing gets older than a twenty-fourth more
 
     def probe(self) -> None:
@@ -27,14 +33,33 @@ class JournalSink(Sink):
         require_writable("journal.folder", self._journal.folder)
 
     def open(self) -> None:
-        """Makes the folder, and tidies it."""
+        """Makes the folder, tidies it, and looks whose entries there are."""
         self._journal.tidy()
+        for number in self._journal.numbers():
+            with contextlib.suppress(WakeError):  # a damaged one: it is too old at some time
+                self._remember(number, str(self._journal.read(number).event["file"]))
 
     def send(self, notice: Notice) -> None:
         """One entry; near misses too."""
         if notice.clip is not None:
-            self._journal.add(notice.to_json(), notice.clip)
+            if notice.peer:
+                self._make_room(notice.peer)
+            self._remember(self._journal.add(notice.to_json(), notice.clip), notice.source)
 
     def idle(self) -> None:
         """Erases what has become too old."""
         self._journal.tidy()
+
+    def _make_room(self, peer: str) -> None:
+        """In a full journal a peer that has a tenth of it loses its own oldest: it must not push out all others."""
+        numbers = self._journal.numbers()
+        self._of_peers = {number: self._of_peers[number] for number in numbers if number in self._of_peers}
+        own = [number for number in numbers if self._of_peers.get(number) == peer_of(peer)]
+        if len(numbers) >= self._settings.most and len(own) >= max(1, self._settings.most // PEERS_SHARE):
+            with contextlib.suppress(WakeUnknown):  # somebody has just erased it
+                self._journal.forget(own[:1])
+
+    def _remember(self, number: int, source: str) -> None:
+        kind, _, address = source.partition(":")
+        if kind == "wyoming":
+            self._of_peers[number] = peer_of(host_of(address))

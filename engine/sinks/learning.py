@@ -27,6 +27,7 @@ LONGEST_IDLE_S = 3600.0
 SETTLED_S = 3600.0
 MOST_SHIFTED = 700  # ids of what this process has queued: more are not kept
 RETRY_SAMPLES = 30 * RATE_HZ  # who was not understood says it again within half a minute
+TIDY_AFTER = 50  # entries: so many may wait beyond what the store keeps
 UPDATE_LIMIT_S = 1800.0  # of a learning process: ten people on a Pi Zero 2 need some minutes
 
 
@@ -48,6 +49,7 @@ class LearningSink(Sink):
         self._now_s, _ = self._clock.look()
         self._began_s = self._tidied_s = boot_s()
         self._own: list[str] = []
+        self._since_tidied = 0
 
     def open(self) -> None:
         """Erases what is too much; what is too old not yet, for at the start of a machine the clock may be wrong."""
@@ -61,7 +63,7 @@ class LearningSink(Sink):
         """One entry; an accepted wake takes back what was rejected just before it."""
         self._look()
         event, store = notice.event, self._store()
-        if event.embedding is not None:
+        if event.embedding is not None and notice.trusted:
             heard = QueuedWake(
                 type=event.type,
                 keyword=event.keyword,
@@ -75,8 +77,12 @@ class LearningSink(Sink):
             )
             store.add(heard)
             self._own = [*self._own[1 - MOST_SHIFTED :], heard.id]
+            self._since_tidied += 1
             if event.type == "detection" and event.person is not None:
                 store.withdraw(notice.source, event.keyword, event.sample - RETRY_SAMPLES)
+        if self._since_tidied >= TIDY_AFTER:
+            self._since_tidied = 0
+            store.tidy(None)  # what is too much; what is too old goes once an hour
         self._tidy_if_due()
         self._update_if_due()
 

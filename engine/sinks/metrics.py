@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -27,6 +29,7 @@ MAX_HEAD_BYTES = 8192
 MAX_CONNECTIONS = 16  # at once; a scraper needs one
 PAUSE_S = 1.0  # where the system has no room for another connection
 LIMIT_S = 5.0  # of a whole connection
+HOME_DOMAINS = ("local", "lan", "home", "home.arpa", "internal", "localdomain", "fritz.box")
 
 _COUNTERS = {  # of Stats -> its labels and what it counts; these are on the page even while they are 0
     "overruns": ((), "How often the microphone dropped audio because nobody fetched it in time."),
@@ -36,6 +39,7 @@ _COUNTERS = {  # of Stats -> its labels and what it counts; these are on the pag
     "events": (("type", "keyword", "reason"), "What was heard, near misses included where a journal is kept."),
     "clients": (("server",), "Connections to the other servers."),
     "turned_away": (("server",), "Connections that were too many, or did not read."),
+    "limited": (("server",), "Events of peers in the network that were too many to be passed on."),
     "refused": (("sink",), "Commands from outside that break a rule."),
 }
 _SINK_COUNTERS = {
@@ -56,6 +60,7 @@ class MetricsSink(Server):
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(control))
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: list[asyncio.Task[None]] = []  # oldest first
         self.places = [Address(self._settings.address, self._settings.port)]
 
     async def begin(self, listening: socket.socket) -> Callable[[], object]:
@@ -72,23 +77,31 @@ class MetricsSink(Server):
         return task
 
     async def _accept(self, listening: socket.socket) -> None:
-        """Takes the next connection when there is a place for it; those that wait cost us no descriptor."""
-        places = asyncio.Semaphore(MAX_CONNECTIONS)
+        """Takes every connection; of too many the oldest gives way, so that who says nothing delays nobody."""
         with listening:
             while True:
-                await places.acquire()
                 try:
                     connection, _ = await self.loop.sock_accept(listening)
                 except OSError as error:  # gone before we came, or no descriptor is left
                     _LOG.warning("metrics: a connection could not be taken: %s", text_of(error))
-                    places.release()
                     await asyncio.sleep(PAUSE_S)
                     continue
                 self._control.stats.add("clients", server=self.name)
-                self._start(self._client(connection)).add_done_callback(lambda _: places.release())
+                if len(self._connections) >= MAX_CONNECTIONS:  # a scraper is done in some milliseconds
+                    self._connections.pop(0).cancel()
+                    self._control.stats.add("turned_away", server=self.name)
+                task = self._start(self._client(connection))
+                self._connections.append(task)
+                task.add_done_callback(functools.partial(self._forget, connection))
+
+    def _forget(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        connection.close()  # of a task that was cancelled before it had begun, too
+        if task in self._connections:
+            self._connections.remove(task)
 
     async def _client(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError, EOFError, asyncio.TimeoutError):  # gone, half a request, slow
+        # gone, half a request, slow
+        with connection, contextlib.suppress(OSError, EOFError, asyncio.TimeoutError):
             reader, writer = await asyncio.open_connection(sock=connection, limit=MAX_HEAD_BYTES)
             try:
                 await asyncio.wait_for(self._converse(reader, writer), LIMIT_S)
@@ -111,11 +124,34 @@ class MetricsSink(Server):
         target, _, protocol = rest.partition(b" ")
         if not protocol.startswith(b"HTTP/1."):
             return _response("400 Bad Request")
+        if not self._is_ours(head):
+            return _response("421 Misdirected Request", body=b"this name is not ours: see metrics.hosts\n")
         if target.split(b"?", 1)[0] != PATH.encode():
             return _response("404 Not Found", body=b"the only page is /metrics\n")
         if method != b"GET":
             return _response("405 Method Not Allowed", "Allow: GET\r\n")
         return _response("200 OK", kind=CONTENT_TYPE_LATEST, body=generate_latest(self._registry))
+
+    def _is_ours(self, head: bytes) -> bool:
+        """Whether it is asked for by a name of this machine.
+
+        A page in somebody's browser may give its own name our address, and read what comes back (DNS rebinding).
+        """
+        names = [value.strip() for name, _, value in _headers(head) if name.strip().lower() == b"host"]
+        if not names:
+            return True  # of HTTP/1.0; a browser always sends one
+        host = names[0].decode("latin-1").lower()
+        host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(host)
+            return len(names) == 1
+        own = socket.gethostname().lower().partition(".")[0]
+        known = {"localhost", own, *(f"{own}.{domain}" for domain in HOME_DOMAINS), socket.gethostname().lower()}
+        return len(names) == 1 and host.rstrip(".") in known | {name.lower() for name in self._settings.hosts}
+
+
+def _headers(head: bytes) -> list[tuple[bytes, bytes, bytes]]:
+    return [line.partition(b":") for line in head.split(b"\r\n")[1:] if line]
 
 
 class _Collector:

@@ -22,6 +22,7 @@ from .server import Server
 _LOG = logging.getLogger(__name__)
 
 MAX_CLIENTS = 64
+MAX_ASKING, ASK_S = 16, 2.0  # beyond those; `earmark status` asks as soon as it is connected
 MAX_REQUEST_BYTES = 1024
 MAX_WAITING_BYTES = 64 * 1024  # some 300 events; who is so far behind does not read
 
@@ -34,6 +35,7 @@ class UnixSink(Server):
     def __init__(self, settings: Socket, control: Control) -> None:
         super().__init__(settings, control)
         self._writers: set[asyncio.StreamWriter] = set()
+        self._asking: list[asyncio.StreamWriter] = []  # who came when all places were taken, oldest first
         path = socket_path(settings.path, os.environ)
         if path is None:
             raise DaemonError("there is no runtime folder for a socket: set socket.path")
@@ -63,8 +65,8 @@ class UnixSink(Server):
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._writers) >= MAX_CLIENTS:
-            self._say_turned_away(f"{MAX_CLIENTS} clients are connected, more are turned away")
-            writer.close()
+            self._say_turned_away(f"{MAX_CLIENTS} clients are connected, more may ask for the state only")
+            await self._answer_once(reader, writer)
             return
         self._control.stats.add("clients", server=self.name)
         self._writers.add(writer)
@@ -76,6 +78,24 @@ class UnixSink(Server):
         finally:
             self._writers.discard(writer)
             writer.close()
+
+    async def _answer_once(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Who finds all places taken may ask one thing at once: nobody can keep others from the state."""
+        if len(self._asking) >= MAX_ASKING:
+            self._asking.pop(0).transport.abort()
+        self._asking.append(writer)
+        try:
+            request = await asyncio.wait_for(reader.readline(), ASK_S)
+            if request:
+                self._write(writer, self._answer(request))
+            writer.close()
+            await asyncio.wait_for(writer.wait_closed(), ASK_S)
+        except (ValueError, OSError, asyncio.TimeoutError):  # no line, or nobody who reads the answer
+            pass
+        finally:
+            if writer in self._asking:
+                self._asking.remove(writer)
+            writer.transport.abort()
 
     def _say_turned_away(self, why: str) -> None:
         self._control.stats.add("turned_away", server=self.name)

@@ -80,13 +80,14 @@ KNOBS = {
 }
 
 
-def discovery(topic: str, device: str) -> dict[str, Any]:
+def discovery(topic: str, device: str, controls: bool = True) -> dict[str, Any]:
     """What Home Assistant is told: one message for the whole device, as its documentation recommends for several
     entities; it comes or goes as a whole (since Home Assistant 2024.11).
 
     Args:
         topic: what all topics begin with; the identifiers follow from it, so they stay when the name changes.
         device: its name, for people.
+        controls: whether settings can be changed.
     """
     node, release = node_of(topic), version("earmark")
     last = {"state_topic": f"{topic}/last", "json_attributes_topic": f"{topic}/last"}
@@ -113,7 +114,7 @@ def discovery(topic: str, device: str) -> dict[str, Any]:
             "state_topic": f"{topic}/event",
         },
     }
-    for knob in KNOBS.values():
+    for knob in KNOBS.values() if controls else ():
         entities[knob.name] = {
             **knob.entity,
             "state_topic": f"{topic}/{knob.name}",

@@ -9,6 +9,8 @@ it is said anew at every connection, and a state of before that came once more a
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 import logging
 import os
@@ -28,6 +30,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from ...errors import DaemonError, InputError, SettingsError, text_of
 from ..base import Control, Notice, Sink
+from .client import LimitedClient
 from .discovery import KNOBS, OFFLINE, ONLINE, Knob, discovery, node_of
 
 _LOG = logging.getLogger(__name__)
@@ -87,9 +90,11 @@ class MqttSink(Sink):
         settings = self._settings
         password = _password(settings.password_file) if settings.password_file else None
         self.check()
-        client = paho.Client(CallbackAPIVersion.VERSION2, f"{node_of(self._topic)}-{secrets.token_hex(4)}")
+        client = LimitedClient(CallbackAPIVersion.VERSION2, f"{node_of(self._topic)}-{secrets.token_hex(4)}")
+        client.on_too_large = self._on_too_large
         if settings.username:
             client.username_pw_set(settings.username, password)
+            self._warn_of_password()
         if settings.tls:
             client.tls_set_context(ssl.create_default_context())
         client.will_set(f"{self._topic}/availability", OFFLINE, qos=1, retain=True)
@@ -155,10 +160,12 @@ class MqttSink(Sink):
             self._turned_away = True
             self._lose(str(reason))
             return
-        self._topics = [f"{self._topic}/{name}/set" for name in KNOBS] + [f"{self._topic}/availability"]
+        knobs = KNOBS if self._settings.controls else ()
+        self._topics = [f"{self._topic}/{name}/set" for name in knobs] + [f"{self._topic}/availability"]
         if self._settings.discovery:
             self._topics.append(self._birth_topic)
-        client.subscribe([(topic, 1) for topic in self._topics])
+        # QoS 0: what is too large is dropped without an answer, and a broker would wait for those of QoS 1
+        client.subscribe([(topic, 0) for topic in self._topics])
         _LOG.log(logging.WARNING if self._was_away else logging.INFO, "mqtt: connected to %s", self._broker)
         self.fault, self._was_away = None, False
         self._connected.set()
@@ -203,12 +210,28 @@ class MqttSink(Sink):
             with self._state:
                 if message.payload != ONLINE.encode() and not self._closing:
                     self._say("availability", ONLINE)
-        else:
+        elif self._settings.controls and message.topic in self._topics:
             self._obey(KNOBS[message.topic[len(self._topic) + 1 : -len("/set")]], bytes(message.payload))
+
+    def _on_too_large(self, size_bytes: int) -> None:
+        self._control.stats.add("refused", sink=self.name)
+        self.note = f"a message of {size_bytes} bytes came to a topic of ours: it was dropped"
+        if not self._said_too_large:  # once, not for each
+            _LOG.warning("mqtt: %s", self.note)
+        self._said_too_large = True
+        self._say_state()
 
     # --- shared
 
     _was_away = False
+    _said_too_large = False
+
+    def _warn_of_password(self) -> None:
+        """A password that everybody between here and the broker can read is worth a word."""
+        settings = self._settings
+        if settings.password_file and not settings.tls and not _is_loopback(settings.host):
+            self.note = f"the password goes to {self._broker} unencrypted: mqtt.tls = true, where the broker has TLS"
+            _LOG.warning("mqtt: %s", self.note)
 
     @property
     def _broker(self) -> str:
@@ -260,7 +283,8 @@ class MqttSink(Sink):
                 return
             if self._settings.discovery:
                 topic = f"{self._settings.discovery}/device/{node_of(self._topic)}/config"
-                self._opened().publish(topic, _as_json(discovery(self._topic, self._settings.name)), retain=True)
+                told = discovery(self._topic, self._settings.name, self._settings.controls)
+                self._opened().publish(topic, _as_json(told), retain=True)
             if self._last is not None:
                 self._say("last", self._last)
             self._say("availability", ONLINE)
@@ -276,6 +300,12 @@ class MqttSink(Sink):
 
     def _say(self, name: str, payload: str) -> None:
         self._opened().publish(f"{self._topic}/{name}", payload, retain=True)
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def check_host(host: str) -> None:

@@ -22,6 +22,7 @@ from ...errors import AudioError, EarmarkError, ProtocolError, text_of
 from ...event import Event as WakeEvent
 from ...listener import Listener, Voices
 from ..base import Control, Notice
+from ..peers import AHEAD_S, FACTOR, Bucket, Peers, host_of
 from .messages import checked_format, checked_length, checked_names, checked_timestamp, json_object, shortened
 
 _LOG = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ MAX_WAITING_BYTES = 64 * 1024  # some 500 detections; who is so far behind does 
 PATIENCE_S = 60.0  # for a first event, and for the rest of one that has begun
 FLUSH_S = 5.0  # what a client that has said all it had to say gets to read the answers
 PIECES_A_SECOND = 4  # audio is taken in such pieces, 3 ms of work each, so that the others' turn comes soon
+UNKNOWN_VOICE = "unknown_voice"  # as the reason of an event begins
 KEEPALIVE_S = (60, 20, 3)  # a satellite that lost its power is forgotten after two minutes
 
 
@@ -51,6 +53,15 @@ class Service(Protocol):
     def channel_of(self, host: str) -> int | None:
         """Which channel of its audio is heard, from 0; None: those that hold the voice."""
 
+    def is_trusted(self, host: str) -> bool:
+        """Whether what a client hears may be learned from, and may run the hook."""
+
+    def say_untrusted(self, host: str) -> None:
+        """A client that is not has heard something."""
+
+    def say_too_many(self, host: str) -> None:
+        """Events of a client that are not passed on."""
+
     def say_cut_off(self, peer: str, why: str) -> None:
         """A client whose connection was ended by us."""
 
@@ -65,10 +76,17 @@ class Client:
         writer: asyncio.StreamWriter,
         control: Control,
         voices: Voices,
+        peers: Peers,
     ) -> None:
         self._sink, self._reader, self._writer = sink, reader, writer
         self._control, self._voices = control, voices
         self._peer = _peer_name(writer)
+        self.host = host_of(self._peer)
+        """Its address, or `unix`."""
+        self._trusted = sink.is_trusted(self.host)
+        self._guard = peers.of(self.host)
+        self._pace = Bucket(AHEAD_S * RATE_HZ, FACTOR * RATE_HZ)
+        self._heard_s = time.monotonic()
         self._names: list[str] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._listener: Listener | None = None
@@ -77,6 +95,15 @@ class Client:
         self._timestamp: float | None = None
         self._detected = False
 
+    @property
+    def silent_s(self) -> float:
+        """How long it has said nothing."""
+        return time.monotonic() - self._heard_s
+
+    def end(self, why: str) -> None:
+        """Cuts it off."""
+        self._reader.set_exception(ProtocolError(why))
+
     async def run(self) -> None:
         """Until the client goes, or has to."""
         _LOG.info("wyoming: %s connected", self._peer)
@@ -84,6 +111,7 @@ class Client:
         try:
             self._hurry("sent no event")
             while (event := await self._read()) is not None:
+                self._heard_s = time.monotonic()
                 await self._answer(event)
             await self._flush()
         except (ProtocolError, AudioError) as error:
@@ -204,7 +232,7 @@ class Client:
 
     def _mix(self, audio_format: AudioFormat) -> Mono | None:
         """A stream that has not got the channel is heard as if none were named: other satellites may have it."""
-        channel = self._sink.channel_of(_host(self._peer))
+        channel = self._sink.channel_of(self.host)
         if channel is not None and channel >= audio_format.channels:
             channel = None
         return mix_of_stream(audio_format, channel, self._say)
@@ -223,7 +251,11 @@ class Client:
         self._end_stream()
 
     async def _push(self, samples: Int16) -> None:
-        """(n,) int16 at 16 kHz, a fraction of a second; then it is the others' turn."""
+        """(n,) int16 at 16 kHz, a fraction of a second; then it is the others' turn.
+
+        Audio that is much faster than time is not read until its time has come: nothing is lost by it. Who is trusted
+        need not wait.
+        """
         household, journal = self._control.household, self._control.journal
         if self._listener is None:
             self._listener = Listener(household, journal, self._names, self._voices)
@@ -231,13 +263,19 @@ class Client:
         start_s = time.perf_counter()
         events = self._listener.push(samples)
         self._report(self._listener, events, time.perf_counter() - start_s)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0 if self._trusted else self._pace.owe(len(samples), time.monotonic()))
+        self._heard_s = time.monotonic()
 
     def _report(self, listener: Listener, events: list[WakeEvent], computed_s: float, at_end: bool = False) -> None:
         for event in events:
             if event.type != "near_miss":
                 self._control.stats.latency(1000 * (_waited_s(listener, event) + computed_s))
-            self._publish(listener, event)
+            if self._trusted or self._guard.may_tell(time.monotonic()):
+                self._publish(listener, event)
+            else:
+                self._sink.say_too_many(self.host)
+            if not self._trusted and event.type != "near_miss" and event.reason.startswith(UNKNOWN_VOICE):
+                self._count_stranger()
             if event.type == "detection":
                 self._detected = True
                 # the client's own timestamp goes back as it came, even where it is no count of milliseconds
@@ -245,9 +283,24 @@ class Client:
         for event, clip in listener.clips(now=at_end):
             self._publish(listener, event, clip)
 
+    def _count_stranger(self) -> None:
+        """Somebody may be trying one voice after the other.
+
+        Raises:
+            ProtocolError: that was one too many.
+        """
+        if self._guard.rejected(time.monotonic()):
+            locked_s = self._guard.locked_s(time.monotonic())
+            raise ProtocolError(
+                f"too many voices that nobody knows: nothing is heard from {self.host} for {locked_s:.0f} s"
+            )
+
     def _publish(self, listener: Listener, event: WakeEvent, clip: Int16 | None = None) -> None:
         at_s = time.time() - _waited_s(listener, event)
-        self._control.publish(Notice(event, f"{self._sink.name}:{self._peer}", at_s, clip))
+        if not self._trusted:
+            self._sink.say_untrusted(self.host)
+        source = f"{self._sink.name}:{self._peer}"
+        self._control.publish(Notice(event, source, at_s, clip, self.host, self._trusted))
 
     def _end_stream(self) -> None:
         """What comes next has nothing to do with what came before."""
@@ -268,11 +321,6 @@ def _peer_name(writer: asyncio.StreamWriter) -> str:
         return "unix"
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _host(peer: str) -> str:
-    """The address in HOST:PORT, without brackets."""
-    return peer.rpartition(":")[0].strip("[]") or peer
 
 
 def _keep_alive(writer: asyncio.StreamWriter) -> None:

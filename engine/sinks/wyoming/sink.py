@@ -15,6 +15,8 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +29,7 @@ from ...household import Household
 from ...listener import Voices
 from ...settings.schema import Wyoming
 from ..base import Control
+from ..peers import EVENTS_A_SECOND, Allowed, Held, Peers, peer_of, who_gives_way
 from ..server import Address, Place, Server
 from .announcement import Announcement, import_zeroconf
 from .client import MAX_HEADER_BYTES, Client
@@ -35,6 +38,8 @@ from .messages import shortened
 _LOG = logging.getLogger(__name__)
 
 MAX_SAID = 100  # unknown wake words, and clients cut off, that are logged; clients may send any number
+ENOUGH_S = 30.0  # of silence: then a place is given up to who wants one
+HANDSHAKE_S = 5.0
 URI_RULE = "must be tcp://HOST:PORT or unix:///PATH"
 
 
@@ -51,14 +56,18 @@ class WyomingSink(Server):
         super().__init__(settings, control)
         self.places = [_parse_uri(uri) for uri in settings.uris]
         self._voices = Voices()
-        self._clients = 0
+        self._allowed = Allowed("wyoming.allow", settings.allow)
+        self._trusted = Allowed("wyoming.trusted", settings.trusted)
+        self._peers = Peers()
+        self._clients: list[Client] = []
         self._full = False
         self._described: tuple[Household, Event] | None = None
         self._said: set[str] = set()
         self._cut_off: set[tuple[str, str]] = set()
 
     def check(self) -> None:
-        """Raises DaemonError where it cannot be announced."""
+        """Raises DaemonError where it cannot be announced, SettingsError where its certificates cannot be used."""
+        self._tls()
         if self._settings.zeroconf:
             import_zeroconf()
 
@@ -74,8 +83,14 @@ class WyomingSink(Server):
     async def begin(self, listening: socket.socket) -> Callable[[], object]:
         """Serves a socket."""
         client = self.for_each(self._client)
-        start = asyncio.start_unix_server if listening.family == socket.AF_UNIX else asyncio.start_server
-        return (await start(client, sock=listening, limit=MAX_HEADER_BYTES)).close
+        if listening.family == socket.AF_UNIX:
+            return (await asyncio.start_unix_server(client, sock=listening, limit=MAX_HEADER_BYTES)).close
+        tls = self._tls()
+        handshake_s = HANDSHAKE_S if tls else None
+        server = await asyncio.start_server(
+            client, sock=listening, limit=MAX_HEADER_BYTES, ssl=tls, ssl_handshake_timeout=handshake_s
+        )
+        return server.close
 
     def close(self) -> None:
         """Ends all connections, after a word to who has read the announcement."""
@@ -85,23 +100,87 @@ class WyomingSink(Server):
         super().close()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._clients >= self._settings.clients:
+        client = Client(self, reader, writer, self._control, self._voices, self._peers)
+        if not self._is_welcome(client):
             self._control.stats.add("turned_away", server=self.name)
-            if not self._full:  # once, not for each
-                _LOG.warning(
-                    "wyoming: %d clients are connected, more are turned away: see wyoming.clients", self._clients
-                )
-            self._full = True
-            self.tell_note("full", f"{self._clients} clients were connected, more were turned away")
             writer.transport.abort()
             return
-        self._full = False
         self._control.stats.add("clients", server=self.name)
-        self._clients += 1
+        self._clients.append(client)
         try:
-            await Client(self, reader, writer, self._control, self._voices).run()
+            await client.run()
         finally:
-            self._clients -= 1
+            if client in self._clients:  # else another one has its place
+                self._clients.remove(client)
+
+    def _is_welcome(self, client: Client) -> bool:
+        """Whether a client has a place, perhaps one that another one had; why not is said."""
+        if self._settings.allow and client.host not in self._allowed:
+            self._say_once(f"{client.host} is not in wyoming.allow: it is turned away")
+            return False
+        if self._peers.of(client.host).locked_s(time.monotonic()):
+            return False  # that it is locked out was said when it began
+        if len(self._clients) < self._settings.clients:
+            self._full = False
+            return True
+        held = [Held(peer_of(one.host), one.silent_s, one.host in self._trusted) for one in self._clients]
+        trusted = client.host in self._trusted
+        place = who_gives_way(held, peer_of(client.host), trusted, self._settings.clients, ENOUGH_S)
+        if place is not None:
+            other = self._clients.pop(place)
+            other.end(f"it gave its place to {client.host}, after {other.silent_s:.0f} s of silence")
+            return True
+        if not self._full:  # once, not for each
+            _LOG.warning(
+                "wyoming: %d clients are connected, more are turned away: see wyoming.clients", len(self._clients)
+            )
+        self._full = True
+        self.tell_note("full", f"{len(self._clients)} clients were connected, more were turned away")
+        return False
+
+    def _tls(self) -> ssl.SSLContext | None:
+        """What connections are encrypted with; None: they are not.
+
+        Raises:
+            SettingsError: a file cannot be used.
+        """
+        settings = self._settings
+        if not settings.tls_certificate:
+            if settings.tls_key or settings.tls_clients:
+                raise SettingsError("wyoming.tls_key and wyoming.tls_clients want wyoming.tls_certificate too")
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(settings.tls_certificate, settings.tls_key or None)
+            if settings.tls_clients:
+                context.load_verify_locations(settings.tls_clients)
+                context.verify_mode = ssl.CERT_REQUIRED
+        except OSError as error:  # ssl's errors are some, too
+            raise SettingsError(
+                f"wyoming.tls_certificate, tls_key or tls_clients cannot be used: {text_of(error)}"
+            ) from error
+        return context
+
+    def is_trusted(self, host: str) -> bool:
+        """Whether what a client hears may be learned from, and may run the hook."""
+        return host in self._trusted
+
+    def say_untrusted(self, host: str) -> None:
+        """A client that is not has heard something: worth a word where somebody may have expected more of it."""
+        settings = self._control.household.settings
+        if settings.hook.command or settings.learning.enabled:
+            self._say_once(f"{host} is not in wyoming.trusted: its wakes run no hook, and are not learned from")
+
+    def say_too_many(self, host: str) -> None:
+        """Events of a client that are not passed on."""
+        self._control.stats.add("limited", server=self.name)
+        self._say_once(f"more than {60 * EVENTS_A_SECOND:.0f} events a minute from {host}: not all are passed on")
+
+    def _say_once(self, what: str) -> None:
+        if what not in self._said and len(self._said) < MAX_SAID:
+            self._said.add(what)
+            _LOG.warning("wyoming: %s", what)
 
     def describe(self) -> Event:
         """What there is to be detected, made anew where the household has changed."""

@@ -8,8 +8,9 @@ import shutil
 import signal
 import socket
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from live import Live
 from sound_server import until
 
 from earmark.engine.audio.files import read_audio
+from earmark.engine.commands import status
 from earmark.engine.commands.status import ask
 from earmark.engine.errors import DaemonError
 from earmark.engine.networks.card import builtin_keywords, load_manifest
 from earmark.engine.people.store import COSINE, PersonStore, Voiceprint
+from earmark.engine.sinks.unix import MAX_ASKING, MAX_CLIENTS
 
 pytestmark = pytest.mark.slow
 
@@ -200,7 +203,7 @@ def test_hostile_clients_of_the_socket_change_nothing(store: Path, words: dict[s
         heard_as_slt(daemon, words)
         assert memory_kb(daemon) - before_kb < MANY // 2  # less than 1 kB a connection
         run = daemon.stop()
-        said = "earmark: socket: 64 clients are connected, more are turned away"
+        said = "earmark: socket: 64 clients are connected, more may ask for the state only"
         assert (run.code, run.err.splitlines()) == (0, ["earmark: listening to -", said])
 
 
@@ -228,6 +231,44 @@ def test_a_client_that_never_reads_is_cut_off(store: Path) -> None:
         assert {"server": "socket", "count": 1} in ask([path])["counts"]["turned_away"]
         assert ask([path])["sinks"]["socket"]["note"] == "a client did not read and was cut off"
         assert daemon.stop().code == 0
+
+
+def test_nobody_can_keep_others_from_the_state(store: Path) -> None:
+    """All places taken by who says nothing, and all those beyond as well."""
+    with listening(store) as (daemon, path), ExitStack() as stack:
+        for _ in range(MAX_CLIENTS + 3 * MAX_ASKING):
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.connect(str(path))
+        for _ in range(20):
+            assert ask([path])["type"] == "status"
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            connection.settimeout(60)
+            connection.sendall(b"status\nstatus\n")
+            with connection.makefile("rb") as lines:
+                assert len(lines.readlines()) == 1, "one thing, and then it is the next one's turn"
+        assert daemon.stop().code == 0
+
+
+@pytest.mark.parametrize("says", [b"x", b"x" * 65_536, b'{"type": "event"}\n', b"\n", b"[" * 500 + b"\n"])
+def test_whoever_serves_the_socket_cannot_hold_who_asks_for_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: bytes
+) -> None:
+    monkeypatch.setattr(status, "ANSWER_S", 0.3)
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(tmp_path / "s"))
+    listening.listen()
+
+    def flood() -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            while True:  # until who asked has gone
+                connection.sendall(says or b"\n")
+
+    server = threading.Thread(target=flood, daemon=True)
+    server.start()
+    with listening, pytest.raises(DaemonError, match="no daemon answers"):
+        ask([tmp_path / "s"])
 
 
 # --- faults that must not keep it from detecting

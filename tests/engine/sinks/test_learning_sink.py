@@ -15,6 +15,7 @@ from helpers_store import person
 
 from earmark.engine.errors import LearningError
 from earmark.engine.event import Event
+from earmark.engine.history import queue
 from earmark.engine.history.clock import WatchedClock
 from earmark.engine.history.queue import LearningQueue, QueuedWake
 from earmark.engine.people.store import PersonStore
@@ -213,3 +214,21 @@ def test_an_entry_that_cannot_be_read_does_not_keep_others_from_being_queued(
     assert sink.note == "1-2.json: cannot be read: Permission denied"
     sink.send(wake("anna", 1))
     assert waiting(people) == [("anna", 1)]
+
+
+def test_what_a_peer_heard_who_is_not_trusted_is_not_learned_from(sink: LearningSink, people: PersonStore) -> None:
+    sink.send(replace(wake("anna", THIRTY_S), trusted=False))
+    assert waiting(people) == []
+    sink.send(wake("anna", 3 * THIRTY_S))
+    assert waiting(people) == [("anna", 3 * THIRTY_S)]
+
+
+def test_a_flood_does_not_fill_the_queue_beyond_its_bound(
+    sink: LearningSink, people: PersonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "MOST_IMPOSTORS", 5)
+    monkeypatch.setattr(learning, "TIDY_AFTER", 3)
+    for number in range(20):
+        sink.send(wake(None, (2 * number + 1) * THIRTY_S))
+        assert len(waiting(people)) <= 5 + 3
+    assert len(waiting(people)) >= 5

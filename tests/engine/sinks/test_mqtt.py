@@ -26,6 +26,7 @@ from helpers_store import environment
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from live import Live
+from paho.mqtt.enums import CallbackAPIVersion
 from sound_server import until
 
 from earmark.engine.audio.samples import RATE_HZ, to_float, to_int16
@@ -34,6 +35,7 @@ from earmark.engine.errors import DaemonError
 from earmark.engine.event import Event
 from earmark.engine.settings.schema import Mqtt
 from earmark.engine.sinks.base import Control, Notice
+from earmark.engine.sinks.mqtt.client import MOST_BYTES, LimitedClient
 from earmark.engine.sinks.mqtt.discovery import discovery
 from earmark.engine.sinks.mqtt.sink import MqttSink
 
@@ -319,6 +321,140 @@ def test_of_a_flood_of_commands_the_last_one_stays(slt_store: Path, broker: Brok
         assert ask([path])["sensitivity"] == 0.95
         states = sum(m.topic == "earmark/sensitivity" for m in ear.heard)
         assert states < 500, "one change at a time"
+
+
+def test_a_change_from_outside_is_in_the_log_with_what_it_was_before(slt_store: Path, broker: Broker) -> None:
+    with Ear(broker.port) as ear, connected(slt_store, broker.port) as (daemon, _):
+        ear.wait("earmark/voice_sensitivity")
+        ear.command("earmark/mode", "label")
+        daemon.says("changed from outside, until the next reload: wake.mode from only to label")
+        ear.command("earmark/sensitivity", "0.75")
+        daemon.says("wake.sensitivity from 0.5 to 0.75")
+        assert sum("wake.mode from" in line for line in daemon.lines) == 1, "each change once"
+
+
+def test_without_controls_nothing_can_be_changed_and_nobody_is_told_that_it_could(
+    slt_store: Path, own_broker: Broker
+) -> None:
+    settings = "mqtt.controls=false"
+    with Ear(own_broker.port) as ear, connected(slt_store, own_broker.port, settings) as (_, path):
+        told = decoded(ear.wait(DISCOVERY).payload)["components"]
+        assert set(told) == {"last_person", "last_wake_word", "wake", "running"}
+        for knob, value in (("mode", "label"), ("sensitivity", "0.9"), ("voice_sensitivity", "0.9")):
+            ear.say(f"earmark/{knob}/set", value)
+        mark = ear.mark()
+        ear.say("earmark/availability", "offline")  # which is answered, behind what would have been
+        ear.wait("earmark/availability", "online", since=mark)
+        status = ask([path])
+        assert (status["mode"], status["sensitivity"], status["voice_sensitivity"]) == ("only", 0.5, 0.5)
+
+
+def peak_kib(daemon: Live) -> int:
+    text = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1])
+
+
+@pytest.mark.parametrize("retained", [False, True])
+def test_a_message_of_any_size_takes_no_memory_and_what_follows_is_obeyed(
+    slt_store: Path, own_broker: Broker, retained: bool
+) -> None:
+    """200 MB to a topic of a slider ended the daemon."""
+    huge = bytes(40 * MILLION)
+    with Ear(own_broker.port) as ear:
+        if retained:
+            ear.client.publish("earmark/mode/set", huge, qos=1, retain=True).wait_for_publish(LIMIT_S)
+        with connected(slt_store, own_broker.port) as (daemon, path):
+            ear.wait("earmark/voice_sensitivity")
+            before = peak_kib(daemon)
+            for _ in range(25):  # more than a broker lets be unconfirmed
+                ear.client.publish("earmark/sensitivity/set", bytes(2 * MILLION), qos=1)
+            ear.client.publish("earmark/sensitivity/set", huge, qos=1)
+            ear.command("earmark/sensitivity", "0.95")
+            assert ask([path])["sensitivity"] == 0.95
+            assert count(path, "refused") == 26 + retained
+            assert peak_kib(daemon) - before < 10_000
+            daemon.says("bytes came to a topic of ours: it was dropped")
+            assert fault(path) is None
+            assert daemon.stop().code == 0
+
+
+class Pieces:
+    """A connection that delivers in pieces of its own choice."""
+
+    def __init__(self, content: bytes, sizes: list[int]) -> None:
+        self._content, self._sizes = content, sizes
+
+    def recv(self, most: int) -> bytes:
+        if not self._content:
+            raise BlockingIOError
+        size = min(most, self._sizes.pop() if self._sizes else most)
+        if size == 0:
+            raise BlockingIOError
+        piece, self._content = self._content[:size], self._content[size:]
+        return piece
+
+
+@given(
+    sizes=st.lists(st.integers(0, 70_000), max_size=30),
+    payloads=st.lists(st.integers(0, 3 * MOST_BYTES), min_size=1, max_size=6),
+)
+def test_in_any_pieces_what_is_small_arrives_and_what_is_large_does_not(
+    sizes: list[int], payloads: list[int]
+) -> None:
+    heard: list[int] = []
+    dropped: list[int] = []
+    client = LimitedClient(CallbackAPIVersion.VERSION2, "test")
+    client.on_too_large = dropped.append
+    client.on_message = lambda _client, _data, message: heard.append(len(message.payload))
+    content = b"".join(published(bytes(payload)) for payload in payloads)
+    client._sock = cast(Any, Pieces(content, sizes))
+    for _ in range(len(sizes) + 3 * len(payloads)):
+        assert client._packet_read() in (0, paho.MQTT_ERR_AGAIN)
+    client._sock = None  # it would close it
+    assert heard == [payload for payload in payloads if payload + 3 <= MOST_BYTES]
+    assert dropped == [payload + 3 for payload in payloads if payload + 3 > MOST_BYTES]
+
+
+def published(payload: bytes) -> bytes:
+    """A message to the topic `a`, as it goes over the wire."""
+    body = b"\x00\x01a" + payload
+    length, rest = b"", len(body)
+    while True:
+        length += bytes([rest % 128 | (128 if rest > 127 else 0)])
+        rest //= 128
+        if not rest:
+            return b"\x30" + length + body
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "warns"),
+    [
+        ("127.0.0.1", False, False),
+        ("localhost", False, False),
+        ("::1", False, False),
+        ("broker.lan", False, True),
+        ("broker.lan", True, False),
+    ],
+)
+def test_a_password_that_goes_through_the_network_as_it_is_is_worth_a_word(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    tls: bool,
+    warns: bool,
+) -> None:
+    monkeypatch.setattr(paho.Client, "connect_async", lambda *_: None)
+    monkeypatch.setattr(paho.Client, "loop_start", lambda _: None)
+    file = tmp_path / "password"
+    file.write_text("secret\n")
+    file.chmod(0o600)
+    sink = MqttSink(Mqtt(host=host, tls=tls, username="anna", password_file=str(file)), cast(Control, None))
+    sink.open()
+    assert ("unencrypted: mqtt.tls = true" in caplog.text) == warns
+    assert ("unencrypted" in str(sink.note)) == warns
+    assert "secret" not in caplog.text
 
 
 def test_a_change_that_the_daemon_refuses_is_taken_back(slt_store: Path, broker: Broker, tmp_path: Path) -> None:

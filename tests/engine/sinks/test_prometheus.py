@@ -220,7 +220,7 @@ def test_a_port_that_is_taken_is_said_and_tried_again(slt_store: Path, spoken: S
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        (b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
         (b"GET /metrics?name[]=x HTTP/1.0\r\n\r\n", 200),
         (b"GET / HTTP/1.1\r\n\r\n", 404),
         (b"GET /metricsx HTTP/1.1\r\n\r\n", 404),
@@ -335,6 +335,48 @@ def test_clients_that_never_send_hold_no_place_for_long(slt_store: Path, spoken:
 
 def clients(path: Path) -> int:
     return sum(n["count"] for n in ask([path])["counts"].get("clients", []) if n["server"] == "metrics")
+
+
+def test_half_open_readers_delay_nobody(served: tuple[Live, int]) -> None:
+    """Sixteen that said nothing kept the page from everybody for five seconds, again and again."""
+    _, port = served
+    with ExitStack() as stack:
+        for _ in range(3 * MAX_CONNECTIONS):
+            stack.enter_context(connected(port)).sendall(b"GET /metrics")
+        began_s = time.monotonic()
+        for _ in range(10):
+            assert b"200 OK" in answer(port, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert time.monotonic() - began_s < LIMIT_S, "each would have waited for five seconds before"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("127.0.0.1:9105", 200),
+        ("[::1]:9105", 200),
+        ("192.168.1.5", 200),
+        (socket.gethostname(), 200),
+        (f"{socket.gethostname()}.local:9105", 200),
+        ("LOCALHOST.", 200),
+        ("attacker.example", 421),
+        (f"{socket.gethostname()}.attacker.example", 421),
+        ("localhost.attacker.example", 421),
+        ("", 421),
+        ("127.0.0.1\r\nHost: attacker.example", 421),
+        ("127.0.0.1.attacker.example", 421),
+    ],
+)
+def test_a_name_that_is_not_this_machines_gets_no_page(served: tuple[Live, int], host: str, status: int) -> None:
+    """A page in a browser may give its own name our address, and would read who is at home."""
+    request = f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    assert answer(served[1], request.encode()).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_other_names_are_for_the_settings(slt_store: Path) -> None:
+    with measured(slt_store, 'metrics.hosts=["pi.example"]') as (_, _, port):
+        assert b"200 OK" in answer(port, b"GET /metrics HTTP/1.1\r\nHost: PI.example:9105\r\n\r\n")
+        assert b"421 " in answer(port, b"GET /metrics HTTP/1.1\r\nHost: pi2.example\r\n\r\n")
 
 
 def test_a_request_that_comes_drop_by_drop_ends_in_time(served: tuple[Live, int]) -> None:

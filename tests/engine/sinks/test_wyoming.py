@@ -655,6 +655,7 @@ def test_other_addresses_after_a_reload(store: Path, tmp_path: Path) -> None:
             assert read_all(connection) == b""
         until((tmp_path / "two").exists, "the other socket", LIMIT_S)
         host = "[::1]" if has_ipv6() else "127.0.0.1"
+        until(lambda: listens(host.strip("[]"), second), "the other port, whose name is looked up", LIMIT_S)
         for uri in (f"tcp://{host}:{second}", f"unix://{tmp_path}/two"):
             assert is_not_detected(within_limit(ask(uri, PAUSE)))
         with pytest.raises(ConnectionRefusedError):
@@ -663,6 +664,12 @@ def test_other_addresses_after_a_reload(store: Path, tmp_path: Path) -> None:
         assert has_ipv6() != after.answers()  # ::1 is not 127.0.0.1
         run = daemon.stop()
         assert (run.code, run.out) == (0, "")
+
+
+def listens(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), LIMIT_S):
+        return True
+    return False
 
 
 def has_ipv6() -> bool:

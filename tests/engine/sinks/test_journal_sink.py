@@ -1,0 +1,64 @@
+"""Whose wakes the journal keeps where it is full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+
+from earmark.engine.event import Event
+from earmark.engine.history.journal import open_journal
+from earmark.engine.settings.schema import Journal
+from earmark.engine.sinks.base import Control, Notice
+from earmark.engine.sinks.journal import JournalSink
+
+CLIP = np.ones(32_000, np.int16)
+
+
+def heard(source: str, peer: str) -> Notice:
+    event = Event("detection", "okay_nabu", 16_000, 0.9, "anna", 0.8, "known_voice")
+    return Notice(event, source, 1_700_000_000.0, CLIP, peer)
+
+
+def sources(settings: Journal) -> dict[str, int]:
+    journal = open_journal(settings)
+    found: dict[str, int] = {}
+    for number in journal.numbers():
+        source = str(journal.read(number).event["file"]).rpartition(":")[0] or "mic"
+        found[source] = found.get(source, 0) + 1
+    return found
+
+
+def opened(settings: Journal) -> JournalSink:
+    sink = JournalSink(settings, cast(Control, cast(Any, SimpleNamespace())))
+    sink.open()
+    return sink
+
+
+def test_a_peer_pushes_out_at_most_a_tenth_of_a_full_journal(tmp_path: Path) -> None:
+    """Fast audio of one peer pushed out all that the household had heard, in 45 s."""
+    settings = Journal(enabled=True, folder=str(tmp_path), most=20, days=36_500)
+    sink = opened(settings)
+    for _ in range(20):
+        sink.send(heard("mic", ""))
+    for port in range(15):
+        sink.send(heard(f"wyoming:10.0.0.1:{port}", "10.0.0.1"))
+    assert sources(settings) == {"mic": 18, "wyoming:10.0.0.1": 2}
+    again = opened(settings)  # another process knows whose they are
+    for port in range(5):
+        again.send(heard(f"wyoming:10.0.0.1:{port}", "10.0.0.1"))
+    again.send(heard("wyoming:10.0.0.2:1", "10.0.0.2"))
+    assert sources(settings) == {"mic": 17, "wyoming:10.0.0.1": 2, "wyoming:10.0.0.2": 1}
+
+
+def test_where_there_is_room_a_peer_has_it_and_the_microphone_takes_it_back(tmp_path: Path) -> None:
+    settings = Journal(enabled=True, folder=str(tmp_path), most=10, days=36_500)
+    sink = opened(settings)
+    for port in range(12):
+        sink.send(heard(f"wyoming:10.0.0.1:{port}", "10.0.0.1"))
+    assert sources(settings) == {"wyoming:10.0.0.1": 10}
+    for _ in range(10):
+        sink.send(heard("mic", ""))
+    assert sources(settings) == {"mic": 10}

@@ -231,7 +231,8 @@ def _convolved(weights: Weights, name: str, x: Array, frequency_stride: int) -> 
     kernel = weights[f"{name}.weight"]
     times, frequencies = kernel.shape[:2]
     padded = np.pad(x, ((times // 2,) * 2, (frequencies // 2,) * 2, (0, 0)))
-    windows: Array = np.lib.stride_tricks.sliding_window_view(padded, (times, frequencies), axis=(0, 1))  # type: ignore[call-overload]
+    view: Any = np.lib.stride_tricks.sliding_window_view  # numpy 1 and 2 type it differently
+    windows: Array = view(padded, (times, frequencies), axis=(0, 1))
     return np.asarray(np.einsum("tfiab,abio->tfo", windows[:, ::frequency_stride], kernel) + weights[f"{name}.bias"])
 
 

@@ -114,7 +114,8 @@ def main() -> int:
     if not start.exists():
         _say(f"start: the teacher with at most {arguments.weights} weights")
         smaller = prune_speaker.pruned(teacher, worth(pool, heard, teacher, arguments.fold), arguments.weights)
-        _write(start, lambda file: np.savez(file, **smaller))
+        named: dict[str, Any] = {**smaller}
+        _write(start, lambda file: np.savez(file, **named))
     _say(f"train: {arguments.steps} steps")
     checkpoint = work / f"checkpoint{suffix}.pt"
     weights = train(pool, heard, speaker_net.read_weights(start), arguments.fold, arguments.steps, checkpoint)

@@ -99,7 +99,8 @@ class Covariance:
         count = max(self._count, 1.0)
         means = self._sums / count
         found: npt.NDArray[np.float64] = self._products / count - np.outer(means, means)
-        return (found + found.T) / 2
+        symmetric: npt.NDArray[np.float64] = (found + found.T) / 2
+        return symmetric
 
 
 def choose(covariance: npt.NDArray[np.float64]) -> Mix:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .audio.offset import OffsetRemover
 from .audio.opening import Audio, open_source
 from .audio.samples import RATE_HZ, Float32, Int16, checked
 from .audio.sources import Source
@@ -57,6 +58,7 @@ class Detector:
         near_misses: bool = False,
     ) -> None:
         self._frontend, self._ring, self._gate = Frontend(), Ring(), ActivityGate()
+        self._offset = OffsetRemover()
         self._heard_hops = 0  # hops that the frontend was given, and those between that were left out
         self._channels: list[tuple[KeywordNetwork, KeywordDecision]] = []
         self._quiet_until: dict[str, int] = {}
@@ -125,6 +127,7 @@ class Detector:
         """Forgets the stream, not the people."""
         self._frontend.reset()
         self._gate.reset()
+        self._offset.reset()
         self._heard_hops = 0
         self._ring = Ring()
         self._quiet_until.clear()
@@ -135,10 +138,10 @@ class Detector:
     @property
     def samples(self) -> int:
         """How many samples of the stream have been pushed."""
-        return self._ring.end
+        return self._ring.end + self._offset.held_samples
 
     def audio(self, start: int, end: int) -> Int16:
-        """A copy of the samples [start, end) of the stream, of its last 4 s."""
+        """A copy of the samples [start, end) of the stream, of its last 4 s, without a constant offset."""
         return self._ring.last(start, end)
 
     def push(self, samples: Int16 | Float32, *, floats: bool = False) -> list[Event]:
@@ -149,7 +152,11 @@ class Detector:
         Raises:
             AudioError: they are something else.
         """
-        samples, events = checked(samples, floats), []
+        return self._push(self._offset.push(checked(samples, floats)))
+
+    def _push(self, samples: Int16) -> list[Event]:
+        """(n,) int16 without an offset."""
+        events = []
         for start in range(0, len(samples), PUSH_SAMPLES):
             piece = samples[start : start + PUSH_SAMPLES]
             self._ring.push(piece)
@@ -172,7 +179,7 @@ class Detector:
 
     def finish(self) -> list[Event]:
         """The stream is over: half a second of silence lets a word at its very end be heard."""
-        return self.push(np.zeros(FLUSH_SAMPLES, np.int16))
+        return self._push(np.concatenate([self._offset.finish(), np.zeros(FLUSH_SAMPLES, np.int16)]))
 
     def run(
         self, audio: Audio, *, rate_hz: int = RATE_HZ, floats: bool = False, channel: int | None = None

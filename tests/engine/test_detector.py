@@ -239,7 +239,9 @@ def test_a_real_wake_word_that_comes_after_quiet_is_found_where_it_was_said(
     (event,) = events
     start, end = locate_speech(word)
     assert 2 * len(quiet) + start < event.sample < 2 * len(quiet) + end + RATE_HZ // 2
-    np.testing.assert_array_equal(detector.audio(2 * len(quiet), 2 * len(quiet) + len(word)), word)
+    heard = detector.audio(2 * len(quiet), 2 * len(quiet) + len(word)).astype(int)
+    assert np.ptp(heard - word) == 0  # but for a constant, which the quietest of its first half second has
+    assert abs(heard[0] - word[0]) <= 17
 
 
 # --- the end of a stream

@@ -19,7 +19,7 @@ from scipy.signal import resample_poly
 
 from earmark.engine import detector as detector_module
 from earmark.engine.audio.files import FileSource
-from earmark.engine.audio.samples import RATE_HZ, Block, Int16
+from earmark.engine.audio.samples import FULL_SCALE, RATE_HZ, Block, Int16
 from earmark.engine.audio.sources import ArraySource, Source, StdinSource
 from earmark.engine.detector import Detector
 from earmark.engine.event import Event
@@ -97,6 +97,19 @@ def test_any_cut_gives_the_same_events(
     detector: Detector, scene: Int16, expected: list[Event], data: st.DataObject
 ) -> None:
     assert pushed(detector, cut(scene, data.draw(cut_points(len(scene))))) == expected
+
+
+@given(share=st.floats(-0.1, 0.1), data=st.data())
+@settings(max_examples=10)
+def test_any_offset_and_any_cut_give_the_same_events(
+    detector: Detector, scene: Int16, expected: list[Event], share: float, data: st.DataObject
+) -> None:
+    """A constant of up to a tenth of full scale, as microphones with a PDM or I2S output have."""
+    quieter = (scene // 2).astype(np.int16)  # with an offset of a tenth nothing of it is clipped
+    events = pushed(detector, [quieter])
+    assert [(event.person, event.keyword) for event in events] == [(each.person, each.keyword) for each in expected]
+    shifted = (quieter + round(share * FULL_SCALE)).astype(np.int16)
+    assert pushed(detector, cut(shifted, data.draw(cut_points(len(scene))))) == events
 
 
 @given(first=st.integers(0, 6), offset=st.integers(-700, 300))

@@ -27,11 +27,13 @@ class Wakes:
     """(m,) when, counted from the start of the recording."""
 
 
-def find_wakes(samples: Int16, network: KeywordNetwork) -> Wakes:
-    """Runs (n,) int16 through frontend, network and decision, from a fresh state."""
+def find_wakes(samples: Int16, network: KeywordNetwork, cutoff: float | None = None) -> Wakes:
+    """Runs (n,) int16 through frontend, network and decision, from a fresh state; None: at the published cutoff."""
     network.reset()
     probabilities = network.push(Frontend().push(samples))
     decision = KeywordDecision.of(network)
+    if cutoff is not None:
+        decision.set_cutoffs(cutoff, None)
     candidates = decision.push(probabilities)
     window = network.manifest.sliding_window_size
     means = np.convolve(probabilities, np.full(window, 1 / window))[: len(probabilities)]

@@ -20,9 +20,9 @@ from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore
 
 from .guided.session import Ended, Phase, advance, for_files
 from .options import SILENT, Options, Watcher
-from .recordings import Recording
+from .recordings import AnyRecording, Recording
 from .takes.hearing import AcceptedTake, Hearing
-from .takes.others import Others, other_crops, own_crops
+from .takes.others import MAX_PIECES, Others, other_crops, own_crops
 from .takes.quality import Fault
 from .training import calibrate, loose_cutoff
 from .training.achieved import Achieved
@@ -90,11 +90,11 @@ class Enroller:
     def enrol(
         self,
         name: str,
-        recordings: Sequence[Recording],
+        recordings: Sequence[AnyRecording],
         keyword: KeywordNetwork | str | None,
         options: Options | None = None,
         *,
-        others: Sequence[Recording] = (),
+        others: Sequence[AnyRecording] = (),
         faults: Sequence[Fault] = (),
         watcher: Watcher = SILENT,
     ) -> Enrolment:
@@ -115,7 +115,7 @@ class Enroller:
         keyword = KeywordNetwork(keyword) if isinstance(keyword, str) else keyword
         hearing, session = self.hearing(keyword, options), for_files(options.min_takes)
         for number, recording in enumerate(recordings):
-            session = advance(session, hearing.files(recording.samples, recording.file))
+            session = advance(session, hearing.files(recording.pieces(), recording.file))
             watcher.stage("listening", number + 1, len(recordings))
         session = advance(advance(session, hearing.settle()), Ended())
         faults = [*faults, *session.faults]
@@ -174,7 +174,7 @@ class Enroller:
 
     def _others(
         self,
-        recordings: Sequence[Recording],
+        recordings: Sequence[AnyRecording],
         centroid: Float32,
         keyword: KeywordNetwork | None,
         watcher: Watcher,
@@ -191,16 +191,31 @@ class Enroller:
             watcher.stage("others", number + 1, len(recordings))
         return heard
 
-    def hear_others(self, recording: Recording, centroid: Float32, keyword: KeywordNetwork | None) -> Others | Fault:
+    def hear_others(
+        self, recording: AnyRecording, centroid: Float32, keyword: KeywordNetwork | None
+    ) -> Others | Fault:
         """What is said by others in one recording; a fault where it is mostly the owner of the (192,) centroid."""
-        found = other_crops(recording.samples, recording.file, keyword)
-        if isinstance(found, Fault):
-            return found
-        embeddings = np.array([self.speaker.hear_analysed(crop).embedding for crop in found])
+        rows: list[Float32] = []
+        faults: list[Fault] = []
+        number, every = 0, 1
+        for piece in recording.pieces():
+            found = other_crops(piece, recording.file, keyword)
+            if isinstance(found, Fault):
+                faults.append(found)
+                continue
+            for crop in found:
+                if number % every == 0:
+                    rows.append(self.speaker.hear_analysed(crop).embedding)
+                number += 1
+                if len(rows) > MAX_PIECES:  # of a long one every second, fourth … is enough
+                    rows, every = rows[::2], 2 * every
+        if not rows:
+            return faults[0]
+        embeddings = np.array(rows)
         like_owner = own_crops(embeddings, centroid)
-        if 2 * like_owner.sum() < len(found):
+        if 2 * like_owner.sum() < len(rows):
             return Others(1, int(like_owner.sum()), embeddings[~like_owner])
-        detail = f"{like_owner.sum()} of {len(found)} crops resemble the takes as the owner does"
+        detail = f"{like_owner.sum()} of {len(rows)} crops resemble the takes as the owner does"
         return Fault(recording.file, "sounds_like_owner", detail)
 
     def vary(

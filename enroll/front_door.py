@@ -17,10 +17,10 @@ from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.storage.names import folder_name
 
 from .enrolment import Enroller, Enrolment, Options, Recording
-from .recordings import read_recordings
+from .recordings import AnyRecording, RecordedFile, read_recordings
 from .takes.quality import Fault
 
-Take = Union[str, "os.PathLike[str]", Recording, Int16, Float32]
+Take = Union[str, "os.PathLike[str]", Recording, RecordedFile, Int16, Float32]
 """A path, a recording, or an array."""
 
 
@@ -80,13 +80,13 @@ def enrol(
 
 def _read(
     takes: Take | Sequence[Take], rate_hz: int, floats: bool, channel: int | None
-) -> tuple[list[Recording], list[Fault]]:
+) -> tuple[list[AnyRecording], list[Fault]]:
     """Recordings of what is given, and the faults of files that cannot be read."""
     several = takes if isinstance(takes, (list, tuple)) else [takes]
-    recordings: list[Recording] = []
+    recordings: list[AnyRecording] = []
     faults: list[Fault] = []
     for number, take in enumerate(several, start=1):
-        if isinstance(take, Recording):
+        if isinstance(take, (Recording, RecordedFile)):
             recordings.append(take)
         elif isinstance(take, (str, os.PathLike)):
             read, unreadable = read_recordings([os.fspath(take)], channel)

@@ -70,3 +70,16 @@ class Policy:
         """A person's threshold; `decade` is how much a tenth of the share of strangers raises it."""
         sensitivity = self.voice_sensitivity_of.get(person, self.voice_sensitivity)
         return enrolled + 2 * decade * (NEUTRAL - sensitivity)
+
+
+def sensitivity_for(score: float, published: float) -> float | None:
+    """The least sensitivity, in twentieths, at which a score passes a published cutoff; None: there is none."""
+    if not 0 < score < 1:
+        return None
+    needed = NEUTRAL + (_log_odds(published) - _log_odds(score)) / _CUTOFF_LOGITS
+    twentieths = math.floor(20 * needed) + 1  # the score must be above the cutoff
+    return twentieths / 20 if twentieths <= 20 else None
+
+
+def _log_odds(share: float) -> float:
+    return math.log(share / (1 - share))

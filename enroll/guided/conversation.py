@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from earmark.engine.audio.devices import no_microphone
+from earmark.engine.audio.offset import OffsetRemover, remark_on
 from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.audio.sources import Source
 from earmark.engine.audio.wav import to_wav
@@ -216,6 +217,7 @@ class _Audio:
     def __init__(self, source: Source, screen: Screen) -> None:
         self._source, self._screen = source, screen
         self._blocks = iter(source)
+        self._offset = OffsetRemover()
         self._unshown = 0
 
     def pieces(self) -> Iterator[Int16]:
@@ -230,8 +232,9 @@ class _Audio:
             empty = 0 if len(block.samples) else empty + 1
             if empty > LOST_BLOCKS:
                 raise DeviceError(f"the microphone gives nothing: {self._source.fault or 'is it unplugged?'}")
-            if not empty:
-                yield block.samples
+            samples = self._offset.push(block.samples)
+            if len(samples):
+                yield samples
         raise DeviceError(f"{self._source.name}: the audio has ended")
 
     def record(self, label: str, endpoint: Endpoint, until_typed: bool = False) -> Int16:
@@ -274,6 +277,9 @@ class _Audio:
         self._screen.still()
         loudest = max(measure.dbfs(piece) for piece in heard[1:])
         self._screen.say(f"  the loudest was {loudest:.0f} dBFS")
+        remark = remark_on(self._offset.offset)
+        if remark:
+            self._screen.say(f"  this microphone has {remark}")
         return typed
 
     def _show(self, label: str, heard: list[Int16], left: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import SpeakerNetwork
 
 from ..guided.session import TakeHeard
-from . import quality, rules, voices
+from . import measure, quality, rules, voices
 from .quality import Context, Fault, Take
 from .rules import Limits
 
@@ -32,12 +33,14 @@ class AcceptedTake:
 
 
 class Pair(NamedTuple):
-    """A take beside an earlier one: the figures of `rules.COPY`."""
+    """A take beside an earlier one: the figures of `rules.COPY` and `rules.CODED_COPY`."""
 
     cosine: float
     """Of their embeddings."""
     file: str
     """Of the earlier one."""
+    likeness: float
+    """Of their waveforms; 0 where there is no sound of the earlier one any more."""
 
 
 class Hearing:
@@ -71,10 +74,13 @@ class Hearing:
         self.good = tuple(self.heard)
         return self.good
 
-    def files(self, samples: Int16, file: str) -> TakeHeard:
-        """All utterances of the wake word in (n,) int16; voices are compared at `settle`, when all are there."""
+    def files(self, pieces: Iterable[Int16], file: str) -> TakeHeard:
+        """All utterances of the wake word in the pieces of a recording, (n,) int16 each.
+
+        Voices are compared at `settle`, when all recordings are there.
+        """
         faults = []
-        for found in quality.find_takes(samples, file, self._keyword, self._context()):
+        for found in quality.takes_in_pieces(pieces, file, self._keyword, self._context()):
             judged = found if isinstance(found, Fault) else self._embed(found)
             if isinstance(judged, Fault):
                 faults.append(judged)
@@ -98,9 +104,14 @@ class Hearing:
     def _embed(self, take: Take) -> AcceptedTake | Fault:
         voice = self._speaker.hear_analysed(take.analysis)
         for earlier in self.heard.values():
-            pair = Pair(float(voice.embedding @ earlier.embedding), earlier.take.file)
-            if rules.COPY.broken(pair):
-                return Fault(take.file, rules.COPY.reason, rules.COPY.told(pair))
+            pair = Pair(
+                float(voice.embedding @ earlier.embedding),
+                earlier.take.file,
+                measure.likeness(take.speech, earlier.take.speech),
+            )
+            for rule in (rules.COPY, rules.CODED_COPY):
+                if rule.broken(pair):
+                    return Fault(take.file, rule.reason, rule.told(pair))
         return AcceptedTake(take, voice.embedding, voice.snr_db)
 
     def _add(self, heard: AcceptedTake) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from earmark.engine.audio.offset import without_offset
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16
 from earmark.engine.errors import AudioError
 from earmark.engine.features.speech import Analysis
@@ -49,11 +50,12 @@ class Others:
 
 
 def other_crops(samples: Int16, file: str, keyword: KeywordNetwork | None) -> list[Analysis] | Fault:
-    """What somebody else says in (n,) int16 of any length, in crops of about a second, or why there is nothing.
+    """What somebody else says in (n,) int16, in crops of about a second, or why there is nothing.
 
     Where the keyword network fires, the detector's own crop; the wake word is not needed, though: of the rest, or of
     all, every 1.2 s in which something is said.
     """
+    samples, _ = without_offset(samples)
     if not np.any(samples):
         return Fault(file, "nothing_said", "all samples are zero")
     found: list[Analysis] = []

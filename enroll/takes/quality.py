@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from earmark.engine.errors import AudioError
 from earmark.engine.features.speech import Analysis
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import CROP_SAMPLES
+from earmark.engine.settings.policy import NEUTRAL, Policy, sensitivity_for
 from earmark.engine.spotting import Wakes, find_wakes
 
 from . import rules
@@ -20,6 +22,8 @@ from .measure import Sound
 from .rules import Limits
 
 PAD_SAMPLES = RATE_HZ // 2  # silence around a recording: a tightly cut one must be heard as it would be in a room
+
+NEARLY_SHARE = 0.3  # of the cutoff: the loosest at which a known voice wakes it (training/loose_cutoff.py)
 
 ADVICE = {
     "unreadable": "",  # why it is not says what to do: a path that is wrong is not recorded again
@@ -59,6 +63,11 @@ class Take:
     def crop(self) -> Int16:
         """(n,) int16: what the speaker network is given."""
         return self.analysis.samples
+
+    @property
+    def speech(self) -> Int16:
+        """(n,) int16: what is said in it; nothing where its sound was not kept."""
+        return self.crop[slice(*self.analysis.bounds)] if len(self.crop) else self.crop
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,31 @@ def find_takes(
 
     The same frontend, network, decision and crop as the detector's, so that what is enrolled is what is verified.
     """
-    return _found(Sound(samples, context.room), file, keyword, context)
+    return _found(Sound.of(samples, context.room), file, keyword, context)[0]
+
+
+def takes_in_pieces(
+    pieces: Iterable[Int16], file: str, keyword: KeywordNetwork | None, context: Context = Context()
+) -> Iterator[Take | Fault]:
+    """`find_takes` in the pieces of one recording, (n,) int16 each.
+
+    Pieces in which no wake word is heard are no faults where one is heard in another piece; else there is one fault.
+    """
+    fired = False
+    unheard: list[Take | Fault] = []
+    for number, piece in enumerate(pieces):
+        if number and keyword is None:
+            unheard = [Fault(file, "too_long", "more than a minute, which cannot be one phrase")]
+            break
+        found, fires = _found(Sound.of(piece, context.room), file, keyword, context)
+        fired |= fires
+        if fires:
+            yield from found
+        else:
+            unheard += found
+    if not fired:
+        loud = [fault for fault in unheard if isinstance(fault, Take) or fault.reason != "nothing_said"]
+        yield from [*loud, *unheard][:1]
 
 
 def only_take(
@@ -118,8 +151,8 @@ def only_take(
     context: Context = Context(),
 ) -> Take | Fault:
     """The one utterance in (n,) int16: of several that are good the last, and none of a sentence around the word."""
-    recording = Sound(samples, context.room)
-    found = _found(recording, file, keyword, context)
+    recording = Sound.of(samples, context.room)
+    found, _ = _found(recording, file, keyword, context)
     good = [take for take in found if isinstance(take, Take)]
     fault = next((fault for fault in found if isinstance(fault, Fault)), None)
     if keyword is not None and (fault is None or fault.reason not in ("nothing_said", "clipped")):
@@ -130,24 +163,32 @@ def only_take(
 
 
 def crops(samples: Int16, keyword: KeywordNetwork | None) -> list[Int16]:
-    """What the detector would give to the speaker network of (n,) int16; with `keyword=None` all of it."""
+    """What the detector would give to the speaker network of (n,) int16 without offset; with `keyword=None` all."""
     return [samples] if keyword is None else wakes_in(samples, keyword).crops
 
 
-def wakes_in(samples: Int16, keyword: KeywordNetwork) -> Wakes:
+def wakes_in(samples: Int16, keyword: KeywordNetwork, sensitivity: float = NEUTRAL) -> Wakes:
     """Where the network fires in (n,) int16 with silence around it, by which positions are shifted."""
-    return find_wakes(np.pad(samples, PAD_SAMPLES), keyword)
+    return find_wakes(np.pad(samples, PAD_SAMPLES), keyword, _cutoff(keyword, sensitivity))
 
 
-def _found(recording: Sound, file: str, keyword: KeywordNetwork | None, context: Context) -> list[Take | Fault]:
+def _cutoff(keyword: KeywordNetwork, sensitivity: float) -> float:
+    return Policy(sensitivity=sensitivity).cutoff(keyword.manifest.name, keyword.manifest.probability_cutoff)
+
+
+def _found(
+    recording: Sound, file: str, keyword: KeywordNetwork | None, context: Context
+) -> tuple[list[Take | Fault], bool]:
+    """The takes in a recording, or what is wrong with it; and whether the network fired."""
     samples = recording.samples
     if not np.any(samples):
-        return [Fault(file, "nothing_said", "all samples are zero")]
+        return [Fault(file, "nothing_said", f"all samples are {recording.offset or 'zero'}")], False
     if keyword is None:
-        return [_judged(Take(file, recording, None), *_without_clicks(recording, recording, 0, context), context)]
-    wakes = wakes_in(samples, keyword)
+        take = Take(file, recording, None)
+        return [_judged(take, *_without_clicks(recording, recording, 0, context), context)], False
+    wakes = wakes_in(samples, keyword, context.limits.sensitivity)
     if not wakes.candidates:
-        return [_not_heard(recording, file, keyword, float(wakes.mean_scores.max()), context)]
+        return [_not_heard(recording, file, keyword, float(wakes.mean_scores.max()), context)], False
     found = []
     for crop, candidate in zip(wakes.crops, wakes.candidates):
         end = candidate.sample - PAD_SAMPLES  # in the recording, which may begin or end within the crop
@@ -155,7 +196,7 @@ def _found(recording: Sound, file: str, keyword: KeywordNetwork | None, context:
         heard = recording.part(start, min(len(samples), end))
         take = Take(file, heard if len(heard.samples) == len(crop) else Analysis(crop), candidate.score)
         found.append(_judged(take, *_without_clicks(heard, recording, start, context), context))
-    return found
+    return found, True
 
 
 class Unheard(NamedTuple):
@@ -180,14 +221,23 @@ def _not_heard(recording: Sound, file: str, keyword: KeywordNetwork, score: floa
     if isinstance(whole, Take) or whole.reason in ("clipped", "too_quiet"):
         cut = rules.first_broken(_at_both_ends(sound, at_edges, False, context), context.limits, [rules.UNHEARD])
         whole = Fault(file, *cut) if cut else whole
-    unheard = Unheard(keyword.manifest.name, score, keyword.manifest.probability_cutoff)
+    unheard = Unheard(keyword.manifest.name, score, _cutoff(keyword, context.limits.sensitivity))
     besides = ""
     if isinstance(whole, Fault):
         drowned = whole.reason == rules.DROWNED.reason and rules.DROWNED.broken(recording)
         if drowned or whole.reason in ("nothing_said", "cut_off") or not rules.ANOTHER_WORD.broken(unheard):
             return whole
         besides = f"; besides, {whole.detail}"
-    return Fault(file, rules.ANOTHER_WORD.reason, rules.ANOTHER_WORD.told(unheard) + besides)
+    detail = rules.ANOTHER_WORD.told(unheard) + besides + _nearly(unheard, keyword.manifest.probability_cutoff)
+    return Fault(file, rules.ANOTHER_WORD.reason, detail)
+
+
+def _nearly(unheard: Unheard, published: float) -> str:
+    """What helps a voice that the network hears, and not surely: high ones, children's, a far one."""
+    needed = sensitivity_for(unheard.score, published)
+    if unheard.score < NEARLY_SHARE * published or needed is None:
+        return ""
+    return f"; that is nearly heard: come closer, or enrol with --sensitivity {needed:.2g}, which hears this voice"
 
 
 def _sentence(recording: Sound) -> str | None:

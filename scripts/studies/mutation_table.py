@@ -683,8 +683,8 @@ ENROLLING = (
     ),
     Mutation(
         ENROLMENT,
-        "2 * like_owner.sum() < len(found)",
-        "2 * like_owner.sum() <= len(found)",
+        "2 * like_owner.sum() < len(rows)",
+        "2 * like_owner.sum() <= len(rows)",
         "a recording of others that is half the owner is taken",
         ("test_others.py",),
     ),

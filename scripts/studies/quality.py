@@ -307,7 +307,10 @@ def voices_of(everybody: list[Person], as_files: bool) -> VoiceCount:
 def _odd(hearing: Hearing, takes: list[Int16], as_files: bool) -> set[int] | None:
     """Numbers of the takes that are another voice's in the end; None where one has another fault."""
     for number, take in enumerate(takes):
-        (hearing.files if as_files else hearing.take)(take, str(number))
+        if as_files:
+            hearing.files([take], str(number))
+        else:
+            hearing.take(take, str(number))
     last = hearing.settle() if as_files else None
     if len(hearing.heard) < len(takes):
         return None

@@ -37,6 +37,7 @@ GOOD: dict[str, Any] = {
     "end": "begins",
     "score": 0.6,
     "cosine": 0.8,
+    "likeness": 0.3,
     "name": "okay_nabu",
     "cutoff": 0.97,
     "file": "take 1",
@@ -94,6 +95,7 @@ FIRES: dict[str, dict[str, tuple[float, float]]] = {
     "unlike_the_word": {"score": (0.149, 0.15)},
     "sentence_around_the_word": {"spoken_s": (3.01, 3.0), "worst_snr_db": (9.0, 8.9)},
     "copy": {"cosine": (0.9981, 0.998)},
+    "coded_copy": {"likeness": (0.921, 0.92)},
 }
 """Rule -> figure -> just beyond its limit, and just on the other side of it."""
 
@@ -138,7 +140,9 @@ def test_every_figure_that_a_rule_looks_at_is_there(rng: np.random.Generator) ->
     sound = Sound(rng.normal(0, 3000, 16000).astype(np.int16), np.ones(40, np.float32))
     of_sound = Figures(sound, "ends", (True, True), True, (1.0, 1.0))
     for rule in ALL:
-        judged: Any = {"unlike_the_word": Unheard("w", 0.5, 0.9), "copy": Pair(0.5, "f")}.get(rule.name, of_sound)
+        pair = Pair(0.5, "f", 0.3)
+        other: dict[str, Any] = {"unlike_the_word": Unheard("w", 0.5, 0.9), "copy": pair, "coded_copy": pair}
+        judged = other.get(rule.name, of_sound)
         assert [
             one.figure for one in rule.conditions if not isinstance(getattr(judged, one.figure), (float, int))
         ] in (

@@ -29,6 +29,8 @@ from earmark.engine.history import sealing
 from earmark.engine.people import bundle, codec, operations
 from earmark.engine.people.store import PersonStore
 from earmark.engine.settings import reading, schema
+from earmark.enroll.evaluation.trials import read_trials
+from earmark.enroll.recordings import read_recordings
 
 Read = Callable[[bytes], object]
 """Puts a file in its place, and reads it as earmark does; may raise an EarmarkError."""
@@ -80,6 +82,7 @@ RECORDINGS = (
     ("MP3", "MPEG_LAYER_III"),
 )
 MOST_SAMPLES = 10_000_000  # of a file of some kilobytes: 4 kHz read as 16, silence in a FLAC or an Opus
+TRIALS = b'path,speaker,phrase,role\na.wav,anna,hi,enroll\n"b, c.wav",anna,hi,test\nd.wav,,,negative\n'
 NUMBERS = (b"\0", b"\1", b"\x7f", b"\x80", b"\xff", b"\xff\xff\xff\xff", b"\0\0\0\0", b"99999999", b"-1", b"1e999")
 
 
@@ -136,6 +139,7 @@ class Ground:
             "export": (self.bundle(), self.imported),
             "export, signed anew": (self.bundle(), self._signed_bundle),
             "settings": (toml, self._settings),
+            "trial list": (TRIALS, self._trials),
             **{f"recording: {name}": (content, self._recording) for name, content in recordings().items()},
         }
 
@@ -233,6 +237,14 @@ class Ground:
         file.write_bytes(content)
         with FileSource(file) as source:
             assert sum(len(block.samples) for block in source) < MOST_SAMPLES
+
+    def _trials(self, content: bytes) -> None:
+        """As `earmark evaluate` reads it; what it names is opened, and that it cannot be read is an error of ours."""
+        file = self.folder / "tried"
+        file.write_bytes(content)
+        trials = read_trials(file)
+        named = [path for speakers in trials.people.values() for roles in speakers.values() for path in roles["test"]]
+        read_recordings([str(path) for path in [*named, *trials.negatives]])
 
     def _settings(self, content: bytes) -> None:
         file = self.folder / "tried"
@@ -403,10 +415,22 @@ def tomls(draw: st.DrawFn) -> bytes:
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
+@st.composite
+def trial_lists(draw: st.DrawFn) -> bytes:
+    """Lists in every dialect, with paths and values of every kind."""
+    separator = draw(st.sampled_from([",", ";", "\t", "|", " ", ":"]))
+    names = st.permutations(["path", "Speaker", "phrase", "ROLE", *draw(st.lists(st.text(max_size=4), max_size=1))])
+    cell = st.sampled_from([*PATHS, "enroll", "test", "negative", "anna", ".", "/dev/zero", "a" * 300, '"', "a\nb"])
+    rows = st.lists(st.lists(cell | st.text(max_size=6), max_size=6), max_size=4)
+    text = "\r\n".join(separator.join(row) for row in [draw(names), *draw(rows)])
+    return text.encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])), "surrogatepass")
+
+
 MADE = {
     "profile: header, signed anew": headers(),
     "store: plan": plans(),
     "export": archives(),
     "settings": tomls(),
+    "trial list": trial_lists(),
 }
 """Format -> files put together wrongly."""

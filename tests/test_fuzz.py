@@ -29,6 +29,7 @@ FORMATS = (
     "export",
     "export, signed anew",
     "settings",
+    "trial list",
     *(f"recording: {container} {subtype}" for container, subtype in RECORDINGS),
 )
 MANY = 60

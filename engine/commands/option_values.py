@@ -21,6 +21,14 @@ def rt60_s(text: str) -> float:
     return value
 
 
+def unit(text: str) -> float:
+    """A number, 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} must be within 0…1")
+    return value
+
+
 def share(text: str) -> float:
     """A share, between 0 and 1."""
     value = float(text)

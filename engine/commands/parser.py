@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .option_values import natural, positive, rt60_s, setting, share
+from .option_values import natural, positive, rt60_s, setting, share, unit
 
 # As settings/policy.py and event.py have them: importing those would add a sixth to what `--help` takes, 8 ms
 # (tests/test_cli.py holds them together)
@@ -73,6 +73,9 @@ def command_line() -> argparse.ArgumentParser:
         "--any-phrase", action="store_true", help="no keyword network: one phrase a file, whatever it is"
     )
     enroll.add_argument("--far", type=share, default=0.01, help="wanted share of accepted strangers (0.01)")
+    enroll.add_argument(
+        "--sensitivity", type=unit, default=0.5, help="of the keyword network: more hears a high or soft voice (0.5)"
+    )
     enroll.add_argument("--min-takes", type=positive, default=3, metavar="N", help="fewer good takes are refused (3)")
     enroll.add_argument(
         "--seed", type=natural, default=0, help="of the augmentation; the same seed gives the same file (0)"
@@ -122,7 +125,7 @@ def command_line() -> argparse.ArgumentParser:
     evaluate = _command(
         commands,
         "evaluate",
-        "earmark.enroll.commands.enroll_commands:evaluate",
+        "earmark.enroll.commands.evaluate_command:evaluate",
         "error rates on recordings of your own people",
     )
     evaluate.add_argument(
@@ -145,6 +148,7 @@ def command_line() -> argparse.ArgumentParser:
     evaluate.add_argument("--far", type=share, default=0.01, help="wanted share of accepted strangers (0.01)")
     evaluate.add_argument("--plot", metavar="PICTURE.png", help="draw the detection error trade-off")
     evaluate.add_argument("--json", metavar="OUT", help="write the results there; - is standard output")
+    evaluate.add_argument("--per-person", action="store_true", help="rates of each person; in --json every score too")
     _add_models(evaluate)
 
     _add_daemon_commands(commands)

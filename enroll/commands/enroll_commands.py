@@ -6,8 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from earmark.engine.audio.files import read_audio
@@ -15,21 +13,17 @@ from earmark.engine.commands import wakes_commands
 from earmark.engine.commands.arguments import make_detector, models, networks, open_store, say_alike
 from earmark.engine.commands.people_commands import KINDS
 from earmark.engine.commands.service.which_store import require_heard
-from earmark.engine.errors import EnrolmentRefused, InputError, PersonError, system_text_of
+from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
 from earmark.engine.event import Event
 from earmark.engine.networks.card import load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people.store import PersonStore, Voiceprint, folder_name
-from earmark.engine.storage.atomic import replace_synced
 from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Enrolment, Options
-from ..evaluation.conditions import Conditions, read_noises
-from ..evaluation.evaluate import Setup, read_trials
-from ..evaluation.evaluate import evaluate as run_evaluation
 from ..guided.progress import progress
-from ..options import as_they_are
 from ..recordings import read_recordings
+from ..takes.rules import Limits
 from ..training import achieved, calibrate
 from ..training.alike import Alike, alike
 
@@ -41,7 +35,12 @@ def enroll(arguments: argparse.Namespace) -> int:
     say_alike(arguments.name, open_store(arguments))
     enroller = Enroller.load(models(arguments))
     keywords: list[KeywordNetwork | None] = [None] if arguments.any_phrase else [*networks(arguments)]
-    options = Options(seed=arguments.seed, far=arguments.far, min_takes=arguments.min_takes)
+    options = Options(
+        seed=arguments.seed,
+        far=arguments.far,
+        min_takes=arguments.min_takes,
+        limits=Limits(sensitivity=arguments.sensitivity),
+    )
     store = open_store(arguments)
     made = (_from_files if arguments.files else _guided)(arguments, enroller, keywords, options, store)
     try:
@@ -126,79 +125,6 @@ def _others(store: PersonStore, person: Voiceprint) -> Iterator[Voiceprint]:
                 yield store.load(name, person.keyword)
             except PersonError as error:
                 print(f"earmark: not compared with {name}: {error}", file=sys.stderr)
-
-
-def evaluate(arguments: argparse.Namespace) -> int:
-    """Measures error rates on a trial list, through the real enrolment."""
-    trials = read_trials(Path(arguments.trials))
-    keyword = None if arguments.any_phrase else _one_network(arguments)
-    setup = Setup(
-        Enroller.load(models(arguments)),
-        keyword,
-        as_they_are(arguments.far),
-        arguments.takes,
-        Conditions(
-            room_rt60_s=arguments.room,
-            noises=read_noises(Path(arguments.noise)) if arguments.noise else (),
-            snr_db=arguments.snr_db,
-            telephone=arguments.telephone,
-            gain_db=arguments.gain_db,
-        ),
-        arguments.channel,
-    )
-    with progress(arguments.json == "-", 0) as shown:
-        results = run_evaluation(trials, replace(setup, on_progress=shown.stage))
-    if trials.negatives and keyword is None:
-        print("earmark: negative rows need --keyword: without one nothing can wake falsely", file=sys.stderr)
-    for line in (*results.refused, *results.unreadable):
-        print(f"earmark: left out: {line}", file=sys.stderr)
-    if arguments.plot:
-        from ..evaluation.plots import det  # matplotlib is in an extra, and slow
-
-        det(results.systems, arguments.plot)
-    values = results.to_json()
-    text = json.dumps(values, indent=None if arguments.json == "-" else 1, ensure_ascii=False)
-    if arguments.json and arguments.json != "-":
-        _write(Path(arguments.json), text + "\n")
-    print(text if arguments.json == "-" else _table(values))
-    return 0
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        replace_synced(path, text.encode(), mode=None)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {system_text_of(error)}") from error
-
-
-def _one_network(arguments: argparse.Namespace) -> KeywordNetwork:
-    found = networks(arguments)
-    if len(found) != 1:
-        raise InputError(f"{len(found)} wake words are named: a trial list is measured with one --keyword")
-    return found[0]
-
-
-def _table(values: dict[str, Any]) -> str:
-    """The rates in %, with their 95 % intervals, for people."""
-    columns = {
-        "eer": "EER",
-        "frr_at_far_0.01": "FRR at 1 % FAR",
-        "frr_at_far_0.001": "FRR at 0.1 % FAR",
-        "frr_at_enrolled": "FRR enrolled",
-        "far_at_enrolled": "FAR enrolled",
-    }
-    counts = values["trials"]
-    lines = [f"{counts['target']} own trials, {counts['impostor']} of strangers; % with 95 % intervals over speakers"]
-    lines.append("".join(f"{title:>22}" for title in ("", *columns.values())))
-    for name, rates in values["systems"].items():
-        cells = [
-            f"{100 * rates[key]:.2f} [{100 * rates['ci95'][key][0]:.1f}, {100 * rates['ci95'][key][1]:.1f}]"
-            for key in columns
-        ]
-        lines.append(f"{name:>22}" + "".join(f"{cell:>22}" for cell in cells))
-    if values["false_accepts_per_hour"] is not None:
-        lines.append(f"false accepts per hour: {values['false_accepts_per_hour']:.2f}")
-    return "\n".join(lines)
 
 
 def plot(arguments: argparse.Namespace) -> int:

@@ -7,8 +7,6 @@ any audio, are replayed with everybody enrolled: what wakes the detector there i
 
 from __future__ import annotations
 
-import csv
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,46 +14,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from earmark.engine.audio.files import read_audio
+from earmark.engine.audio.files import FileSource
+from earmark.engine.audio.offset import without_offset
 from earmark.engine.audio.samples import RATE_HZ
-from earmark.engine.audio.sources import ArraySource
-from earmark.engine.detector import Detector
-from earmark.engine.errors import AudioError, EnrolmentRefused, InputError, text_of
+from earmark.engine.detector import FLUSH_SAMPLES, Detector
+from earmark.engine.errors import AudioError, EnrolmentRefused, InputError
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import Utterance
 from earmark.engine.people.store import COSINE, Voiceprint
 from earmark.engine.verifier import Verifier, allowance
 
 from ..enrolment import Enroller, Options
-from ..recordings import read_recordings
+from ..recordings import RecordedFile, read_recordings
 from ..takes import quality
 from ..training import calibrate
 from . import error_rates
 from .comparators import COMPARATORS
 from .conditions import Conditions
+from .trials import TrialList, read_trials
 
-COLUMNS = {"path", "speaker", "phrase", "role"}
-ROLES = ("enroll", "test", "negative")
+__all__ = ["HEAD", "Enrolled", "Results", "Setup", "TrialList", "enrol", "evaluate", "measure", "read_trials"]
+
 HEAD = "head"
 """What enrolment would really use; the other systems are the comparators."""
 REJECTED = -np.inf  # score of a try in which no speech or no wake word was found: it is rejected at any threshold
-
-
-@dataclass(frozen=True)
-class TrialList:
-    """What a list names."""
-
-    people: dict[str, dict[str, dict[str, list[Path]]]]
-    """phrase -> speaker -> role -> files."""
-    negatives: list[Path] = field(default_factory=list)
-
-    def only(self, wanted: Callable[[str], bool]) -> TrialList:
-        """The trials among those speakers whose name is wanted."""
-        people = {
-            phrase: {speaker: roles for speaker, roles in speakers.items() if wanted(speaker)}
-            for phrase, speakers in self.people.items()
-        }
-        return TrialList(people, self.negatives)
 
 
 @dataclass(frozen=True)
@@ -66,9 +48,43 @@ class Enrolled:
     """phrase -> voiceprints."""
     refused: list[str]
     """`phrase/speaker: why` of the others."""
+    unreadable: list[str] = field(default_factory=list)
+    """`path: why` of `enroll` rows."""
+    not_used: list[str] = field(default_factory=list)
+    """`phrase/speaker: path: why` of what can be read and is no good take, of people who are enrolled."""
 
     def __iter__(self) -> Iterator[Voiceprint]:
         return (person for people in self.people.values() for person in people)
+
+
+@dataclass(frozen=True)
+class Person:
+    """What was measured of one person."""
+
+    name: str
+    phrase: str
+    threshold: float
+    takes: int
+    tries: list[dict[str, Any]]
+    """Of everybody's: `path`, `speaker`, `score` (None: nothing was heard in it) and `accepted`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Scores and rates; a rate is None where there is no such try."""
+        own = [not one["accepted"] for one in self.tries if one["speaker"] == self.name]
+        strangers = [bool(one["accepted"]) for one in self.tries if one["speaker"] != self.name]
+        return {
+            "name": self.name,
+            "phrase": self.phrase,
+            "threshold": round(self.threshold, 4),
+            "takes": self.takes,
+            "own": {"tries": len(own), "rejected": sum(own), "frr": sum(own) / len(own) if own else None},
+            "strangers": {
+                "tries": len(strangers),
+                "accepted": sum(strangers),
+                "far": sum(strangers) / len(strangers) if strangers else None,
+            },
+            "tries": self.tries,
+        }
 
 
 @dataclass(frozen=True)
@@ -77,23 +93,41 @@ class Results:
 
     systems: dict[str, error_rates.Trials]
     refused: list[str]
-    unreadable: list[str] = field(default_factory=list)
+    unreadable: dict[str, list[str]] = field(default_factory=dict)
+    """Role -> `path: why` of the rows that were left out."""
     announced: float | None = None
     """Share of the people of whose tries as many are rejected as their enrolment announced, within 95 %."""
     false_accepts_per_hour: float | None = None
-    """None without `negative` rows, or without a keyword network."""
+    """None without `negative` rows that can be read, or without a keyword network."""
+    not_used: list[str] = field(default_factory=list)
+    """As of `Enrolled`."""
+    repeated: list[str] = field(default_factory=list)
+    """As of `TrialList`."""
+    people: list[Person] = field(default_factory=list)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, per_person: bool = False) -> dict[str, Any]:
         """As `earmark evaluate` writes it; rates are fractions of 1."""
         own = int(self.systems[HEAD].own.sum())
         return {
             "trials": {"target": own, "impostor": len(self.systems[HEAD].own) - own},
             "refused": self.refused,
             "unreadable": self.unreadable,
+            "not_used": self.not_used,
+            "repeated": self.repeated,
             "systems": {name: error_rates.to_json(trials) for name, trials in self.systems.items()},
             "frr_inside_announced": self.announced,
             "false_accepts_per_hour": self.false_accepts_per_hour,
+            **({"people": [person.to_json() for person in self.people]} if per_person else {}),
         }
+
+
+class _Try(NamedTuple):
+    """One `test` row that can be read."""
+
+    speaker: str
+    path: Path
+    heard: Utterance | None
+    """None: the detector would not have got so far."""
 
 
 class _Row(NamedTuple):
@@ -129,33 +163,6 @@ class Setup:
             self.on_progress(stage, done, total)
 
 
-def read_trials(path: Path) -> TrialList:
-    """Reads a list.
-
-    Raises:
-        InputError: it cannot be read, lacks a column, or has a role that there is not.
-    """
-    people: dict[str, dict[str, dict[str, list[Path]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    negatives = []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if not set(reader.fieldnames or ()) >= COLUMNS:
-                raise InputError(f"{path}: a trial list has the columns {', '.join(sorted(COLUMNS))}")
-            for row in reader:
-                if row["role"] not in ROLES:
-                    raise InputError(
-                        f"{path}: line {reader.line_num}: role={row['role']!r} must be one of {', '.join(ROLES)}"
-                    )
-                if row["role"] == "negative":
-                    negatives.append(path.parent / row["path"])
-                else:
-                    people[row["phrase"]][row["speaker"]][row["role"]].append(path.parent / row["path"])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read: {text_of(error)}") from error
-    return TrialList(people, negatives)
-
-
 def evaluate(trials: TrialList, setup: Setup) -> Results:
     """Error rates of what enrolment would really use, and of the comparators on the same takes.
 
@@ -169,6 +176,8 @@ def enrol(trials: TrialList, setup: Setup) -> Enrolled:
     """Everybody with `enroll` rows, each phrase by itself."""
     people: dict[str, list[Voiceprint]] = {phrase: [] for phrase in trials.people}
     refused: list[str] = []
+    unreadable: list[str] = []
+    not_used: list[str] = []
     wanted = [
         (phrase, speaker, roles["enroll"])
         for phrase, speakers in trials.people.items()
@@ -176,14 +185,17 @@ def enrol(trials: TrialList, setup: Setup) -> Enrolled:
         if roles.get("enroll")
     ]
     for number, (phrase, speaker, files) in enumerate(wanted):
-        recordings, faults = read_recordings([str(path) for path in files[: setup.takes]], setup.channel)
+        recordings, faults = read_recordings([str(path) for path in files], setup.channel, setup.takes)
+        unreadable += [f"{fault.file}: {fault.detail}" for fault in faults]
         try:
             enrolment = setup.enroller.enrol(speaker, recordings, setup.keyword, setup.options, faults=faults)
             people[phrase].append(enrolment.voiceprint)
+            found = [fault for fault in enrolment.faults if fault.reason != "unreadable"]
+            not_used += [f"{phrase}/{speaker}: {fault}" for fault in found]
         except EnrolmentRefused as error:
             refused.append(f"{phrase}/{speaker}: {error}")
         setup.told("enrolling", number + 1, len(wanted))
-    return Enrolled(people, refused)
+    return Enrolled(people, refused, unreadable, not_used)
 
 
 def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
@@ -193,14 +205,11 @@ def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
         InputError: there is no trial of an own voice, or none of a stranger's.
     """
     rows: dict[str, list[_Row]] = {name: [] for name in (HEAD, *COMPARATORS)}
-    unreadable: list[str] = []
+    unreadable: dict[str, list[str]] = {"enroll": enrolled.unreadable, "test": [], "negative": []}
     held = []
+    people = []
     for number, (phrase, speakers) in enumerate(trials.people.items()):
-        tries = [
-            (speaker, _hear_try(path, setup, unreadable))
-            for speaker, roles in speakers.items()
-            for path in roles.get("test", ())
-        ]
+        tries = _hear_tries(speakers, setup, unreadable["test"])
         for person in enrolled.people[phrase]:
             scored = _score(setup.enroller, person, tries)
             for system, values in scored.items():
@@ -210,29 +219,59 @@ def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
             if own:
                 low, high = calibrate.predicted_count(expected["rejected"], expected["of"], len(own))
                 held.append(low <= sum(own) <= high)
+            people.append(_person(person, phrase, tries, scored[HEAD]))
         setup.told("measuring", number + 1, len(trials.people))
     systems = {system: _collect(values) for system, values in rows.items()}
     if not systems[HEAD].own.any() or systems[HEAD].own.all():
-        listed = "".join(f"\n  {line}" for line in enrolled.refused[:10])
+        left_out = [*enrolled.refused, *(line for lines in unreadable.values() for line in lines)]
+        listed = "".join(f"\n  {line}" for line in left_out[:10])
         raise InputError(f"the list has no trial of an enrolled person's own, or none of a stranger's{listed}")
     return Results(
         systems,
         enrolled.refused,
         unreadable,
         float(np.mean(held)),
-        _false_accepts_per_hour(trials.negatives, setup, list(enrolled)),
+        _false_accepts_per_hour(trials.negatives, setup, list(enrolled), unreadable["negative"]),
+        enrolled.not_used,
+        trials.repeated,
+        people,
     )
 
 
-def _hear_try(path: Path, setup: Setup, unreadable: list[str]) -> Utterance | None:
-    """What is heard, or None where the detector would not have got so far."""
-    try:
-        samples = read_audio(path, setup.channel)
-    except AudioError as error:
-        unreadable.append(str(error))
-        return None
-    heard = setup.conditions.apply(samples, f"{path.parent.name}/{path.name}")
-    return hear_first(setup.enroller, heard, setup.keyword)
+def _hear_tries(speakers: dict[str, dict[str, list[Path]]], setup: Setup, unreadable: list[str]) -> list[_Try]:
+    """The `test` rows of a phrase; what cannot be read is no try, and said in `unreadable`."""
+    tries = []
+    for speaker, roles in speakers.items():
+        for path in roles.get("test", ()):
+            try:
+                tries.append(_Try(speaker, path, _hear_try(path, setup)))
+            except AudioError as error:
+                unreadable.append(str(error))
+    return tries
+
+
+def _hear_try(path: Path, setup: Setup) -> Utterance | None:
+    """What is heard, or None where the detector would not have got so far; raises AudioError."""
+    key = f"{path.parent.name}/{path.name}"
+    for number, piece in enumerate(RecordedFile(str(path), setup.channel).pieces()):
+        samples = setup.conditions.apply(without_offset(piece)[0], f"{key}/{number}" if number else key)
+        heard = hear_first(setup.enroller, samples, setup.keyword)
+        if heard is not None:
+            return heard
+    return None
+
+
+def _person(person: Voiceprint, phrase: str, tries: list[_Try], rows: list[_Row]) -> Person:
+    told = [
+        {
+            "path": str(each.path),
+            "speaker": each.speaker,
+            "score": round(row.score + person.threshold, 4) if each.heard is not None else None,
+            "accepted": row.accepted,
+        }
+        for each, row in zip(tries, rows)
+    ]
+    return Person(person.name, phrase, person.threshold, len(person.takes), told)
 
 
 def hear_first(enroller: Enroller, samples: Any, keyword: KeywordNetwork | None) -> Utterance | None:
@@ -245,11 +284,9 @@ def hear_first(enroller: Enroller, samples: Any, keyword: KeywordNetwork | None)
     return None
 
 
-def _score(
-    enroller: Enroller, person: Voiceprint, tries: list[tuple[str, Utterance | None]]
-) -> dict[str, list[_Row]]:
+def _score(enroller: Enroller, person: Voiceprint, tries: list[_Try]) -> dict[str, list[_Row]]:
     """What every system says of all tries against one person."""
-    heard = [each for _, each in tries if each is not None]
+    heard = [each.heard for each in tries if each.heard is not None]
     known = np.array([each.embedding for each in heard], np.float32)
     known = known.reshape(len(known), enroller.speaker.embedding_size)
     allowed = np.array([allowance(person, each.snr_db) for each in heard], np.float32)
@@ -261,8 +298,8 @@ def _score(
     rows = {}
     for system, values in margins.items():
         left = iter(values.tolist())
-        scores = [REJECTED if each is None else next(left) for _, each in tries]
-        rows[system] = [_Row(score, score >= 0, person.name, speaker) for (speaker, _), score in zip(tries, scores)]
+        scores = [REJECTED if each.heard is None else next(left) for each in tries]
+        rows[system] = [_Row(score, score >= 0, person.name, each.speaker) for each, score in zip(tries, scores)]
     return rows
 
 
@@ -278,16 +315,22 @@ def _collect(rows: list[_Row]) -> error_rates.Trials:
     )
 
 
-def _false_accepts_per_hour(negatives: list[Path], setup: Setup, people: list[Voiceprint]) -> float | None:
+def _false_accepts_per_hour(
+    negatives: list[Path], setup: Setup, people: list[Voiceprint], unreadable: list[str]
+) -> float | None:
     """Detections an hour in speech that holds no wake word, with everybody enrolled."""
     if not negatives or setup.keyword is None:
         return None
     detector = Detector([setup.keyword], Verifier(people, setup.enroller.speaker, setup.enroller.head), "only")
     accepts, samples = 0, 0
     for number, path in enumerate(negatives):
-        audio = read_audio(path, setup.channel)
-        detector.reset()
-        accepts += sum(event.type == "detection" for event in detector.run(ArraySource(audio)))
-        samples += len(audio)
+        try:
+            with FileSource(path, channel=setup.channel) as source:
+                events = list(detector.run(source))
+        except AudioError as error:
+            unreadable.append(str(error))
+        else:
+            accepts += sum(event.type == "detection" for event in events)
+            samples += detector.samples - FLUSH_SAMPLES
         setup.told("negative", number + 1, len(negatives))
-    return accepts / (samples / RATE_HZ / 3600)
+    return accepts / (samples / RATE_HZ / 3600) if samples else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import norm
 
+from earmark.engine.audio.offset import without_offset
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float
 from earmark.engine.audio.sources import ArraySource
 from earmark.engine.detector import FLUSH_SAMPLES, Detector
@@ -15,6 +17,7 @@ from earmark.engine.event import Event
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people.store import COSINE, Voiceprint
 from earmark.engine.spotting import find_wakes
+from earmark.engine.storage.targets import require_writable
 
 from ..training.achieved import Achieved
 from .error_rates import Trials
@@ -58,6 +61,7 @@ def picture(samples: Int16, keywords: Sequence[KeywordNetwork], events: Sequence
         events: their `sample` counts from the first of the samples.
         out: path of the picture.
     """
+    samples, _ = without_offset(samples)
     duration_s = len(samples) / RATE_HZ
     width = float(np.clip(duration_s / 4, 8, 40))
     figure = Figure(figsize=(width, 5), layout="constrained")
@@ -147,6 +151,15 @@ def costs(stages: Sequence[tuple[str, float]], out: str) -> None:
     axes.set(xlabel="µs per 10 ms of audio; 100 are 1 % of a core")
     axes.margins(x=0.1)
     _save(figure, out)
+
+
+def require_picture(out: str) -> None:
+    """Raises InputError where a picture could not be written: no such format, or no such place."""
+    known = Figure().canvas.get_supported_filetypes()
+    kind = Path(out).suffix.lower().lstrip(".") or "png"
+    if kind not in known:
+        raise InputError(f"{out}: the picture cannot be written: .{kind} is none of {', '.join(sorted(known))}")
+    require_writable(out if Path(out).suffix else f"{out}.png")
 
 
 def _save(figure: Figure, out: str) -> None:

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Read, Takes
+from conftest import REPOSITORY, MakeNetwork, Read, Takes
+from conftest import Enrolled as Enrolled_
 
 from earmark import cli
+from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ, Int16, to_float
 from earmark.engine.errors import InputError
 from earmark.engine.features.speech import locate_speech
+from earmark.enroll.commands import evaluate_command
 from earmark.enroll.enrolment import Enroller
 from earmark.enroll.evaluation import error_rates
 from earmark.enroll.evaluation.conditions import Conditions, read_noises
-from earmark.enroll.evaluation.evaluate import HEAD, Setup, enrol, evaluate, measure, read_trials
+from earmark.enroll.evaluation.evaluate import (
+    HEAD,
+    Enrolled,
+    Setup,
+    TrialList,
+    enrol,
+    evaluate,
+    measure,
+    read_trials,
+)
+from earmark.enroll.options import as_they_are
 from earmark.enroll.training import cohort
 
 VOICES = ("slt", "rms", "kal16")
@@ -90,7 +104,8 @@ def test_a_trial_list_of_distinct_voices_has_few_errors(enroller: Enroller, tria
     results = evaluate(trials, setup)
     values = results.to_json()
     assert values["trials"] == {"target": 9, "impostor": 3 * (2 * 3 + 2)}
-    assert values["refused"] == values["unreadable"] == []
+    assert values["refused"] == values["not_used"] == values["repeated"] == []
+    assert not any(values["unreadable"].values())
     assert values["false_accepts_per_hour"] is None
     for system in (HEAD, "cosine", "logistic"):
         rates = values["systems"][system]
@@ -121,18 +136,120 @@ def test_the_command_writes_what_is_promised(
     (noise / "scene.flac").write_bytes((audio_dir / "scene.flac").read_bytes())
     out = tmp_path / "out.json"
     command = ["evaluate", str(trial_list), "--keyword", "okay_nabu", "--takes", "4", "--noise", str(noise)]
-    command += ["--snr-db", "25", "--room", "0.2", "--gain-db", "-6", "--json", str(out)]
-    assert cli.main(command) == 0
+    command += ["--snr-db", "25", "--room", "0.2", "--gain-db", "-6", "--json", str(out), "--per-person"]
+    assert cli.main(command) == 2  # a row could not be read
     values = json.loads(out.read_text("utf-8"))
-    assert values["trials"]["target"] == 10
-    assert any("missing.flac" in line for line in values["unreadable"])
+    assert values["trials"]["target"] == 9
+    assert values["unreadable"] == {"enroll": [], "test": [f"{tmp_path}/missing.flac: no such file"], "negative": []}
+    for person in values["people"]:
+        own = [one for one in person["tries"] if one["speaker"] == person["name"]]
+        assert len(own) == person["own"]["tries"] == 3
+        assert person["own"]["rejected"] == sum(not one["accepted"] for one in own)
+        assert all(one["accepted"] == ((one["score"] or -1) >= person["threshold"]) for one in person["tries"])
     assert values["false_accepts_per_hour"] == 0
     assert {"eer", "frr_at_far_0.01", "frr_at_far_0.001", "frr_at_enrolled", "far_at_enrolled", "ci95"} <= set(
         values["systems"]["head"]
     )
     printed = capsys.readouterr()
     assert "EER" in printed.out
-    assert "missing.flac" in printed.err
+    assert "okay_nabu/slt: " in printed.out
+    assert f"left out (test): {tmp_path}/missing.flac: no such file" in printed.err
+    assert "1 row could not be read and count" in printed.err
+
+
+# --- rows that cannot be read
+
+
+@pytest.fixture(scope="module")
+def three(enrolled: Enrolled_) -> Enrolled:
+    people = [enrolled(voice, "okay_nabu").voiceprint for voice in VOICES]
+    return Enrolled({"okay_nabu": people}, [])
+
+
+@pytest.fixture(scope="module")
+def tries(takes: Takes) -> dict[str, list[Path]]:
+    return {voice: takes(voice, "okay_nabu", "test")[:2] for voice in (*VOICES, "scot")}
+
+
+def as_list(tries: dict[str, list[Path]], negatives: Sequence[Path] = ()) -> TrialList:
+    return TrialList({"okay_nabu": {voice: {"test": paths} for voice, paths in tries.items()}}, list(negatives))
+
+
+def test_test_rows_that_cannot_be_read_count_for_nothing(
+    three: Enrolled, tries: dict[str, list[Path]], enroller: Enroller, tmp_path: Path
+) -> None:
+    """Neither as rejections of the own voice nor as strangers who were kept out."""
+    setup = Setup(enroller, None)
+    (tmp_path / "empty.wav").touch()
+    missing = [tmp_path / f"missing_{number}.flac" for number in range(5)]
+    more = {**tries, "slt": [*tries["slt"], missing[0]], "stranger": [*missing[1:], tmp_path / "empty.wav"]}
+    honest, found = measure(as_list(tries), three, setup), measure(as_list(more), three, setup)
+    assert found.systems.keys() == honest.systems.keys()
+    for name, trials in found.systems.items():
+        np.testing.assert_array_equal(np.sort(trials.scores), np.sort(honest.systems[name].scores))
+        assert trials.rates() == honest.systems[name].rates()
+    reasons = [f"{path}: no such file" for path in missing] + [f"{tmp_path}/empty.wav: empty: 0 bytes"]
+    assert found.unreadable == {"enroll": [], "test": reasons, "negative": []}
+
+
+def test_enroll_rows_that_cannot_be_read_are_listed_and_others_take_their_place(
+    takes: Takes, tries: dict[str, list[Path]], enroller: Enroller, tmp_path: Path
+) -> None:
+    paths = takes("slt", "okay_nabu", "enroll")
+    rows = {"enroll": [paths[0], tmp_path / "gone.flac", *paths[1:4]], "test": tries["slt"]}
+    trials = TrialList({"okay_nabu": {"slt": rows, "rms": {"test": tries["rms"]}}})
+    options = as_they_are()
+    setup = Setup(enroller, None, replace(options, plan=replace(options.plan, steps=1, copies=1)), takes=3)
+    enrolled = enrol(trials, setup)
+    assert [len(person.takes) for person in enrolled] == [3]
+    assert enrolled.unreadable == [f"{tmp_path}/gone.flac: no such file"]
+    assert measure(trials, enrolled, setup).unreadable["enroll"] == enrolled.unreadable
+
+
+def test_a_negative_row_that_cannot_be_read_leaves_the_work_and_the_other_rows(
+    three: Enrolled,
+    tries: dict[str, list[Path]],
+    enroller: Enroller,
+    make_network: MakeNetwork,
+    audio_dir: Path,
+    tmp_path: Path,
+) -> None:
+    setup = Setup(enroller, make_network("okay_nabu"))
+    negatives = [tmp_path / "gone.flac", audio_dir / "slt_okay_nabu_test_1.flac"]
+    cut = tmp_path / "cut.flac"
+    cut.write_bytes((audio_dir / "scene.flac").read_bytes()[:400_000])
+    found = measure(as_list(tries, [*negatives, cut]), three, setup)
+    assert found.false_accepts_per_hour == pytest.approx(3600 * 16_000 / len(read_audio(negatives[1])))
+    assert [line.split(": ")[0] for line in found.unreadable["negative"]] == [str(negatives[0]), str(cut)]
+    assert measure(as_list(tries, [tmp_path / "gone.flac"]), three, setup).false_accepts_per_hour is None
+
+
+def test_what_leaves_nothing_to_measure_is_named(three: Enrolled, enroller: Enroller, tmp_path: Path) -> None:
+    trials = as_list({"slt": [tmp_path / "gone.flac"]})
+    with pytest.raises(InputError, match=r"no trial of an enrolled person's own(?s:.)*gone.flac: no such file"):
+        measure(trials, three, Setup(enroller, None))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--json", "{folder}"], "is a folder"),
+        (["--json", "{folder}/none/out.json"], "there is no folder"),
+        (["--plot", "{folder}/none/det.png"], "there is no folder"),
+        (["--plot", "{folder}/det.wav"], "wav is none of"),
+        (["--plot", "{folder}/det.svg", "--json", "{folder}/det.svg"], "name the same file"),
+    ],
+)
+def test_a_target_that_cannot_be_written_is_refused_before_the_work(
+    options: list[str], message: str, trial_list: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate_command, "read_trials", None)  # not even the list is read
+        code = cli.main(["evaluate", str(trial_list), *(one.format(folder=tmp_path) for one in options)])
+    assert code == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_trade_off_is_drawn(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -90,7 +90,7 @@ class Detector:
 
         Raises:
             KeywordError: a wake word is unknown, or its network cannot be used.
-            PersonError: there is no such store, or somebody in it cannot be used.
+            PersonError: there is no such store, or there are people in it and none of them can be used.
             ModelError: speaker network or head cannot be used.
         """
         networks = load_networks(words)

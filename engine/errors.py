@@ -27,6 +27,7 @@
     │       ├── PersonNewer            written by a later earmark
     │       ├── BundleError            not an exported person, or a damaged one
     │       ├── PersonLocked           encrypted, and the key is wrong or missing
+    │       ├── StoreTampered          a sealed store is not as its key left it
     │       └── PersonMismatch         made with another network: enrol again
     └── EnrolmentRefused       exit 3: the recordings would not make a person that works
 
@@ -141,6 +142,10 @@ class BundleError(PersonError):
 
 class PersonLocked(PersonError):
     """The store is encrypted, and its key is wrong or not to be had."""
+
+
+class StoreTampered(PersonError):
+    """Somebody without the key has changed a sealed store, or put back what it was before."""
 
 
 class PersonMismatch(PersonError):

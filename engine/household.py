@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .networks.card import MODELS_DIR, Card, KeywordManifest, load_card, load_manifest
 from .networks.keyword import KeywordNetwork
 from .people.keys import secret_from
-from .people.loading import usable_people
+from .people.loading import load_people
 from .people.store import PersonStore, Voiceprint
 from .settings.policy import Policy
 from .settings.schema import Settings
 from .verifier import Verifier
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,11 +56,7 @@ def load_household(settings: Settings, ask: bool = False, try_networks: bool = T
     folder = Path(settings.people.models) if settings.people.models else MODELS_DIR
     speaker, head = load_card("speaker", folder), load_card("head", folder)
     store = PersonStore(settings.people.store or None, secret_from(settings.people.key_file, ask=ask))
-    people, faults = usable_people(store, manifests, speaker, head)
-    if faults and not people:
-        raise faults[0]
-    for fault in faults:
-        _LOG.error("%s (the others are known)", fault)
+    people, faults = load_people(store, manifests, speaker, head)
     if try_networks:  # what cannot be opened is told now, not when a stream wants it
         for manifest in manifests:
             KeywordNetwork(manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,15 @@ import numpy as np
 
 from .audio.samples import Float32, Int16
 from .decision import LOOSE_SHARE
+from .errors import ModelError, text_of
 from .networks.card import MODELS_DIR, KeywordManifest, load_card
 from .networks.head import SpeakerHead
-from .networks.speaker import CROP_SAMPLES, SpeakerNetwork
+from .networks.speaker import CROP_SAMPLES, SpeakerNetwork, Utterance
 from .people.loading import load_people
 from .people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore, Voiceprint
 from .settings.policy import Policy
+
+_LOG = logging.getLogger(__name__)
 
 DECADE = {COSINE: 0.07, TRAINED: 0.08}  # added to a threshold for each tenth of the FAR (docs/how_it_works.md)
 
@@ -59,18 +63,20 @@ class Verifier:
     ) -> None:
         self.people = list(people)
         self._speaker, self._head, self._folder = speaker, head, folder
+        self.unusable: dict[tuple[str, str], int] = {}
+        """Person and wake word -> how often it was left out because its numbers give no score."""
         if self.people:
             self._networks()  # a damaged one is told at once, not at the first wake
 
     @classmethod
     def load(cls, store: PersonStore, keywords: Iterable[KeywordManifest], folder: Path = MODELS_DIR) -> Verifier:
-        """Everybody in a store who is enrolled for one of these wake words, or for any phrase.
+        """Everybody in a store who is enrolled for one of these wake words, or for any phrase, and can be used.
 
         Raises:
-            PersonError: somebody cannot be used: damaged, locked, or made with other networks.
+            PersonError: there is somebody, and nobody can be used: damaged, locked, or made with other networks.
             ModelError: the networks cannot be used.
         """
-        people = load_people(store, keywords, load_card("speaker", folder), load_card("head", folder))
+        people, _ = load_people(store, keywords, load_card("speaker", folder), load_card("head", folder))
         return cls(people, folder=folder)
 
     def with_people(self, people: Iterable[Voiceprint]) -> Verifier:
@@ -106,10 +112,11 @@ class Verifier:
         if not people:
             return Verdict(None, None)
         heard = self._networks()[0].hear(crop)
-        scores = [
-            min(1.0, float(self.score(person, heard.embedding[None])[0]) + allowance(person, heard.snr_db))
-            for person in people
-        ]
+        asked = [(person, self._asked(person, heard)) for person in people]
+        people = [person for person, score in asked if score is not None]
+        scores = [score for _, score in asked if score is not None]
+        if not people:
+            raise ModelError(f"nobody who is enrolled for {keyword!r} can be asked: `earmark doctor` says why")
         thresholds = [policy.threshold(person.name, person.threshold, DECADE[person.kind]) for person in people]
         best = max(range(len(people)), key=lambda i: scores[i] - thresholds[i])
         known = scores[best] >= thresholds[best]
@@ -122,6 +129,23 @@ class Verifier:
             loose_share_of(person),
             heard.embedding,
         )
+
+    def _asked(self, person: Voiceprint, heard: Utterance) -> float | None:
+        """The score of what was heard; None: this person's numbers give none; the others are asked all the same."""
+        try:
+            score = float(self.score(person, heard.embedding[None])[0])
+            why = "" if np.isfinite(score) else f"the score is {score}"
+        except (
+            ModelError,
+            ValueError,
+        ) as error:  # numbers of another size, in a voiceprint that no store has checked
+            why = text_of(error)
+        if not why:
+            return min(1.0, score + allowance(person, heard.snr_db))
+        if (person.name, person.keyword) not in self.unusable:
+            _LOG.error("%s (%s) cannot be asked, and is left out: %s", person.name, person.keyword, why)
+        self.unusable[person.name, person.keyword] = self.unusable.get((person.name, person.keyword), 0) + 1
+        return None
 
     def score(self, person: Voiceprint, embeddings: Float32) -> Float32:
         """(n, embedding size) embeddings -> (n,) scores in -1…1, without an allowance."""

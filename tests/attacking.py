@@ -17,7 +17,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-MODULES = ("attacks_store", "attacks_models", "attacks_inputs", "attacks_local", "attacks_network")
+MODULES = (
+    "attacks_store",
+    "attacks_people",
+    "attacks_models",
+    "attacks_inputs",
+    "attacks_local",
+    "attacks_network",
+)
 """Where attacks are; each module adds its own to the list when it is imported."""
 ATTACKERS = (  # as SECURITY.md names them
     "bundle author",

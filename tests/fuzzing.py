@@ -224,8 +224,9 @@ class Ground:
         """As `earmark people import` does it."""
         file = self.folder / "tried"
         file.write_bytes(content)
-        name, tree = bundle.read(file)
-        operations.insert(self.store, "dora", operations.as_name(tree, "dora"), replace=name == "dora")
+        found = bundle.read(file)
+        tree = operations.as_name(found.tree, "dora")
+        operations.insert(self.store, "dora", tree, replace=found.name == "dora")
         self._use()
 
     def _signed_bundle(self, content: bytes) -> None:

@@ -18,6 +18,7 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 
+from earmark.engine.audio.samples import Float32
 from earmark.engine.networks.head import HeadWeights
 from earmark.engine.people import vault
 from earmark.engine.people.store import COSINE, TRAINED, Binding, PersonStore, Voiceprint
@@ -43,12 +44,18 @@ def make_voiceprint(
         kind=kind,
         threshold=threshold,
         binding=BINDING,
-        takes=rng.standard_normal((5, 192)).astype(np.float32),
-        centroid=rng.standard_normal(192).astype(np.float32),
-        prototype=rng.standard_normal(128).astype(np.float32) if trained else none,
+        takes=unit(rng.standard_normal((5, 192))),
+        centroid=unit(rng.standard_normal(192)),
+        prototype=unit(rng.standard_normal(128)) if trained else none,
         weights=HeadWeights(projection, np.array([1 / 3], np.float32)) if trained else HeadWeights(none[None], none),
         report={"seed": seed, "unicode": "Zoë", "leave_one_out": {kind: {"own": [0.1, 0.2]}}},
     )
+
+
+def unit(rows: npt.NDArray[Any]) -> Float32:
+    """Rows of unit length, as float32."""
+    scaled: Float32 = (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+    return scaled
 
 
 def assert_same(found: Voiceprint, wanted: Voiceprint) -> None:

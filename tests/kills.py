@@ -41,6 +41,7 @@ from earmark.engine.networks.card import load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people import bundle, codec, operations
+from earmark.engine.people.index import Witness
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.people.vault import is_encrypted
 from earmark.enroll.enrolment import Enroller, Recording
@@ -176,6 +177,11 @@ def _heard_of(store: PersonStore) -> None:
     journal(store).label(2, "anna")
 
 
+def _heard_of_sealed(store: PersonStore) -> None:
+    _heard_of(store)
+    _seal(store)
+
+
 def _rename_everywhere(store: PersonStore) -> None:
     if "anna" in store.names():
         erasure.rename(store, journal(store), "anna", "Ännchen")
@@ -242,13 +248,13 @@ def _bundle() -> bytes:
 
 
 def _import(store: PersonStore) -> None:
-    name, tree = bundle.from_bytes(_bundle())
-    operations.insert(store, name, tree)
+    found = bundle.from_bytes(_bundle())
+    operations.insert(store, found.name, found.tree)
 
 
 def _import_over(store: PersonStore) -> None:
-    _, tree = bundle.from_bytes(_bundle())
-    operations.insert(store, "anna", operations.as_name(tree, "anna"), replace=True)
+    tree = operations.as_name(bundle.from_bytes(_bundle()).tree, "anna")
+    operations.insert(store, "anna", tree, replace=True)
 
 
 # --- whole commands, with the networks and the training
@@ -338,6 +344,11 @@ OPERATIONS = (
     Operation("import: over somebody", _import_over),
     Operation("encrypt, with what waits to be learned", _seal, _waiting, in_parts=True),
     Operation("decrypt, with what waits to be learned", _open, _waiting_sealed, in_parts=True),
+    Operation("to be learned: in a sealed store", lambda store: LearningQueue(store).add(_wake(9)), _waiting_sealed),
+    Operation("remove, with queue: in a sealed store", _erase_everywhere, _heard_of_sealed, in_parts=True),
+    Operation(
+        "rename, with queue and journal: in a sealed store", _rename_everywhere, _heard_of_sealed, in_parts=True
+    ),
     Operation("remove, with queue and journal", _erase_everywhere, _heard_of, in_parts=True),
     Operation("rename, with queue and journal", _rename_everywhere, _heard_of, in_parts=True),
     Operation("`people merge`", _merge_command, _twice, in_parts=True, most=25),
@@ -540,6 +551,10 @@ def _wait_for_strace() -> None:
 def _fresh(model: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(model, folder, symlinks=True)
+    remembered, witness = Witness(model).read(), Witness(folder)
+    witness.forget()
+    if remembered is not None:
+        witness.remember(remembered)
 
 
 def main(arguments: list[str]) -> int:

@@ -161,10 +161,10 @@ def test_bombs_are_not_unpacked(ground: Ground, tmp_path: Path) -> None:
 
 
 def test_an_export_of_a_later_earmark_is_not_called_damaged() -> None:
-    text = b'{"kind": "earmark person", "format": 2, "what": "nobody knows"}'
+    text = b'{"kind": "earmark person", "format": 3, "what": "nobody knows"}'
     info = tarfile.TarInfo(bundle.MANIFEST)
     info.size = len(text)
-    with pytest.raises(PersonNewer, match="of format 2, this earmark knows 1: install a newer earmark"):
+    with pytest.raises(PersonNewer, match="of format 3, this earmark knows 2: install a newer earmark"):
         bundle.from_bytes(tar([(info, text)]))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..audio.devices import no_microphone
 from ..audio.samples import RATE_HZ
-from ..errors import DeviceError, EarmarkError, ModelError, text_of
+from ..errors import DeviceError, EarmarkError, ModelError, PersonError, text_of
 from ..features.frontend import Frontend
 from ..networks import runtime
 from ..networks.admission import admit
@@ -24,8 +24,8 @@ from ..networks.card import Card, builtin_keywords, load_card, load_manifest, re
 from ..networks.head import SpeakerHead
 from ..networks.keyword import KeywordNetwork
 from ..networks.speaker import SpeakerNetwork
-from ..people.loading import binding_of
-from ..people.store import PersonStore, check_binding
+from ..people.loading import check_networks
+from ..people.store import PersonStore, Voiceprint
 from .arguments import open_store
 from .diagnosis.proof import prove
 from .diagnosis.report import write_bundle
@@ -145,18 +145,27 @@ def _check_devices() -> str:
 
 def _check_store(store: PersonStore) -> str:
     names = store.names()
-    speaker, head = load_card("speaker"), load_card("head")
-    builtin = builtin_keywords()
+    faults: list[EarmarkError] = [*store.seal.missing()] if store.encrypted else []
     for name in names:
-        for keyword in store.keywords(name):
-            voiceprint = store.load(name, keyword)
-            sha256 = load_manifest(keyword).model_sha256 if keyword in builtin else voiceprint.binding.keyword
-            check_binding(voiceprint, binding_of(sha256, speaker, head))
+        try:
+            for keyword in store.keywords(name):
+                _check_person(store.load(name, keyword))
+        except PersonError as error:
+            faults.append(error)
+    if faults:
+        told = "; ".join(map(str, faults))
+        raise PersonError(f"{len(faults)} of {len(names)} people cannot be used, and are left out: {told}")
     left = store.leftovers()
     notes = (", encrypted" if store.encrypted else "") + (
         f", {left} unfinished changes: `earmark people tidy`" if left else ""
     )
     return f"{store.folder}: {len(names)} people{notes}"
+
+
+def _check_person(voiceprint: Voiceprint) -> None:
+    known = voiceprint.keyword in builtin_keywords()
+    sha256 = load_manifest(voiceprint.keyword).model_sha256 if known else voiceprint.binding.keyword
+    check_networks(voiceprint, sha256, load_card("speaker"), load_card("head"))
 
 
 def _describe(card: Card) -> str:

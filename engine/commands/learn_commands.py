@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, PersonError
 from ..history.queue import LearningQueue, QueuedWake
 from ..history.updates import take_back
 from ..people.store import PersonStore
@@ -57,9 +58,14 @@ def forget(arguments: argparse.Namespace) -> int:
 
 def _learned(store: PersonStore, name: str | None) -> Iterator[dict[str, Any]]:
     for person in store.names() if name is None else [name]:
-        for keyword in store.keywords(person):
-            for facts in store.load(person, keyword).learned:
-                yield {"state": "learned", "name": person, "for": keyword, **facts}
+        try:
+            for keyword in store.keywords(person):
+                for facts in store.load(person, keyword).learned:
+                    yield {"state": "learned", "name": person, "for": keyword, **facts}
+        except PersonError as error:
+            if name is not None:
+                raise
+            print(f"earmark: {person} is left out: {error}", file=sys.stderr)
 
 
 def _waiting(heard: list[QueuedWake]) -> Iterator[dict[str, Any]]:

@@ -192,13 +192,19 @@ def _add_people_commands(commands: Any) -> None:
     export = command("export", "export", "copy a person into one file, unencrypted")
     export.add_argument("--to", required=True, metavar="FILE.tar", help="a new file, mode 0600")
     export.add_argument("--no-recordings", action="store_true", help="voiceprints only, if recordings were kept")
-    imported = command("import", "import_file", "take a person from a file that `export` made")
+    imported = command(
+        "import", "import_file", "take a person from a file that `export` made", "enroll.commands.import_command"
+    )
     imported.add_argument("file", metavar="FILE.tar")
     imported.add_argument("--as", dest="new_name", metavar="NAME", help="under another name")
     imported.add_argument("--replace", action="store_true", help="erase who has that name")
+    imported.add_argument(
+        "--signed-by", metavar="KEY", help="only if it is signed with this key, as `people verify` shows it there"
+    )
     rollback = command("rollback", "rollback", "make an earlier version the newest again")
     rollback.add_argument("--to", type=positive, metavar="N", help="this version (the last but one)")
     rollback.add_argument("--keyword", dest="words", action="append", metavar="NAME", help="wake word; repeatable")
+    _add_models(imported)
     for one in (show, remove, rename, export, rollback):
         one.add_argument("name", metavar="NAME")
     rename.add_argument("new_name", metavar="NEW_NAME")
@@ -218,6 +224,13 @@ def _add_people_commands(commands: Any) -> None:
     )
     command("decrypt", "decrypt", "open everything again, and forget the key")
     command("tidy", "tidy", "finish and delete what killed processes left")
+    verify = command(
+        "verify",
+        "verify",
+        "whether all of the store is whole, and as its key left it",
+        "engine.commands.diagnosis.verify",
+    )
+    verify.add_argument("--accept", action="store_true", help="take it as it is: a backup that you have put back")
 
 
 def _add_daemon_commands(commands: Any) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from ..errors import InputError
 from ..history import erasure, sealing
 from ..history.journal import Journal, open_journal
-from ..networks.card import MODELS_DIR, load_card
 from ..people import bundle, codec, operations
 from ..people.keys import new_secret_from, secret_from
 from ..people.store import COSINE, TRAINED, PersonStore
@@ -136,34 +135,15 @@ def export(arguments: argparse.Namespace) -> int:
     tree = store.tree(arguments.name)
     if arguments.no_recordings:
         tree = {key: codec.without_recordings(files) for key, files in tree.items()}
-    content = bundle.to_bytes(arguments.name, tree)
+    vault = store.vault()
+    content = bundle.to_bytes(arguments.name, tree, vault)
     bundle.write(Path(arguments.to), content)
+    signed_by = vault.sign(b"")[0] if vault is not None else None
     report = {"exported": arguments.name, "file": arguments.to, "versions": len(tree), "bytes": len(content)}
-    _say(
-        arguments, report, f"{arguments.to}: {arguments.name}, {_counted(len(tree), 'version')}, {len(content)} bytes"
-    )
+    text = f"{arguments.to}: {arguments.name}, {_counted(len(tree), 'version')}, {len(content)} bytes"
+    _say(arguments, {**report, "signed_by": signed_by}, text + (f", signed with {signed_by}" if signed_by else ""))
     if store.encrypted:
         print(f"earmark: {arguments.to} is not encrypted: whoever has it has the voice", file=sys.stderr)
-    return 0
-
-
-def import_file(arguments: argparse.Namespace) -> int:
-    """An exported person into the store; nothing is written unless all of the file holds."""
-    store = open_store(arguments)
-    name, tree = bundle.read(Path(arguments.file))
-    if arguments.new_name is not None and arguments.new_name != name:
-        name, tree = arguments.new_name, operations.as_name(tree, arguments.new_name)
-    say_alike(name, store)
-    operations.insert(store, name, tree, replace=arguments.replace)
-    report = {"imported": name, "versions": len(tree), "keywords": sorted({keyword for keyword, _ in tree})}
-    _say(arguments, report, f"{name}: {_counted(len(tree), 'version')} from {arguments.file}")
-    for keyword in store.keywords(name):
-        if store.load(name, keyword).binding.speaker != load_card("speaker", _models(arguments)).sha256:
-            print(
-                f"earmark: {name} ({keyword}) is of another speaker network than the one in use: "
-                f"`earmark people retrain {name}`, or enrol again",
-                file=sys.stderr,
-            )
     return 0
 
 
@@ -256,11 +236,6 @@ def tell_settings(arguments: argparse.Namespace, name: str, new_name: str) -> No
         f"line {line[0]} of {place} must be:  {line[1]}" if line else f"call it so in people.sensitivity_of, {place}"
     )
     _note(f"{new_name} does not have the sensitivity of {name} yet: {what}")
-
-
-def _models(arguments: argparse.Namespace) -> Path:
-    folder = arguments.loaded.settings.people.models
-    return Path(folder) if folder else MODELS_DIR
 
 
 def _progress(arguments: argparse.Namespace) -> sealing.OnPerson:

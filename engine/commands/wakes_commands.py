@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Union
@@ -13,9 +14,11 @@ import numpy as np
 
 from ..audio.samples import FULL_SCALE, RATE_HZ, Int16
 from ..errors import InputError, StoreUnwritable, WakeError, WakeUnknown, system_text_of
+from ..history import vouched
 from ..history.journal import Journal, open_journal
 from ..history.journal_entry import Entry
 from ..history.labels import NOISE, NOT_ME, check_label
+from ..people.keys import secret_from
 from ..people.store import PersonStore
 from ..settings.reading import load
 from ..settings.schema import Settings
@@ -115,9 +118,12 @@ def label(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     journal = _journal_of(settings)
     entry = journal.read(arguments.number)
-    people = PersonStore(settings.people.store or None).names()
+    store = PersonStore(settings.people.store or None, secret_from(settings.people.key_file, ask=True))
+    people = store.names()
     who = _me(entry, people) if arguments.label == ME else check_label(arguments.label)
-    entry = journal.label(entry.number, who)
+    entry, learned = vouched.label(journal, store, entry.number, who)
+    if not learned:
+        print("earmark: it is not learned: the people are encrypted, and their key is not at hand", file=sys.stderr)
     if arguments.json:
         print(json.dumps({**entry.to_json(), "enrolled": who in people}))
     else:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..errors import EarmarkError, InputError, PersonLocked
+from ..errors import EarmarkError, InputError, PersonLocked, StoreTampered
 from ..people import operations
 from ..people.store import PersonStore
 from ..storage.names import folder_name
+from . import vouched
 from .journal import Journal
 from .queue import LearningQueue
 
@@ -56,7 +57,7 @@ def erase(store: PersonStore, journal: Journal | None, name: str) -> Erased:
         queue = LearningQueue(store)
         try:
             waiting = queue.forget(name)
-        except PersonLocked:
+        except (PersonLocked, StoreTampered):
             waiting, everybodys = queue.forget(), True
         wakes = journal.forget_person(name) if journal is not None else 0
     return Erased(store.remove(name), waiting, everybodys, wakes)
@@ -90,13 +91,17 @@ def called(
     queue = LearningQueue(store)
     waiting: list[str] = []
     wakes: list[int] = []
+    said: set[int] = set()
     try:
         queue.rename(name, new_name, waiting)
         if journal is not None:
+            said = vouched.vouched_for(journal, store)
             journal.rename(name, new_name, wakes)
+            vouched.vouch(journal, store, said.intersection(wakes))
         return change(), Renamed(waiting, wakes)
     except EarmarkError:
         queue.rename(new_name, name, [], only=waiting)
         if journal is not None:
             journal.rename(new_name, name, [], only=wakes)
+            vouched.vouch(journal, store, said.intersection(wakes))
         raise

@@ -17,6 +17,7 @@ heard in the first minute of a machine without a clock is a minute old, and no h
 that were stored first.
 
 Each entry says itself whether it is sealed, so that all can be read while the store is being encrypted or decrypted.
+In a sealed store an entry is believed only as the index of the store has it (engine/people/seal.py).
 """
 
 from __future__ import annotations
@@ -24,27 +25,27 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import os
 import zlib
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
-from pathlib import Path
 
-from ..errors import LearningError, text_of
+from ..errors import LearningError, StoreTampered, text_of
+from ..people.index import WAITING_SUFFIX
+from ..people.seal import WHAT_TO_DO
 from ..people.store import PersonStore
-from ..people.vault import MAGIC, Vault
+from ..people.vault import Vault
 from ..settings.schema import DAY_S
-from ..storage.atomic import read_limited
-from ..storage.locked import LOCK_FILE, LockedFolder, is_leftover, unwritable
 from ..storage.owners import refusal
-from .queued_wake import FOLDER, MAX_ENTRY_BYTES, QueuedWake, decode, encode
+from .queued_wake import FOLDER, QueuedWake, decode, encode
+from .waiting_files import UNDONE, WaitingFiles
 
 __all__ = ["LearningQueue", "QueuedWake"]  # with what an entry is, so that one import is enough
 
 _LOG = logging.getLogger(__name__)
 
-UNDONE_FILE, UPDATED_FILE, SUFFIX = "undone.json", ".updated", ".json"
+UPDATED_FILE, SUFFIX = ".updated", WAITING_SUFFIX
+UNDONE_FILE = UNDONE + SUFFIX
 MOST_OWN = 200  # wakes that wait to be learned: five a day for the 40 days that 40 takes need
 MOST_IMPOSTORS = 500  # 1.5 MB; the head trains against 64 of them
 OWN_DAYS, IMPOSTOR_DAYS = 14.0, 60.0  # a cold is over, and a guest is gone; chosen, not measured
@@ -55,8 +56,8 @@ class LearningQueue:
     """What waits to be learned in one people's store; several processes may use it at the same time."""
 
     def __init__(self, people: PersonStore) -> None:
-        self.folder = people.folder / FOLDER
-        self._locked = LockedFolder(self.folder, people.folder / LOCK_FILE)
+        self._files = WaitingFiles(people)
+        self.folder = self._files.folder
         self._people = people
 
     def add(self, heard: QueuedWake) -> None:
@@ -66,8 +67,8 @@ class LearningQueue:
             StoreUnwritable: the disk is full, or the folder may not be written; there is no part of it.
             PersonError: the store is encrypted, and its key is not to be had.
         """
-        with self._changing("could not be kept"):
-            self._write(heard, self._people.vault(), heard.at_s)
+        with self._files.changing("could not be kept"):
+            self._files.put({heard.id: self._sealed_as(heard, self._people.vault())}, {heard.id: heard.at_s})
 
     def read(self) -> list[QueuedWake]:
         """Everything that waits, oldest first; what is damaged is erased and logged.
@@ -97,7 +98,7 @@ class LearningQueue:
         Raises:
             LearningError: the folder may not be read.
         """
-        names = [name.removesuffix(SUFFIX) for name in self._listed() if name.endswith(SUFFIX)]
+        names = [name.removesuffix(SUFFIX) for name in self._files.listed() if name.endswith(SUFFIX)]
         return sorted(name for name in names if name[:1].isdigit())
 
     def erase(self, ids: Iterable[str]) -> int:
@@ -106,17 +107,11 @@ class LearningQueue:
         Raises:
             StoreUnwritable: they may not be removed.
         """
-        ids, count = list(ids), 0
+        ids = list(ids)
         if not ids:
             return 0
-        with self._changing("could not be erased"):
-            for name in ids:
-                with contextlib.suppress(FileNotFoundError):
-                    (self.folder / (name + SUFFIX)).unlink()
-                    count += 1
-            if count:
-                self._locked.sync()
-        return count
+        with self._files.changing("could not be erased"):
+            return self._files.put({}, {}, ids)
 
     def withdraw(self, source: str, keyword: str, since_sample: int) -> int:
         """Erases what was rejected in a source since then: the person has now been accepted, so it was no stranger.
@@ -141,10 +136,10 @@ class LearningQueue:
         Raises:
             StoreUnwritable: the folder may not be written.
         """
-        with self._changing("could not be used"):
+        with self._files.changing("could not be used"):
             for name in ids:
                 with contextlib.suppress(FileNotFoundError):  # erased meanwhile
-                    self._set_stored(name, self._file(name).stat().st_mtime + step_s)
+                    self._files.set_stored(name, self._files.file(name).stat().st_mtime + step_s)
 
     def tidy(self, now_s: float | None) -> int:
         """Erases what is too old, too many, or of people who are not enrolled any more; returns how many entries.
@@ -160,8 +155,9 @@ class LearningQueue:
             PersonError, LearningError: as `read`.
         """
         self.seal()
+        self._drop_missing()
         entries, people = self.read(), self._people.names()
-        stored_s = {heard.id: self._stored_s(heard.id) for heard in entries}
+        stored_s = {heard.id: self._files.stored_s(heard.id) for heard in entries}
         entries.sort(key=lambda heard: stored_s[heard.id])
         # the daemon goes on naming who was erased or renamed until it looks at the store again
         gone = [heard.id for heard in entries if heard.label is None and heard.person not in (None, *people)]
@@ -178,7 +174,9 @@ class LearningQueue:
             StoreUnwritable: it could not be written; what is not sealed yet is as it was.
             PersonError, LearningError: as `read`.
         """
-        return self._renew(self._people.vault() is not None, lambda heard: heard)
+        count = self._renew(self._people.vault() is not None, lambda heard: heard)
+        self._renew_undone(False)
+        return count
 
     def unseal(self) -> int:
         """Opens what is sealed, before the key goes; returns how many entries that were.
@@ -188,7 +186,9 @@ class LearningQueue:
         Raises:
             StoreUnwritable, PersonError, LearningError: as `seal`.
         """
-        return self._renew(False, lambda heard: heard, alone=True)
+        count = self._renew(False, lambda heard: heard, alone=True)
+        self._renew_undone(True)
+        return count
 
     def sealed(self) -> list[str]:
         """The ids of what is sealed; what cannot be read is.
@@ -196,7 +196,7 @@ class LearningQueue:
         Raises:
             LearningError: the folder may not be read.
         """
-        return [name for name in self.ids() if self._is_sealed(name)]
+        return [name for name in self.ids() if self._files.is_sealed(name)]
 
     def rename(self, person: str, new_name: str, done: list[str], only: Container[str] | None = None) -> None:
         """What was heard of a person is another's from now on.
@@ -231,10 +231,10 @@ class LearningQueue:
             PersonError, LearningError: as `read`.
         """
         if person is None:
-            self._sweep()
+            self._files.sweep()
             return self.erase(self.ids())
         gone = [heard.id for heard in self.read() if person == (heard.label or heard.person)]
-        self._sweep()
+        self._files.sweep()
         return self.erase(gone)
 
     # --- when it was learned
@@ -252,9 +252,9 @@ class LearningQueue:
         Raises:
             StoreUnwritable: the folder may not be written.
         """
-        with self._changing("could not be used"):
+        with self._files.changing("could not be used"):
             path = self.folder / UPDATED_FILE
-            self._locked.replace(path, b"")
+            self._files.locked.replace(path, b"")
             os.utime(path, (now_s, now_s))
 
     # --- what was taken back
@@ -264,14 +264,20 @@ class LearningQueue:
 
         Raises:
             LearningError: the list is damaged, or may not be read.
+            PersonError: the store is encrypted, and its key is not to be had; or it is not the list of this store.
         """
         path = self.folder / UNDONE_FILE
         try:
-            values = json.loads(read_limited(path, 1 << 20))
+            content, vault = self._files.read(UNDONE)
+            if vault is not None:
+                content = vault.open(content, f"{FOLDER}/{UNDONE}")
+            values = json.loads(content)
             if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
                 raise ValueError("it must be a list of texts")
             return set(values)
         except FileNotFoundError:
+            if self._files.marks(UNDONE):
+                raise StoreTampered(f"{path}: it is gone; {WHAT_TO_DO}") from None
             return set()
         except (OSError, ValueError, RecursionError) as error:
             raise LearningError(f"{path}: cannot be used: {text_of(error)}; delete it") from error
@@ -285,8 +291,8 @@ class LearningQueue:
         """
         ids = list(ids)
         listed = sorted(self.undone().union(ids))[-MOST_UNDONE:]
-        with self._changing("could not be written"):
-            self._locked.replace(self.folder / UNDONE_FILE, json.dumps(listed, indent=1).encode() + b"\n")
+        with self._files.changing("could not be written"):
+            self._put_undone(listed, self._people.vault())
         self.erase(ids)
 
     # --- the parts of it
@@ -297,35 +303,43 @@ class LearningQueue:
         Raises:
             OSError: it cannot be read.
             PersonError: it is sealed, and the key is not to be had.
-            ValueError, KeyError, TypeError: it breaks the format.
+            ValueError, KeyError, TypeError: it breaks the format, or is not to be believed.
         """
-        path = self.folder / (name + SUFFIX)
-        while True:
-            content = read_limited(path, MAX_ENTRY_BYTES)
-            sealed = content.startswith(MAGIC)
-            vault = self._people.vault() if sealed else None
-            if not sealed or vault is not None or content == read_limited(path, MAX_ENTRY_BYTES):
-                return decode(content, name, vault)
+        content, vault = self._files.read(name)
+        return decode(content, name, vault)
 
-    def _write(self, heard: QueuedWake, vault: Vault | None, stored_s: float) -> None:
-        """Puts an entry into its place; whoever calls has the lock."""
+    def _sealed_as(self, heard: QueuedWake, vault: Vault | None) -> bytes:
+        """The content of an entry's file."""
         content = encode(heard)
+        return content if vault is None else vault.seal(content, f"{FOLDER}/{heard.id}")
+
+    def _put_undone(self, listed: list[str], vault: Vault | None) -> None:
+        """Writes what was undone; whoever calls has the lock."""
+        content = json.dumps(listed, indent=1).encode() + b"\n"
         if vault is not None:
-            content = vault.seal(content, f"{FOLDER}/{heard.id}")
-        self._locked.replace(f"{self.folder}/{heard.id}{SUFFIX}", content)
-        self._set_stored(heard.id, stored_s)
+            content = vault.seal(content, f"{FOLDER}/{UNDONE}")
+        self._files.put({UNDONE: content}, {})
 
-    def _file(self, name: str) -> Path:
-        return self.folder / (name + SUFFIX)
+    def _renew_undone(self, alone: bool) -> None:
+        """Seals the list of what was undone where it is to be sealed, else opens it."""
+        if not self._files.file(UNDONE).exists():
+            return
+        with self._files.changing("could not be written anew", alone):
+            listed, vault = sorted(self.undone()), None if alone else self._people.vault()
+            if self._files.is_sealed(UNDONE) != (vault is not None):
+                self._put_undone(listed, vault)
 
-    def _stored_s(self, name: str) -> float:
-        try:
-            return self._file(name).stat().st_mtime
-        except FileNotFoundError:  # erased meanwhile
-            return math.inf
-
-    def _set_stored(self, name: str, stored_s: float) -> None:
-        os.utime(self._file(name), (stored_s, stored_s))
+    def _drop_missing(self) -> None:
+        """What the index has and nobody erased with the key: it is said, and then not missed any more."""
+        if not self._people.encrypted:
+            return
+        with self._files.changing("could not be tidied"):
+            index = self._people.seal.index()
+            there = {*self.ids(), UNDONE}
+            missing = sorted(set(index.after().folders.get(FOLDER, {})) - there) if index is not None else []
+            if missing:
+                _LOG.warning("%s: %d entries were taken away without the key", self.folder, len(missing))
+                self._files.put({}, {}, missing)
 
     def _renew(
         self,
@@ -342,44 +356,28 @@ class LearningQueue:
             done: gets the ids of what is written anew, also where an error ends it.
             alone: whether the caller holds the lock.
         """
-        self._sweep(alone)
-        done = [] if done is None else done
-        for name in self.ids():
-            with self._changing("could not be written anew", alone), contextlib.suppress(FileNotFoundError):
-                was_sealed, stored_s = self._is_sealed(name), self._stored_s(name)
+        self._files.sweep(alone)
+        done, count = [] if done is None else done, 0
+        contents: dict[str, bytes] = {}
+        stored_s: dict[str, float] = {}
+        damaged = []
+        if not self.ids():
+            return 0
+        with self._files.changing("could not be written anew", alone):
+            for name in self.ids():
+                was_sealed, stored_s[name] = self._files.is_sealed(name), self._files.stored_s(name)
                 try:
                     heard = self._load(name)
+                except FileNotFoundError:  # erased by hand
+                    continue
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
                     _LOG.warning("%s: damaged: %s: erased", self.folder / name, text_of(error))
-                    (self.folder / (name + SUFFIX)).unlink()
+                    damaged.append(name)
                     continue
                 new, wanted = change(heard), was_sealed if seal is None else seal
                 if new != heard or wanted != was_sealed:
-                    done.append(name)
-                    self._write(new, self._people.vault() if wanted else None, stored_s)
-        return len(done)
-
-    def _sweep(self, alone: bool = False) -> None:
-        """Deletes what killed processes left."""
-        if any(map(is_leftover, self._listed())):
-            with self._changing("could not be tidied", alone):
-                self._locked.sweep_all()
-
-    def _is_sealed(self, name: str) -> bool:
-        try:
-            return read_limited(self.folder / (name + SUFFIX), MAX_ENTRY_BYTES).startswith(MAGIC)
-        except (OSError, ValueError):  # gone meanwhile
-            return True
-
-    def _listed(self) -> list[str]:
-        try:
-            return [path.name for path in self.folder.iterdir()]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise LearningError(f"{self.folder}: cannot be read: {refusal(error, self.folder)}") from error
-
-    def _changing(self, what: str, alone: bool = False) -> contextlib.AbstractContextManager[None]:
-        """Alone among all processes that change this store; `alone`: the caller is so already."""
-        words = f"what was heard {what} in {self.folder}", "make room, or allow writing"
-        return unwritable(*words, self.folder) if alone else self._locked.changing(*words)
+                    count += 1
+                    contents[name] = self._sealed_as(new, self._people.vault() if wanted else None)
+            if contents or damaged:
+                self._files.put(contents, stored_s, damaged, done)
+        return count

@@ -14,11 +14,13 @@ import numpy as np
 
 from ..audio.samples import Float32
 from ..event import TYPES
+from ..people.index import WAITING_FOLDER
+from ..people.meaning import check_facts
 from ..people.vault import MAGIC, Vault
 from .labels import NOISE, NOT_ME
 
 FORMAT = 1
-FOLDER = ".learning"
+FOLDER = WAITING_FOLDER
 """Of the entries, in the people's store; the place of an entry is authenticated with its seal."""
 MAX_ENTRY_BYTES = 64 << 10
 FROM_JOURNAL = "label"
@@ -112,6 +114,7 @@ def decode(content: bytes, name: str, vault: Vault | None) -> QueuedWake:
     row = np.frombuffer(base64.b64decode(values.pop("embedding"), validate=True), "<f4").astype(np.float32)
     if not abs(float(np.linalg.norm(row)) - 1) < 1e-3:  # NaN is not, either
         raise ValueError("its embedding is not of unit length")
+    check_facts(values)
     heard = QueuedWake(**values, embedding=row)
     if heard.id != name:
         raise ValueError(f"it is {heard.id} and was copied here")

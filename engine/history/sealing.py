@@ -9,8 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError, PersonError, PersonLocked, PersonUnknown
 from ..people.store import PersonStore, Tree
-from ..people.vault import KEYRING_FILE, SEALED_SUFFIX, new_vault
-from ..storage.locked import LOCK_FILE, LockedFolder
+from ..people.vault import SEALED_SUFFIX, check_secret
 from .queue import LearningQueue
 
 OnPerson = Callable[[str, int, int], None]
@@ -39,12 +38,13 @@ def encrypt(store: PersonStore, secret: bytes, on_person: OnPerson | None = None
         StoreUnwritable: the store may not be written.
         CryptographyMissing: the library is not installed.
     """
-    content = new_vault().keyring(secret)
-    folder = LockedFolder(store.folder, store.folder / LOCK_FILE)
-    with folder.changing(f"{store.folder} could not be encrypted", "make room or allow writing"):
-        if not store.encrypted:
-            folder.replace(store.folder / KEYRING_FILE, content)
+    check_secret(secret)
     opened = PersonStore(store.folder, lambda: secret)
+    with opened.changing("could not be encrypted", "make room or allow writing"):
+        if opened.encrypted:
+            opened.seal.renew_keyring(secret)
+        else:
+            opened.seal.begin(secret)
     opened.vault()
     opened.tidy()  # what was erased and is not deleted yet lies open
     people = _each(opened, "could not be encrypted", False, on_person)
@@ -77,16 +77,15 @@ def decrypt(store: PersonStore, on_person: OnPerson | None = None) -> Done:
     people = _each(store, "could not be decrypted", True, on_person)
     if people.fault is not None:
         raise people.fault
-    folder = LockedFolder(store.folder, store.folder / LOCK_FILE)
-    with folder.changing(f"{store.folder / KEYRING_FILE} could not be removed", "allow writing"):
+    with store.changing("could not be opened", "allow writing"):
         done = Done(people.count, waiting.unseal())
         if waiting.sealed() or any(path.suffix == SEALED_SUFFIX for path in _files(store)):
             raise InputError(f"{store.folder}: something was written meanwhile: decrypt once more")
-        without_key = PersonStore(store.folder)
-        for name in without_key.names():
-            without_key.tree(name)
-        (store.folder / KEYRING_FILE).unlink()
-        folder.sync()
+        for name in store.names():
+            store.tree(name)
+        vault = store.vault()
+        if vault is not None:
+            store.seal.end(vault)
     return done
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import PersonError, PersonUnknown
+from ..errors import PersonDamaged, PersonError, PersonUnknown
 from ..networks.card import Card, KeywordManifest
 from .store import PersonStore
-from .voiceprint import ANY_PHRASE, Binding, Voiceprint, check_binding
+from .voiceprint import ANY_PHRASE, TRAINED, Binding, Voiceprint, check_binding
+
+_LOG = logging.getLogger(__name__)
 
 
 def open_people(store: PersonStore | str | os.PathLike[str] | None) -> PersonStore:
@@ -30,19 +33,41 @@ def binding_of(keyword_sha256: str, speaker: Card, head: Card) -> Binding:
     return Binding(keyword_sha256, speaker.sha256, head.sha256)
 
 
+def check_networks(voiceprint: Voiceprint, keyword_sha256: str, speaker: Card, head: Card) -> None:
+    """Refuses a voiceprint that the networks in use cannot be asked with.
+
+    Raises:
+        PersonMismatch: it was made with others.
+        PersonDamaged: it says that it was made with these, and its numbers are not as many as theirs.
+    """
+    check_binding(voiceprint, binding_of(keyword_sha256, speaker, head))
+    size, projected = (int(head.parameters[key]) for key in ("embedding_size", "projection_size"))
+    found = {"takes": voiceprint.takes.shape[1:]}
+    wanted: dict[str, tuple[int, ...]] = {"takes": (size,)}
+    if voiceprint.kind == TRAINED:
+        found.update(projection=voiceprint.weights.projection.shape, bias=voiceprint.weights.bias.shape)
+        wanted.update(projection=(size, projected), bias=(1,))
+    for name, shape in wanted.items():
+        if found[name] != shape:
+            raise PersonDamaged(
+                f"{voiceprint.name!r} ({voiceprint.keyword}) cannot be of these networks: {name} has {found[name]}, "
+                f"they make {shape}: `earmark enroll {voiceprint.name}` again, or `earmark people rollback`"
+            )
+
+
 def usable_people(
     store: PersonStore, keywords: Iterable[KeywordManifest], speaker: Card, head: Card
 ) -> tuple[list[Voiceprint], list[PersonError]]:
     """The voiceprints of a store for the given wake words and for any phrase, and why others cannot be used."""
     keyword_sha256 = {manifest.name: manifest.model_sha256 for manifest in keywords}
     people: list[Voiceprint] = []
-    faults: list[PersonError] = []
+    faults: list[PersonError] = [*store.seal.missing()] if store.encrypted else []
     for name in store.names():
         try:
             for keyword in store.keywords(name):
                 if keyword == ANY_PHRASE or keyword in keyword_sha256:
                     voiceprint = store.load(name, keyword)
-                    check_binding(voiceprint, binding_of(keyword_sha256.get(keyword, ""), speaker, head))
+                    check_networks(voiceprint, keyword_sha256.get(keyword, ""), speaker, head)
                     people.append(voiceprint)
         except PersonUnknown:  # erased since the names were read: as wished
             continue
@@ -53,15 +78,15 @@ def usable_people(
 
 def load_people(
     store: PersonStore, keywords: Iterable[KeywordManifest], speaker: Card, head: Card
-) -> list[Voiceprint]:
-    """As `usable_people`, where everybody must be usable.
+) -> tuple[list[Voiceprint], list[PersonError]]:
+    """As `usable_people`; who cannot be used is left out and said, so that one bad file does not silence a household.
 
     Raises:
-        PersonDamaged: somebody does not hold the checksums.
-        PersonMismatch: somebody belongs to other networks than those in use.
-        PersonLocked: the store is encrypted, and its key is not to be had.
+        PersonError: there are people in the store, and none of them can be used.
     """
     people, faults = usable_people(store, keywords, speaker, head)
-    if faults:
+    if faults and not people:
         raise faults[0]
-    return people
+    for fault in faults:
+        _LOG.error("%s (the others are known)", fault)
+    return people, faults

@@ -9,6 +9,7 @@ A store is a folder::
           arrays.npz           plain arrays, never a pickle
           take-01.wav, …       the recordings, only where they were to be kept
     .keyring.json              where the store is encrypted; its files are called `….sealed` then (vault.py)
+    .index.sealed              and what there is in it (index.py, seal.py)
     .pending/                  a change of several people that is not finished (transaction.py)
     .lock                      held by whoever changes something
 
@@ -33,16 +34,19 @@ from ..errors import (
     PersonLocked,
     PersonNewer,
     PersonUnknown,
+    StoreTampered,
     text_of,
 )
-from ..storage.atomic import make_folder, put_in_place, read_limited
+from ..storage.atomic import make_folder, put_in_place
 from ..storage.locked import LOCK_FILE, LockedFolder
 from ..storage.names import folder_name, folders_in, is_person_folder, is_real, is_version, name_of
 from ..storage.owners import refusal
 from ..storage.user_folders import people_folder
 from . import transaction
-from .codec import ARRAYS_FILE, HEADER_FILE, MAX_FILE_BYTES, decode, decode_recordings, encode, recording_files
-from .vault import SEALED_SUFFIX, Secret, Vault, as_written, is_encrypted, open_vault
+from .codec import ARRAYS_FILE, HEADER_FILE, decode, decode_recordings, encode, recording_files
+from .index import all_written, header_mark, replaced
+from .seal import Seal
+from .vault import Secret, Vault, as_written
 from .voiceprint import ANY_PHRASE, COSINE, TRAINED, Binding, Voiceprint, check_binding
 
 __all__ = [  # with what belongs to a person, so that one import is enough
@@ -79,14 +83,18 @@ class PersonStore:
     def __init__(self, folder: str | os.PathLike[str] | None = None, secret: Secret | None = None) -> None:
         self.folder = Path(folder) if folder is not None else people_folder()
         self._locked = LockedFolder(self.folder, self.folder / LOCK_FILE)
-        self._secret = secret or self._no_secret
+        self.seal = Seal(self.folder, secret)
 
     # --- reading
 
     @property
     def encrypted(self) -> bool:
-        """Whether what is written from now on is sealed."""
-        return is_encrypted(self.folder)
+        """Whether what is written from now on is sealed, and nothing else is believed.
+
+        Raises:
+            StoreTampered: it was, and its keyring is missing.
+        """
+        return self.seal.sealed
 
     def names(self) -> list[str]:
         """Everybody with at least one voiceprint, in alphabetical order."""
@@ -133,7 +141,7 @@ class PersonStore:
         """
 
         def read(place: Path) -> Voiceprint:
-            voiceprint = decode({file: self._file(place, file) for file in (HEADER_FILE, ARRAYS_FILE)})
+            voiceprint = decode({file: self.seal.read(place, file) for file in (HEADER_FILE, ARRAYS_FILE)})
             if (folder_name(voiceprint.name), folder_name(voiceprint.keyword)) != place.parts[-3:-1]:
                 raise ValueError(f"it is of {voiceprint.name!r} for {voiceprint.keyword!r} and was copied here")
             return voiceprint
@@ -193,7 +201,7 @@ class PersonStore:
         folder_name(voiceprint.name)
         folder_name(voiceprint.keyword)
         files = encode(voiceprint, recordings)
-        with self._changing(f"{voiceprint.name!r} could not be saved", "make room or allow writing, and enrol again"):
+        with self.changing(f"{voiceprint.name!r} could not be saved", "make room or allow writing, and enrol again"):
             return self._add_version(voiceprint.name, voiceprint.keyword, files)
 
     def rollback(self, name: str, keyword: str, version: int | None = None) -> tuple[int, int]:
@@ -221,7 +229,7 @@ class PersonStore:
             wanted = "no earlier version" if version is None else f"version {version} is not an earlier one"
             raise InputError(f"{name!r} ({keyword}): {wanted}: the newest is {versions[-1]}, before it: {earlier}")
         files = self.contents(name, keyword, version)
-        with self._changing(f"{name!r} could not be rolled back", "make room or allow writing"):
+        with self.changing(f"{name!r} could not be rolled back", "make room or allow writing"):
             return version, int(self._add_version(name, keyword, files).name)
 
     def remove(self, name: str) -> int:
@@ -233,11 +241,12 @@ class PersonStore:
         """
         if not self.folder.is_dir():
             self.keywords(name)  # raises, and makes no store
-        with self._changing(f"{name!r} could not be erased", "allow writing"):
+        with self.changing(f"{name!r} could not be erased", "allow writing", erasing=True):
             place = self.folder / folder_name(name)
             count = sum(len(self._all_versions(place / folder_name(key))) for key in self.keywords(name))
-            away = self._locked.move_away(place)
-            self._locked.sync()
+            with self.seal.changing(lambda index: replaced(index, {folder_name(name): {}}), keyless=True):
+                away = self._locked.move_away(place)
+                self._locked.sync()
         with self._locked.changing(f"{name!r} is not in {self.folder} any more, but delete {away}", "allow writing"):
             self._locked.sweep_all()
         return count
@@ -257,18 +266,11 @@ class PersonStore:
             PersonError: what `put` raises; nothing has changed.
             StoreUnwritable: as `save`.
         """
-        with self._changing(what, "make room or allow writing"):
-            vault = None if plain else self.vault()
-            people = {
-                folder_name(name): {
-                    f"{folder}/{file}": content
-                    for (keyword, version), files in tree.items()
-                    for folder in [f"{folder_name(keyword)}/{version:04d}"]
-                    for file, content in as_written(files, f"{folder_name(name)}/{folder}", vault).items()
-                }
-                for name, tree in put().items()
-            }
-            transaction.exchange(self._locked, people, map(folder_name, remove))
+        with self.changing(what, "make room or allow writing"):
+            people, marks = all_written(put(), None if plain else self.vault())
+            coming = {**{folder_name(name): {} for name in remove}, **marks}
+            with self.seal.changing(lambda index: replaced(index, coming)):
+                transaction.exchange(self._locked, people, map(folder_name, remove))
             self._locked.sweep()
 
     def tidy(self) -> None:
@@ -278,7 +280,7 @@ class PersonStore:
             StoreUnwritable: the folder may not be written.
         """
         if self.folder.is_dir():
-            with self._changing("the store could not be tidied", "allow writing"):
+            with self.changing("the store could not be tidied", "allow writing", erasing=True):
                 pass
 
     def leftovers(self) -> int:
@@ -303,7 +305,10 @@ class PersonStore:
             make_folder(built)
             inside = new.relative_to(top)
             transaction.write_tree(built, {f"{inside}/{file}": content for file, content in written.items()})
-            put_in_place(built, top)
+            marks = {f"{old:04d}": None for old in kept[: -(KEPT_VERSIONS - 1)]}
+            coming = {f"{folder_name(name)}/{folder_name(keyword)}": {**marks, new.name: header_mark(written)}}
+            with self.seal.changing(lambda _: coming):
+                put_in_place(built, top)
         with contextlib.suppress(OSError):  # they do not count any more: what is left is deleted by the next change
             for old in kept[: -(KEPT_VERSIONS - 1)]:
                 self._locked.move_away(place / f"{old:04d}")
@@ -311,9 +316,16 @@ class PersonStore:
         return new
 
     @contextlib.contextmanager
-    def _changing(self, what: str, what_to_do: str) -> Iterator[None]:
-        """Alone among all processes that change this store, with what others left unfinished done."""
+    def changing(self, what: str, what_to_do: str, erasing: bool = False) -> Iterator[None]:
+        """Alone among all processes that change this store, with what others left unfinished done.
+
+        Raises:
+            StoreUnwritable: instead of an OSError, with `what` and `what_to_do`.
+            StoreTampered: the keyring is missing, and not only something is to be erased.
+        """
         with self._locked.changing(f"{what} in {self.folder}", f"nothing was changed: {what_to_do}"):
+            if not erasing:
+                self.seal.require_keyring()
             transaction.finish(self._locked)
             self._locked.sweep()
             yield
@@ -331,7 +343,11 @@ class PersonStore:
             if place is None:  # erased between the two looks
                 continue
             try:
+                self.seal.check_versions(folder_name(name), folder_name(keyword), versions)
                 return read(place)
+            except StoreTampered:
+                if tries == READ_TRIES:  # else it may have changed between two looks
+                    raise
             except (FileNotFoundError, NotADirectoryError) as error:
                 gone = self._version(name, keyword, number) != place or not os.path.lexists(place)
                 if not gone or tries == READ_TRIES:
@@ -350,17 +366,9 @@ class PersonStore:
             tries += 1
 
     def _files(self, place: Path) -> Contents:
-        header = self._file(place, HEADER_FILE)
+        header = self.seal.read(place, HEADER_FILE)
         names = [ARRAYS_FILE, *recording_files(header)]
-        return {HEADER_FILE: header, **{name: self._file(place, name) for name in names}}
-
-    def _file(self, place: Path, name: str) -> bytes:
-        """One file of a version, opened if it is sealed."""
-        sealed = place / (name + SEALED_SUFFIX)
-        if not os.path.lexists(sealed):
-            return read_limited(place / name, MAX_FILE_BYTES)
-        content = read_limited(sealed, MAX_FILE_BYTES)
-        return open_vault(self.folder, self._secret).open(content, "/".join((*place.parts[-3:], name)))
+        return {HEADER_FILE: header, **{name: self.seal.read(place, name) for name in names}}
 
     def vault(self) -> Vault | None:
         """What seals the files of this store; None: it is not encrypted.
@@ -368,10 +376,7 @@ class PersonStore:
         Raises:
             PersonError: its key is wrong or not to be had.
         """
-        return open_vault(self.folder, self._secret) if self.encrypted else None
-
-    def _no_secret(self) -> bytes:
-        raise PersonLocked(f"the store {self.folder} is encrypted: its key is needed")
+        return self.seal.vault()
 
     def _place(self, name: str, keyword: str) -> Path | None:
         person = transaction.place_of(self.folder, folder_name(name))

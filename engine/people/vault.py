@@ -3,13 +3,17 @@
 Every file of a version is sealed by itself, with ChaCha20-Poly1305 (RFC 8439; no Raspberry Pi before the 5 has AES
 instructions) under a key of the store. That key is random, and lies in the store as `.keyring.json`, sealed in turn
 under a key that scrypt (RFC 7914) derives from the passphrase or the content of the key file. Where a file belongs is
-authenticated with it, so that nobody can swap two of them.
+authenticated with it, so that nobody can swap two of them; which files there are is in the index (index.py).
+
+A store whose keyring is of format 2 has an index from its first moment on. The format is authenticated with the key,
+so that nobody can take the index away and call the store an older one.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import hmac
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -28,11 +32,15 @@ from ..errors import (
 from ..storage.atomic import read_limited
 from ..storage.owners import refusal
 
-FORMAT = 1
+FORMAT = 2
+FORMAT_WITHOUT_INDEX = 1
 KEYRING_FILE = ".keyring.json"
 SEALED_SUFFIX = ".sealed"
 MAGIC = b"earmark sealed 1\n"
 NONCE_BYTES, KEY_BYTES, SALT_BYTES, TAG_BYTES = 12, 32, 16, 16
+ID_DIGITS = 32
+SIGNING = b"earmark signs exports 1"
+"""What is derived from the key of a store to sign with, and is of no use for anything else."""
 # One of the settings of equal strength in OWASP's Password Storage Cheat Sheet: 32 MiB, of which a Pi Zero 2 has 512.
 SCRYPT = {"n": 1 << 15, "r": 8, "p": 3}
 MAX_SCRYPT = {"n": 1 << 17, "r": 8, "p": 4}  # of a keyring that somebody else wrote: 128 MiB
@@ -51,14 +59,17 @@ class Vault:
 
     Args:
         key: 32 bytes.
+        id: of the keyring that gives it; another one after each `earmark people encrypt`.
+        has_index: whether the store has had an index from the first moment on.
 
     Raises:
         CryptographyMissing: the library is not installed.
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, id: str = "", has_index: bool = True) -> None:
         self._key = key
         self._cipher = _cipher(key)
+        self.id, self.has_index = id, has_index
 
     def seal(self, content: bytes, where: str) -> bytes:
         """A file's content -> what is written instead; another one at each call."""
@@ -79,6 +90,13 @@ class Vault:
         except _invalid_tag() as error:
             raise ValueError(f"the seal of {where} does not hold: damaged, or of another person or store") from error
 
+    def sign(self, content: bytes) -> tuple[str, str]:
+        """Public key and signature (Ed25519, RFC 8032) in hexadecimal digits, by a key that only this store has."""
+        key = _library("ed25519").Ed25519PrivateKey.from_private_bytes(
+            hmac.new(self._key, SIGNING, hashlib.sha256).digest()
+        )
+        return key.public_key().public_bytes_raw().hex(), key.sign(content).hex()
+
     def keyring(self, secret: bytes) -> bytes:
         """The content of a keyring that gives this vault to whoever has the secret.
 
@@ -96,6 +114,34 @@ class Vault:
         cipher = _cipher(_derive(secret, values))
         sealed = bytes(cipher.encrypt(bytes.fromhex(values["nonce"]), self._key, _context(values)))
         return json.dumps({**values, "sealed_key": sealed.hex()}, indent=1).encode() + b"\n"
+
+
+def is_signed(content: bytes, public_key: str, signature: str) -> bool:
+    """Whether whoever has the private key has signed this.
+
+    Raises:
+        ValueError: one of the two is none.
+        CryptographyMissing: the library is not installed.
+    """
+    key = _library("ed25519").Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
+    try:
+        key.verify(bytes.fromhex(signature), content)
+    except _invalid_tag("InvalidSignature"):
+        return False
+    return True
+
+
+def keyring_id(content: bytes) -> str:
+    """What tells a keyring from every other one; no secret."""
+    return hashlib.sha256(content).hexdigest()[:ID_DIGITS]
+
+
+def mark_of(sealed: bytes) -> str:
+    """What tells a sealed file from every other one under the same key: its nonce, in hexadecimal digits.
+
+    Nobody without the key can make another content that opens with it.
+    """
+    return sealed[len(MAGIC) : len(MAGIC) + NONCE_BYTES].hex()
 
 
 def new_vault() -> Vault:
@@ -135,7 +181,7 @@ def open_vault(store: Path, secret: Secret) -> Vault:
         ) from error
     if digest not in _OPENED:
         _OPENED[digest] = _unlock(values, path, secret)
-    return Vault(_OPENED[digest])
+    return Vault(_OPENED[digest], keyring_id(content), values["format"] > FORMAT_WITHOUT_INDEX)
 
 
 def as_written(files: Mapping[str, bytes], place: str, vault: Vault | None) -> dict[str, bytes]:
@@ -190,8 +236,9 @@ def _checked(values: Any) -> dict[str, Any]:
         raise PersonNewer(
             f"{KEYRING_FILE} is of format {values['format']}, this earmark knows {FORMAT}: install a newer earmark"
         )
-    if set(values) != _KEYS or values["format"] != FORMAT or values["kdf"] != "scrypt":
-        raise ValueError(f"it must have format {FORMAT}, kdf scrypt and {sorted(_KEYS)}")
+    known = type(values.get("format")) is int and values["format"] in (FORMAT_WITHOUT_INDEX, FORMAT)
+    if set(values) != _KEYS or not known or values["kdf"] != "scrypt":
+        raise ValueError(f"it must have format {FORMAT_WITHOUT_INDEX} or {FORMAT}, kdf scrypt and {sorted(_KEYS)}")
     for key, most in MAX_SCRYPT.items():
         value = values[key]
         if type(value) is not int or not 0 < value <= most or value & (value - 1 if key == "n" else 0):
@@ -219,8 +266,8 @@ def _cipher(key: bytes) -> Any:
     return _library("aead").ChaCha20Poly1305(key)
 
 
-def _invalid_tag() -> type[Exception]:
-    found: type[Exception] = _library("exceptions").InvalidTag
+def _invalid_tag(name: str = "InvalidTag") -> type[Exception]:
+    found: type[Exception] = getattr(_library("exceptions"), name)
     return found
 
 
@@ -232,7 +279,13 @@ def _library(part: str) -> Any:
             from cryptography.hazmat.primitives.ciphers import aead
 
             return aead
+        if part == "ed25519":
+            from cryptography.hazmat.primitives.asymmetric import ed25519
+
+            return ed25519
         from cryptography import exceptions
     except ImportError as error:
-        raise CryptographyMissing('the store is encrypted: pip install "earmark[encryption]"') from error
+        raise CryptographyMissing(
+            'for an encrypted store, and for signatures: pip install "earmark[encryption]"'
+        ) from error
     return exceptions

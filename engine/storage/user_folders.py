@@ -52,6 +52,18 @@ def networks_folder() -> Path:
     return user_state_path(APP) / "networks"
 
 
+def seals_folder(store: Path) -> Path:
+    """Where it is remembered which stores are sealed: `$XDG_STATE_HOME/earmark/seals`, by default `~/.local/state/…`.
+
+    Of the service's store it is `/var/lib/earmark/seals`, whoever asks: the service, or who calls commands for it.
+    """
+    if store.parent == SERVICE_FOLDER:
+        return SERVICE_FOLDER / "seals"
+    from platformdirs import user_state_path
+
+    return user_state_path(APP) / "seals"
+
+
 def data_folder() -> Path:
     """`$XDG_DATA_HOME/earmark`; by default the service's for root, and for others `~/.local/share/earmark`.
 

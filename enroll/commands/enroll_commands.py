@@ -15,8 +15,9 @@ from earmark.engine.commands.people_commands import KINDS
 from earmark.engine.commands.service.which_store import require_heard
 from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
 from earmark.engine.event import Event
-from earmark.engine.networks.card import load_manifest
+from earmark.engine.networks.card import load_card, load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.people.loading import check_networks
 from earmark.engine.people.store import PersonStore, Voiceprint, folder_name
 from earmark.engine.verifier import Verifier
 
@@ -46,7 +47,7 @@ def enroll(arguments: argparse.Namespace) -> int:
     try:
         for enrolment, saved in made:
             verifier = Verifier([], enroller.speaker, enroller.head)
-            known = list(_others(store, enrolment.voiceprint))
+            known = list(_others(store, enrolment.voiceprint, models(arguments)))
             confused = list(alike(enrolment.voiceprint, known, verifier))
             version = store.save(enrolment.voiceprint)
             saved()
@@ -117,12 +118,17 @@ def _nothing_more() -> None:
     """Files leave nothing to tidy up."""
 
 
-def _others(store: PersonStore, person: Voiceprint) -> Iterator[Voiceprint]:
+def _others(store: PersonStore, person: Voiceprint, folder: Path) -> Iterator[Voiceprint]:
     """Everybody else of the store who is enrolled for the same wake word and can be read."""
     for name in store.names():
         if name != person.name and person.keyword in store.keywords(name):
             try:
-                yield store.load(name, person.keyword)
+                other = store.load(name, person.keyword)
+                if other.binding == person.binding:
+                    check_networks(
+                        other, other.binding.keyword, load_card("speaker", folder), load_card("head", folder)
+                    )
+                    yield other
             except PersonError as error:
                 print(f"earmark: not compared with {name}: {error}", file=sys.stderr)
 

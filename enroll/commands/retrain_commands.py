@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from earmark.engine.commands.arguments import models, open_store
 from earmark.engine.commands.people_commands import also_text, journal_of, tell_settings
-from earmark.engine.errors import InputError
+from earmark.engine.errors import InputError, PersonError
 from earmark.engine.networks.card import builtin_keywords, load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
 
@@ -23,14 +24,23 @@ def retrain(arguments: argparse.Namespace) -> int:
     store = open_store(arguments)
     enroller, networks = Enroller.load(models(arguments)), _Networks(arguments.keyword)
     made = []
+    left_out = 0
     for name in arguments.names or store.names():
-        for keyword in store.keywords(name):
-            with progress(arguments.json, TrainPlan().steps) as shown:
-                made.append(remade(store, name, keyword, enroller, networks, shown))
+        try:
+            for keyword in store.keywords(name):
+                with progress(arguments.json, TrainPlan().steps) as shown:
+                    made.append(remade(store, name, keyword, enroller, networks, shown))
+        except PersonError as error:  # nobody has asked for this one by name
+            if arguments.names:
+                raise
+            left_out += 1
+            print(f"earmark: {name} is left out: {error}", file=sys.stderr)
     for new in made:
         version = int(store.save(new.voiceprint, new.recordings).name)
         _print_remade(new, version, arguments.json)
-    return 0
+    if left_out:
+        print(f"earmark: {left_out} could not be made anew", file=sys.stderr)
+    return PersonError.exit_code if left_out else 0
 
 
 def merge_people(arguments: argparse.Namespace) -> int:

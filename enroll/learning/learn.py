@@ -19,7 +19,7 @@ from earmark.engine.audio.samples import Float32
 from earmark.engine.people.store import TRAINED, Voiceprint
 from earmark.engine.verifier import DECADE, Verifier, fused
 
-from ..enrolment import MAX_OTHERS, Enroller
+from ..enrolment import MAX_OTHERS, Enroller, Options
 from ..takes.rules import SAME_COSINE
 from ..training import calibrate
 from ..training.train import TakeEmbeddings, TrainPlan, rows_of, train
@@ -177,7 +177,7 @@ class Learner:
         trained = train(head, takes, to_train, self.plan) if person.kind == TRAINED else None
         # The rule's term for few takes stays that of the enrolment, which it was fitted to, but for one or two takes.
         count = person.enrolled_takes if person.kind == TRAINED else max(person.enrolled_takes, min(3, len(takes)))
-        threshold = calibrate.threshold(person.kind, count, float(person.report["wanted_far"]))
+        threshold = calibrate.threshold(person.kind, count, float(person.report.get("wanted_far", Options().far)))
         if len(home.strangers):
             highest = float(calibrate.kind_scores(person.kind, head, trained, mean, home.strangers).max())
             threshold = max(threshold, min(highest + TOLERANCE, threshold + DECADE[person.kind]))

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from earmark.engine.audio.samples import Int16
-from earmark.engine.errors import EnrolmentRefused, InputError, PersonMismatch
+from earmark.engine.errors import EnrolmentRefused, InputError, PersonDamaged, PersonMismatch
 from earmark.engine.history import erasure
 from earmark.engine.history.journal import Journal
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people import codec, operations
-from earmark.engine.people.loading import binding_of
-from earmark.engine.people.store import ANY_PHRASE, KEPT_VERSIONS, PersonStore, Tree, Voiceprint, check_binding
+from earmark.engine.people.loading import binding_of, check_networks
+from earmark.engine.people.store import ANY_PHRASE, KEPT_VERSIONS, PersonStore, Tree, Voiceprint
 from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Options, Recording
@@ -121,7 +121,7 @@ def _merged(
     network = None if keyword == ANY_PHRASE else find(keyword)
     binding = binding_of(network.manifest.model_sha256 if network else "", enroller.speaker.card, enroller.head.card)
     for each in (one, two):
-        check_binding(each, binding)
+        check_networks(each, binding.keyword, enroller.speaker.card, enroller.head.card)
     verifier = Verifier([], enroller.speaker, enroller.head)
     theirs = int(np.sum(verifier.margin(one, two.takes) >= 0))
     own = int(np.sum(verifier.margin(two, one.takes) >= 0))
@@ -156,6 +156,11 @@ def _remade(
         raise PersonMismatch(
             f"{old.name!r} ({old.keyword}) was enrolled with another speaker network, and no recordings were kept: "
             f"`earmark enroll {old.name}` again"
+        )
+    if old.takes.shape[1] != enroller.speaker.embedding_size:
+        raise PersonDamaged(
+            f"{old.name!r} ({old.keyword}) cannot be of these networks: its takes have {old.takes.shape[1]} numbers, "
+            f"they make {enroller.speaker.embedding_size}: `earmark enroll {old.name}` again"
         )
     sha256 = network.manifest.model_sha256 if network else ""
     takes = np.concatenate([each.takes[: each.enrolled_takes] for each in of])

@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from earmark.engine.audio.samples import RATE_HZ, Float32
-from earmark.engine.errors import AudioError, PersonError, WakeError
-from earmark.engine.history import updates
+from earmark.engine.errors import AudioError, LearningError, ModelError, PersonError, WakeError
+from earmark.engine.history import updates, vouched
 from earmark.engine.history.journal import Journal
 from earmark.engine.history.journal_entry import Entry
 from earmark.engine.history.labels import NOISE
 from earmark.engine.history.queue import LearningQueue, QueuedWake
 from earmark.engine.history.queued_wake import FROM_JOURNAL
+from earmark.engine.networks.card import Card
 from earmark.engine.networks.speaker import CROP_SAMPLES
+from earmark.engine.people.loading import check_networks
 from earmark.engine.people.store import ANY_PHRASE, PersonStore, Voiceprint
 from earmark.engine.settings.schema import DAY_S
 from earmark.engine.verifier import Verifier
@@ -94,7 +96,12 @@ class Updater:
         undone = self._heard.undone()
         entries = [one for one in entries if one.speaker_sha256 == self._speaker.card.sha256 and one.id not in undone]
         for person in voiceprints:
-            yield self._update(person, voiceprints, entries, now_s, dry_run)
+            try:
+                update = self._update(person, voiceprints, entries, now_s, dry_run)
+            except (PersonError, LearningError, ModelError) as error:  # of this person: the others learn all the same
+                _LOG.error("%s (%s): nothing is learned: %s", person.name, person.keyword, error)
+                continue
+            yield update
 
     def _update(
         self,
@@ -193,20 +200,20 @@ class Updater:
     def _voiceprints(self) -> Iterator[Voiceprint]:
         """Everybody who can be read; who cannot is said."""
         for name in self._people.names():
-            for keyword in self._people.keywords(name):
-                try:
+            try:
+                for keyword in self._people.keywords(name):
                     voiceprint = self._people.load(name, keyword)
-                except PersonError as error:
-                    _LOG.warning("%s", error)
-                    continue
-                if self._fits(voiceprint):
+                    check_networks(voiceprint, voiceprint.binding.keyword, *self._cards)
                     yield voiceprint
-                else:
-                    _LOG.warning("%s (%s) was enrolled with other networks: enrol again to learn", name, keyword)
+            except PersonError as error:
+                _LOG.warning("left out: %s", error)
+
+    @property
+    def _cards(self) -> tuple[Card, Card]:
+        return self._speaker.card, self._learner.enroller.head.card
 
     def _fits(self, person: Voiceprint) -> bool:
-        cards = (self._speaker.card.sha256, self._learner.enroller.head.card.sha256)
-        return (person.binding.speaker, person.binding.head) == cards
+        return (person.binding.speaker, person.binding.head) == tuple(card.sha256 for card in self._cards)
 
     # --- the journal
 
@@ -215,7 +222,7 @@ class Updater:
         if self._journal is None:
             return entries
         found = {one.id: one for one in entries}
-        for entry, label in self._journal.labelled():
+        for entry, label in vouched.believed(self._journal, self._people):
             same = [one for one in found.values() if _is_same(entry, one.facts())]
             known = [facts for person in people for facts in person.learned if _is_same(entry, facts)]
             heard = same[0] if same else self._embedded(entry, str(known[0]["id"]) if known else None)

@@ -19,6 +19,8 @@ from heading import NONE, heading
 
 MEMORY = Path("/dev/shm")
 TEXT = """\
+Called with `--share {share:g}`: that share of the cases of each attack was tried.
+
 Who attacks, what is tried, and how often it was tried today. *Broken* is what came to pass and must not. It is to be
 0 in every row. `SECURITY.md` says what is promised to whom, and what is not.
 """
@@ -32,7 +34,7 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.disable()  # what is said of a file made to harm is not of interest here
     print(heading("Attacks", __file__, NONE))
-    print(TEXT)
+    print(TEXT.format(share=arguments.share))
     print("| who | what | cases | broken | s |\n|---|---|---|---|---|")
     told: list[str] = []
     cases = broken = 0

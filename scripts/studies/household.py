@@ -18,9 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from heading import heading
 
 from earmark.engine.audio.files import read_audio
+from earmark.engine.audio.samples import Float32
 from earmark.engine.history import sealing
 from earmark.engine.household import load_household
 from earmark.engine.networks import runtime
@@ -86,11 +88,16 @@ def _person(name: str, seed: int) -> Voiceprint:
     rng = np.random.default_rng(seed)
     speaker, head = load_card("speaker"), load_card("head")
     size, projected = (int(head.parameters[key]) for key in ("embedding_size", "projection_size"))
-    takes = rng.standard_normal((5, size)).astype(np.float32)
+    takes = _unit(rng.standard_normal((5, size)))
     weights = HeadWeights(rng.standard_normal((size, projected)).astype(np.float32), np.zeros(1, np.float32))
-    prototype = rng.standard_normal(projected).astype(np.float32)
+    prototype = _unit(rng.standard_normal(projected))
     binding = binding_of(load_manifest("okay_nabu").model_sha256, speaker, head)
     return Voiceprint(name, "okay_nabu", TRAINED, 0.6, binding, takes, takes[0], prototype, weights)
+
+
+def _unit(rows: npt.NDArray[np.float64]) -> Float32:
+    scaled: Float32 = (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+    return scaled
 
 
 def _derived() -> None:

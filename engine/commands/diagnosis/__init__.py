@@ -1,1 +1,1 @@
-"""What the doctor does beside its single checks: the whole path on recordings, and a file for a report."""
+"""Beside the doctor's single checks: the whole path on recordings, a file for a report; and `people verify`."""

@@ -55,17 +55,19 @@ def test_export_and_import_move_a_person(tmp_path: Path) -> None:
     save_cosine(tmp_path / "one", "Zoë")
     file = tmp_path / "zoe.tar"
     run = earmark("people", "export", "Zoë", "--to", file, "--store", tmp_path / "one", "--json")
-    assert run.events == [{"exported": "Zoë", "file": str(file), "versions": 1, "bytes": file.stat().st_size}]
+    assert run.events == [
+        {"exported": "Zoë", "file": str(file), "versions": 1, "bytes": file.stat().st_size, "signed_by": None}
+    ]
     run = earmark("people", "import", file, "--store", tmp_path / "two")
-    assert run.out == f"Zoë: 1 version from {file}\n"
-    assert "is of another speaker network than the one in use" in run.err
+    assert run.out == f"Zoë: 1 version from {file}, which nobody has signed\n"
+    assert "Zoë (okay_nabu) is of other networks than those in use: nobody knows whom it lets in" in run.err
     assert snapshot(tmp_path / "two" / "Zo%C3%AB") == snapshot(tmp_path / "one" / "Zo%C3%AB")
     before = snapshot(tmp_path / "two")
     run = earmark("people", "import", file, "--store", tmp_path / "two", code=2)
     assert "'Zoë' is in" in run.err
     assert snapshot(tmp_path / "two") == before
     run = earmark("people", "import", file, "--as", "carl", "--store", tmp_path / "two", "--json")
-    assert run.events == [{"imported": "carl", "versions": 1, "keywords": ["okay_nabu"]}]
+    assert run.events == [{"imported": "carl", "versions": 1, "keywords": ["okay_nabu"], "signed_by": None}]
     earmark("people", "import", file, "--replace", "--store", tmp_path / "two")
     assert PersonStore(tmp_path / "two").names() == ["Zoë", "carl"]
 

@@ -101,8 +101,8 @@ def test_the_doctor_writes_it_beside_what_it_prints(store: PersonStore, tmp_path
     run = earmark("doctor", "--store", store.folder, "--bundle", file, code=1, env=env)
     text = file.read_text("utf-8")
     assert "ok       the whole path: okay_nabu raises its probability to 0." in text
-    assert "FAILED   person store: 'person-" in text
-    assert "FAILED   person store: 'Zoë'" in run.out
+    assert "people cannot be used, and are left out: 'person-" in text
+    assert "people cannot be used, and are left out: 'Zoë'" in run.out
     assert "written, without voices and names" in run.err
     for section in ("doctor", "versions", "machine", "environment", "settings", "daemon"):
         assert f"=== {section}\n" in text

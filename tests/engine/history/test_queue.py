@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 from helpers_learning import CHANGES, NOW_S, WORD, heard, with_learned
-from helpers_store import assert_same, environment, make_voiceprint, snapshot, weak_keys
+from helpers_store import assert_same, environment, make_voiceprint, snapshot, unit, weak_keys
 
 from earmark.engine.errors import InputError, LearningError, PersonLocked
 from earmark.engine.history import queue, sealing, updates
@@ -359,7 +359,7 @@ def test_readers_and_writers_do_not_notice_that_the_store_is_sealed_and_opened(
 
 
 def test_a_voiceprint_keeps_where_its_takes_are_from(people: PersonStore) -> None:
-    copies = np.random.default_rng(1).standard_normal((5, 6, 192)).astype(np.float16).astype(np.float32)
+    copies = unit(np.random.default_rng(1).standard_normal((5, 6, 192))).astype(np.float16).astype(np.float32)
     person = with_learned(replace(make_voiceprint("anna"), copies=copies, loose_share=0.37), 3)
     people.save(person)
     found = people.load("anna", WORD)

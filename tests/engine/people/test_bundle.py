@@ -13,6 +13,7 @@ from helpers_store import person, sound
 
 from earmark.engine.errors import BundleError, InputError, PersonNewer
 from earmark.engine.people import bundle, codec
+from earmark.engine.people.vault import Vault
 
 HEADER = "okay_nabu/0003/header.json"
 Change = Callable[[dict[str, Any]], object]
@@ -70,8 +71,8 @@ def test_a_member_that_the_manifest_does_not_name_is_refused_and_so_is_a_name_wi
     ("changes", "says"),
     [
         ({"kind": "another"}, "must be of kind 'earmark person'"),
-        ({"format": 0}, "must have kind, name, files and format 1"),
-        ({"more": 1}, "must have kind, name, files and format 1"),
+        ({"format": 0}, "must have kind, name, files, and format 2 where it has a signature"),
+        ({"more": 1}, "must have kind, name, files, and format 2 where it has a signature"),
         ({"name": 7}, "must have a name and files"),
         ({"files": {}}, "must have a name and files"),
         ({"name": " anna"}, "no space at its ends"),
@@ -84,12 +85,55 @@ def test_a_manifest_of_something_else_is_refused(changes: dict[str, Any], says: 
 
 
 def test_a_later_format_is_said_to_be_newer_and_not_damaged() -> None:
-    with pytest.raises(PersonNewer, match="it is of format 2, this earmark knows 1"):
-        bundle.from_bytes(with_manifest(lambda manifest: manifest.update(format=2)))
+    with pytest.raises(PersonNewer, match="it is of format 3, this earmark knows 2"):
+        bundle.from_bytes(with_manifest(lambda manifest: manifest.update(format=3)))
+
+
+# --- signatures
+
+
+def signed_export(key: bytes = b"k" * 32) -> bytes:
+    pytest.importorskip("cryptography")
+    return bundle.to_bytes("anna", {("okay_nabu", 3): codec.encode(person("anna", 3))}, Vault(key))
+
+
+def test_a_signature_names_the_store_and_two_stores_have_two() -> None:
+    own = bundle.from_bytes(signed_export()).signed_by
+    assert own == Vault(b"k" * 32).sign(b"")[0]
+    assert bundle.from_bytes(signed_export(b"x" * 32)).signed_by not in (None, own)
+    assert bundle.from_bytes(exported()).signed_by is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest.update(name="anna "),
+        lambda manifest: manifest["signature"].update(value="00" * 64),
+        lambda manifest: manifest["signature"].update(value="zz"),
+        lambda manifest: manifest["signature"].update(key=Vault(b"x" * 32).sign(b"")[0]),
+        lambda manifest: manifest["signature"].update(key=7),
+        lambda manifest: manifest["signature"].pop("key"),
+        lambda manifest: manifest.update(signature=None),
+        lambda manifest: manifest.update(signature=[]),
+        lambda manifest: manifest.update(format=1),
+    ],
+)
+def test_whatever_is_changed_in_a_signed_export_it_is_refused(change: Change) -> None:
+    with pytest.raises(BundleError):
+        bundle.from_bytes(with_manifest(change, signed_export()))
+
+
+def test_another_person_under_the_same_signature_is_refused() -> None:
+    """With every checksum right."""
+    other = members_of(bundle.to_bytes("anna", {("okay_nabu", 3): codec.encode(person("anna", 4))}))
+    manifest = json.loads(members_of(signed_export())["manifest.json"])
+    manifest["files"] = json.loads(other.pop("manifest.json"))["files"]
+    with pytest.raises(BundleError, match="its signature does not hold: it is not as it was exported"):
+        bundle.from_bytes(packed({"manifest.json": json.dumps(manifest).encode(), **other}))
 
 
 def test_five_versions_are_taken_and_six_are_not() -> None:
-    _, tree = bundle.from_bytes(exported((1, 2, 3, 4, 5)))
+    tree = bundle.from_bytes(exported((1, 2, 3, 4, 5))).tree
     assert [number for _, number in tree] == [1, 2, 3, 4, 5]
     with pytest.raises(BundleError, match="6 versions for a wake word, at most 5 are kept"):
         bundle.from_bytes(exported((1, 2, 3, 4, 5, 6)))

@@ -275,13 +275,14 @@ def test_a_plan_that_nobody_made_moves_nothing(store: PersonStore, tmp_path: Pat
 def test_an_exported_person_comes_back_to_the_last_byte(store: PersonStore, tmp_path: Path, sealed: bool) -> None:
     wanted = snapshot(store.folder / "anna")
     source = encrypted(store) if sealed else store
-    content = bundle.to_bytes("anna", source.tree("anna"))
-    assert content == bundle.to_bytes("anna", source.tree("anna"))
+    content = bundle.to_bytes("anna", source.tree("anna"), source.vault())
+    assert content == bundle.to_bytes("anna", source.tree("anna"), source.vault())
     bundle.write(tmp_path / "anna.tar", content)
     assert stat.S_IMODE((tmp_path / "anna.tar").stat().st_mode) == 0o600
-    name, tree = bundle.read(tmp_path / "anna.tar")
+    found = bundle.read(tmp_path / "anna.tar")
+    assert (found.signed_by is not None) == sealed
     other = PersonStore(tmp_path / "other")
-    operations.insert(other, name, tree)
+    operations.insert(other, found.name, found.tree)
     assert snapshot(other.folder / "anna") == wanted
 
 
@@ -319,7 +320,8 @@ def test_a_damaged_export_is_refused_before_anything_is_written(store: PersonSto
     refused = 0
     for position in range(0, len(content), 97):
         try:
-            assert bundle.from_bytes(flipped(content, position)) == ("bob", wanted)  # tar's padding means nothing
+            found = bundle.from_bytes(flipped(content, position))
+            assert found == bundle.Bundle("bob", wanted, None)  # tar's padding means nothing
         except BundleError:
             refused += 1
     assert refused * 97 > sum(len(file) for file in wanted["okay_nabu", 1].values())

@@ -80,9 +80,8 @@ def _portrait(facts: Mapping[str, Any]) -> str:
         lines["own takes"] = f"{frr['rejected']} of {frr['of']} rejected when left out ({low:.0f} to {high:.0f} %)"
         if not frr["of"]:
             lines["own takes"] = "a single one says nothing of how many tries are rejected"
-        lines["strangers"] = (
-            f"{far['accepted']} of {far['of']} let in ({100 * far['share']:.1f} %), "
-            f"{100 * report['wanted_far']:g} % were asked for"
+        lines["strangers"] = f"{far['accepted']} of {far['of']} let in ({100 * far['share']:.1f} %)" + (
+            f", {100 * report['wanted_far']:g} % were asked for" if "wanted_far" in report else ""
         )
     lines["recordings"] = str(facts["recordings"] or "none are kept")
     lines["versions"] = ", ".join(map(str, facts["versions"]))

@@ -9,9 +9,9 @@ from pathlib import Path
 from ..detector import Detector
 from ..networks.card import MODELS_DIR
 from ..networks.keyword import KeywordNetwork, load_networks
-from ..people.alike_names import warnings
 from ..people.keys import secret_from
 from ..people.store import PersonStore
+from ..storage.alike_names import warnings
 from ..verifier import Verifier
 from .service.which_store import say_two_stores
 

@@ -9,8 +9,8 @@ from helpers_store import earmark, save_cosine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.engine.people import alike_names
-from earmark.engine.people.alike_names import skeleton, warnings
+from earmark.engine.storage import alike_names
+from earmark.engine.storage.alike_names import skeleton, warnings
 
 
 def test_each_letter_stands_for_one_that_is_drawn_alike() -> None:

@@ -6,6 +6,7 @@ Programs of the machine are stubs in a folder that is the whole PATH, so that an
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -297,6 +298,17 @@ def test_pip_says_what_it_fetches_and_how_much_is_there(bare: Bare, tmp_path: Pa
     )
     lines = bare.run(f"shown '{tmp_path}' <'{said}'")
     assert lines == ["    numpy (18.3 MB)", "    scipy (35.0 MB)", "    ai_edge_litert (12 MB)", "    unpacking"]
+
+
+@pytest.mark.slow
+def test_a_pip_that_says_nothing_of_use_is_not_silent(bare: Bare, tmp_path: Path) -> None:
+    """Neither one that says nothing, nor one that says ten things a second that are not for people."""
+    for name in ("sleep", "seq"):
+        (bare.path / name).symlink_to(shutil.which(name) or "")
+    for said in ("sleep 3", "for i in $(seq 30); do echo Collecting x; sleep 0.1; done"):
+        lines = bare.run(f"quiet_s=1; {{ {said}; }} | shown '{tmp_path}'")
+        assert lines, said
+        assert all(re.fullmatch(r"    … \d+ MB", line) for line in lines)
 
 
 def test_what_a_pip_that_fails_has_said_is_shown(bare: Bare, environment_folder: Path) -> None:

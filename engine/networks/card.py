@@ -77,7 +77,8 @@ def read_model(card: Card, folder: Path = MODELS_DIR) -> bytes:
         ModelError: it is missing, or its sha256 is not the card's.
     """
     try:
-        content = read_beside(folder / "any.json", card.file)
+        # the card's own path: in an editable installation both are links into the repository
+        content = read_beside((folder / card.file).with_suffix(".json"), card.file)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{folder / card.file}: the model cannot be read ({text_of(error)}): install earmark again"

@@ -247,3 +247,10 @@ def test_only_admission_and_the_trial_make_what_the_runtime_opens() -> None:
         if "runtime.Model(" in path.read_text("utf-8")
     }
     assert makers == {"engine/networks/admission.py", "engine/networks/trial.py"}
+
+
+def test_an_editable_installation_reads_models_through_its_links(tmp_path: Path) -> None:
+    """Its packages are folders of links into the repository, cards and models alike."""
+    for name in ("speaker.json", "speaker.tflite"):
+        (tmp_path / name).symlink_to(MODELS_DIR / name)
+    assert read_model(load_card("speaker", tmp_path), tmp_path) == (MODELS_DIR / "speaker.tflite").read_bytes()

@@ -13,10 +13,10 @@ loaded when it is used for the first time.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing is 4 ms in which Ctrl-C would show a traceback; mypy knows this name
 if TYPE_CHECKING:
+    from typing import Any
+
     from earmark.engine.audio.files import FileSource
     from earmark.engine.audio.sources import ArraySource, Source
     from earmark.engine.detector import Detector
@@ -85,6 +85,8 @@ def __getattr__(name: str) -> Any:
 
         found: Any = version("earmark")
     elif name in __all__:
+        import importlib
+
         module, _, other = _PLACES.get(name, _ERRORS).partition(":")
         found = getattr(importlib.import_module(f"{__name__}.{module}"), other or name)
     else:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
 import io
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from earmark.engine.commands.parser import command_line
 from earmark.engine.printable import Printable
@@ -38,10 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    code = 0
+    parser, code = command_line(), 0
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(parser)
     try:
         try:
-            code = _run(command_line().parse_args(argv))
+            code = _run(parser.parse_args(argv))
         finally:  # --help exits, and has something to write all the same
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -50,10 +55,19 @@ def _main(argv: Sequence[str] | None) -> int:
     except OSError as error:  # a full disk behind our standard output, for one
         from earmark.engine.errors import text_of
 
-        print(f"earmark: {text_of(error)}", file=sys.stderr)
+        closed = error.errno == errno.EBADF  # `>&-`, which __main__ has opened for reading alone
+        print(f"earmark: {'standard output is closed' if closed else text_of(error)}", file=sys.stderr)
         _drop_output()
         code = 1
     return code
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """A shell asks how a line goes on: answers, and ends the process; without the extra `completion` nothing does."""
+    with contextlib.suppress(ImportError):
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -66,12 +80,27 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         if any(hasattr(arguments, flag) for flag in FLAGS):
             _apply_settings(arguments)
-        return _handler(arguments.handler)(arguments)
+        run = _handler(arguments.handler)
+        with _interruptible():
+            return run(arguments)
     except EarmarkError as error:
         print(f"earmark: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130  # as a shell says it: ended by SIGINT
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt in here, where `__main__` has made it end the process at once."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+        yield
+        return
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _apply_settings(arguments: argparse.Namespace) -> None:

@@ -36,7 +36,7 @@ A message holds the name, the value and the rule, and tells the person what to d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -170,3 +170,16 @@ def text_of(error: BaseException) -> str:
 def system_text_of(error: OSError) -> str:
     """The same in the system's own words, without number and path."""
     return error.strerror or text_of(error)
+
+
+NEAR = (
+    0.7  # of difflib's ratio: `enrol` and `enroll` have 0.91, `bertha` and `berta` 0.91, `sing` and `settings` 0.67
+)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """For the end of a message: which of the known words may have been meant; empty where none is near."""
+    import difflib  # only who mistyped waits for it
+
+    near = difflib.get_close_matches(word, list(known), n=2, cutoff=NEAR)
+    return f": did you mean {' or '.join(near)}?" if near else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from .networks.card import MODELS_DIR, Card, KeywordManifest, load_card, load_manifest
 from .networks.keyword import KeywordNetwork
 from .people.keys import secret_from
-from .people.loading import load_people
+from .people.loading import load_people, not_heard
 from .people.store import PersonStore, Voiceprint
 from .settings.policy import Policy
 from .settings.schema import Settings
@@ -28,6 +28,8 @@ class Household:
     """Theirs."""
     faults: tuple[str, ...] = ()
     """People of the store who cannot be used, and why."""
+    remarks: tuple[str, ...] = ()
+    """Who cannot wake it although enrolled, or that nobody can; what to do."""
     settings: Settings = field(default_factory=Settings)
     """All of them, as they were when it was loaded."""
 
@@ -62,5 +64,12 @@ def load_household(settings: Settings, ask: bool = False, try_networks: bool = T
             KeywordNetwork(manifest)
         Verifier(people, folder=folder)
     return Household(
-        manifests, tuple(people), settings.policy(), folder, (speaker, head), tuple(map(str, faults)), settings
+        manifests,
+        tuple(people),
+        settings.policy(),
+        folder,
+        (speaker, head),
+        tuple(map(str, faults)),
+        tuple(not_heard(store, [manifest.name for manifest in manifests], bool(settings.people.store))),
+        settings,
     )

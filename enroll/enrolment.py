@@ -21,6 +21,7 @@ from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore
 from .guided.session import Ended, Phase, advance, for_files
 from .options import SILENT, Options, Watcher
 from .recordings import AnyRecording, Recording
+from .takes import voices
 from .takes.hearing import AcceptedTake, Hearing
 from .takes.others import MAX_PIECES, Others, other_crops, own_crops
 from .takes.quality import Fault
@@ -119,6 +120,10 @@ class Enroller:
             watcher.stage("listening", number + 1, len(recordings))
         session = advance(advance(session, hearing.settle()), Ended())
         faults = [*faults, *session.faults]
+        if options.refuse_disagreeing:
+            every = hearing.heard.values()
+            embeddings = np.array([take.embedding for take in every], np.float32)
+            _require_one_voice(name, embeddings, [take.take.file for take in every], faults)
         if session.phase is Phase.GIVEN_UP:
             raise EnrolmentRefused(_refusal(name, len(session.takes), options.min_takes, faults), faults)
         numbers = session.takes[: self.head.take_rows]  # the head has no more rows, and nobody needs so many
@@ -261,8 +266,12 @@ class Enroller:
         `takes_snr_db` is the median over the takes, of `Analysis.snr_db`; None: nobody knows.
 
         Raises:
-            EnrolmentRefused: it would not work: most of the takes, each left out in turn, would be rejected.
+            EnrolmentRefused: it would not work: most of the takes, each left out in turn, would be rejected; or they
+                are of two people.
         """
+        if options.refuse_disagreeing:
+            embeddings = np.array([take.clean for take in takes], np.float32)
+            _require_one_voice(name, embeddings, [f"take {number + 1}" for number in range(len(takes))], faults)
         nobody = Others.nobody(self.speaker.embedding_size)
         phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (ANY_PHRASE, "")
         made = self._make(name, list(takes), others or nobody, phrase, sha256, options, watcher)
@@ -334,6 +343,22 @@ class Enroller:
         same = self.cohort.pick(self.cohort.phrase == phrase)
         halves = (same if len(same) >= MIN_PHRASE_COHORT else self.cohort).halves()
         return halves[0].nearest(mean, self.head.cohort_rows).embeddings, halves[1].embeddings
+
+
+def _require_one_voice(name: str, embeddings: Float32, files: Sequence[str], faults: Sequence[Fault]) -> None:
+    """Raises EnrolmentRefused where (n, d) takes, found in these files, are of two people: who is meant?"""
+    groups = voices.two_groups(embeddings) if len(embeddings) else None
+    if groups is None:
+        return
+    smaller, larger = (", ".join(dict.fromkeys(files[number] for number in group)) for group in groups)
+    two = [
+        Fault(files[number], "other_voice", f"it sounds like {smaller} and not like {larger}") for number in groups[0]
+    ]
+    raise EnrolmentRefused(
+        f"{name!r} was not enrolled: two people seem to have spoken: one in {smaller}, another in {larger}: give "
+        "takes of one person, of one day and one microphone",
+        [*faults, *two],
+    )
 
 
 def _refusal(name: str, good: int, wanted: int, faults: Sequence[Fault]) -> str:

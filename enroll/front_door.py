@@ -14,7 +14,7 @@ from earmark.engine.audio.samples import RATE_HZ, Float32, Int16
 from earmark.engine.errors import AudioError, EnrolmentRefused
 from earmark.engine.networks.card import MODELS_DIR, KeywordManifest
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.storage.names import folder_name
+from earmark.engine.storage.names import check_new_name
 
 from .enrolment import Enroller, Enrolment, Options, Recording
 from .recordings import AnyRecording, RecordedFile, read_recordings
@@ -65,7 +65,7 @@ def enrol(
         InputError: the name cannot be used.
         ModelError: the networks cannot be used.
     """
-    folder_name(name)  # refuses a bad name before the work
+    check_new_name(name)  # refuses a bad name before the work
     if keyword is not None and not isinstance(keyword, KeywordNetwork):
         keyword = KeywordNetwork(keyword)
     takes, unreadable = _read(recordings, rate_hz, floats, channel)

@@ -126,8 +126,8 @@ class Run:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """Standard output as one JSON object a line."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        """Standard output as one JSON object a line; without the ends of files, which `replay` tells too."""
+        return [line for line in map(json.loads, self.out.splitlines()) if line.get("type") != "file"]
 
 
 def environment(**changes: str) -> dict[str, str]:

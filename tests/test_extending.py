@@ -178,11 +178,11 @@ def test_a_wake_word_of_ones_own_is_learned_and_heard(folder: Path) -> None:
     heard = run(
         ["earmark", "replay", "evening.flac", "--keyword", "hey_house.json", "--store", "own", "--json"], folder
     )
-    assert json.loads(heard)["person"] == "anna"
+    assert json.loads(heard.splitlines()[0])["person"] == "anna"
 
 
 def test_a_speaker_network_of_ones_own_is_used(folder: Path) -> None:
     enrol, replay = commands("A speaker network")
     run(enrol, folder)
     shutil.rmtree(folder / "people" / "slt")  # she was enrolled with the shipped network
-    assert json.loads(run([*replay, "--json"], folder))["speaker_score"] is not None
+    assert json.loads(run([*replay, "--json"], folder).splitlines()[0])["speaker_score"] is not None

@@ -57,7 +57,7 @@ ALLOWED = {
         "enroll/commands/learn_now.py",
     ),
     "datetime": ("engine/history/", "engine/commands/learn_commands.py", "engine/sinks/"),
-    "signal": ("engine/daemon/daemon.py", "engine/networks/admission.py", "engine/sinks/hook.py"),
+    "signal": ("cli.py", "engine/daemon/daemon.py", "engine/networks/admission.py", "engine/sinks/hook.py"),
     "socket": ("engine/sinks/", "engine/commands/status.py", "engine/daemon/systemd.py"),
     "wyoming": ("engine/sinks/wyoming/",),
     "paho": ("engine/sinks/mqtt/",),

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
@@ -26,12 +27,16 @@ from ..networks.keyword import KeywordNetwork
 from ..networks.speaker import SpeakerNetwork
 from ..people.loading import check_networks
 from ..people.store import PersonStore, Voiceprint
+from . import next_steps
 from .arguments import open_store
+from .diagnosis import sound
 from .diagnosis.proof import prove
 from .diagnosis.report import write_bundle
 
 _PACKAGES = ("earmark", "numpy", "pymicro-features", "pymicro-wakeword", "sounddevice", "soundfile", "soxr")
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
+Device = tuple[Optional[str], Optional[int]]
+"""Name and channel of a microphone; None: the default one, those that hold the voice."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Finding:
 def doctor(arguments: argparse.Namespace) -> int:
     """Tries everything and prints what it found; exit 1 where something is wrong."""
     failed, said, store = 0, [], open_store(arguments)
-    for finding in findings(store):
+    for finding in findings(store, arguments.microphone, arguments.loudspeaker, _device(arguments)):
         failed += finding.state == FAILED
         said.append(f"{finding.state:8} {finding.check}: {finding.detail}")
         if arguments.json:
@@ -59,11 +64,22 @@ def doctor(arguments: argparse.Namespace) -> int:
         print(f"earmark: {arguments.bundle}: written, without voices and names; look through it", file=sys.stderr)
     if failed and not arguments.json:
         print(f"earmark: {failed} of the checks failed", file=sys.stderr)
+    if not failed and not arguments.json:
+        print(next_steps.after_the_doctor(arguments, store))
     return 1 if failed else 0
 
 
-def findings(store: PersonStore) -> Iterator[Finding]:
-    """All checks in order; one that fails does not keep the others from running."""
+def findings(
+    store: PersonStore, microphone: bool = False, loudspeaker: bool = False, device: Device = (None, None)
+) -> Iterator[Finding]:
+    """All checks in order; one that fails does not keep the others from running.
+
+    Args:
+        store: the people.
+        microphone: record as well; where nothing can be recorded, that fails and is no warning.
+        loudspeaker: the same with playing.
+        device: the microphone of the settings, and its channel.
+    """
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
     yield Finding("versions", OK, f"Python {platform.python_version()}, {runtime.version()}, {versions}")
     yield _try("speaker network", _check_speaker)
@@ -72,8 +88,17 @@ def findings(store: PersonStore) -> Iterator[Finding]:
     for name in _try_names():
         yield _try(f"keyword network {name}", functools.partial(_check_keyword, name))
     yield _try("the whole path", prove)
-    yield _try("microphones", _check_devices, at_worst=WARNING)
+    yield _try("microphones", _check_devices, at_worst=FAILED if microphone else WARNING)
+    if microphone:
+        yield _try("recording", lambda: sound.record(*device))
+    if loudspeaker:
+        yield _try("playing", sound.play_tone)
     yield _try("person store", lambda: _check_store(store))
+
+
+def _device(arguments: argparse.Namespace) -> Device:
+    audio = arguments.loaded.settings.audio
+    return audio.device or None, None if audio.channel < 0 else audio.channel
 
 
 def _try(check: str, run: Callable[[], str], at_worst: str = FAILED) -> Finding:

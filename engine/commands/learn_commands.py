@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import InputError, PersonError
+from ..errors import InputError, PersonError, did_you_mean
 from ..history.queue import LearningQueue, QueuedWake
 from ..history.updates import take_back
 from ..people.store import PersonStore
@@ -34,7 +34,11 @@ def show_all(arguments: argparse.Namespace) -> int:
 def undo(arguments: argparse.Namespace) -> int:
     """Takes the last update back, or with --all everything since the enrolment; exactly, and for good."""
     store = open_store(arguments)
-    keywords = [key for key in store.keywords(arguments.name) if arguments.keyword_of in (None, key)]
+    words = store.keywords(arguments.name)
+    keywords = [key for key in words if arguments.keyword_of in (None, key)]
+    if not keywords:
+        near = did_you_mean(arguments.keyword_of, words) or ":"
+        raise InputError(f"{arguments.name!r} is not enrolled for {arguments.keyword_of!r}{near} {', '.join(words)}")
     learned = [key for key in keywords if store.load(arguments.name, key).learned]
     if not learned:
         raise InputError(f"{arguments.name!r} has learned nothing: `earmark learn list` shows who has")
@@ -51,7 +55,10 @@ def forget(arguments: argparse.Namespace) -> int:
     """Erases what waits to be learned: of one person, or all of it, strangers too."""
     if (arguments.name is None) == (not arguments.all):
         raise InputError("say whose: `earmark learn forget NAME`, or `earmark learn forget --all`")
-    count = LearningQueue(open_store(arguments)).forget(arguments.name)
+    store = open_store(arguments)
+    count = LearningQueue(store).forget(arguments.name)
+    if not count and arguments.name is not None:
+        store.keywords(arguments.name)  # who is not there was perhaps mistyped
     print(json.dumps({"forgotten": count}) if arguments.json else f"{count} erased")
     return 0
 

@@ -15,11 +15,11 @@ from ..history import erasure, sealing
 from ..history.journal import Journal, open_journal
 from ..people import bundle, codec, operations
 from ..people.keys import new_secret_from, secret_from
+from ..people.loading import not_heard
 from ..people.store import COSINE, TRAINED, PersonStore
 from ..settings.edit import renamed_line
-from ..settings.reading import COMMAND_LINE
 from ..storage.user_folders import SERVICE_FOLDER, sessions_folder
-from .arguments import open_store, say_alike
+from .arguments import is_store_named, open_store, say_alike
 
 KINDS = {COSINE: "plain cosine", TRAINED: "cosine and trained head"}
 """The kinds of score, for people to read."""
@@ -34,7 +34,7 @@ def show_all(arguments: argparse.Namespace) -> int:
         keywords = store.keywords(name)
         _say(arguments, {"name": name, "keywords": keywords}, f"{name}  ({', '.join(keywords)})")
     if not names and not arguments.json:
-        print(f"nobody is enrolled in {store.folder}", file=sys.stderr)
+        _tell_nobody(arguments, store)
     return 0
 
 
@@ -108,6 +108,8 @@ def remove(arguments: argparse.Namespace) -> int:
     )
     if erased.everybodys and erased.waiting:
         _note(f"without the key nobody can tell whose voice waits: that of everybody was erased, {erased.waiting}")
+    if not store.names() and not arguments.json:
+        _tell_nobody(arguments, store)
     return 0
 
 
@@ -214,7 +216,7 @@ def journal_of(arguments: argparse.Namespace, store: PersonStore) -> Journal | N
     Except the service's, which its people are asked to name: there the journal lies beside the people.
     """
     section = arguments.loaded.settings.journal
-    if arguments.loaded.origins.get("people.store") != COMMAND_LINE:
+    if not is_store_named(arguments):
         return open_journal(section)
     if store.folder != SERVICE_STORE:
         return None
@@ -255,6 +257,12 @@ def also_text(also: erasure.Renamed) -> str:
 def _converted(done: sealing.Done) -> str:
     people = f"{done.people} {'person' if done.people == 1 else 'people'}"
     return people + (f" and {_counted(done.waiting, 'wake')} that wait to be learned" if done.waiting else "")
+
+
+def _tell_nobody(arguments: argparse.Namespace, store: PersonStore) -> None:
+    """That nobody is enrolled, and what to do."""
+    for line in not_heard(store, arguments.loaded.settings.wake.keywords, is_store_named(arguments)):
+        print(line, file=sys.stderr)
 
 
 def _note(text: str) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
 from ..audio.devices import no_microphone
 from ..audio.files import FileSource
+from ..audio.samples import RATE_HZ
+from ..detector import FLUSH_SAMPLES
 from ..errors import AudioError
 from .arguments import make_detector
 
@@ -20,14 +23,34 @@ def replay(arguments: argparse.Namespace) -> int:
         detector.reset()
         if not arguments.json and len(arguments.files) > 1:
             print(path, flush=True)
+        events, error = 0, None
         try:
             with FileSource(path, channel=arguments.channel) as source:
                 for event in detector.run(source):
+                    events += 1
                     print(event.line(source.name, arguments.json), flush=True)
-        except AudioError as error:
+        except AudioError as audio_error:
             failed += 1
+            error = str(audio_error)
             print(f"earmark: {error}", file=sys.stderr)
+        at_end = FLUSH_SAMPLES if error is None else 0  # the silence behind what was heard to its end
+        heard_s = (detector.samples - at_end) / RATE_HZ
+        if arguments.json:
+            print(json.dumps(_end_of_file(path, heard_s, events, error), ensure_ascii=False), flush=True)
+        elif not events and error is None:
+            print(f"nothing heard in {heard_s:.1f} s", flush=True)
     return AudioError.exit_code if failed else 0
+
+
+def _end_of_file(path: str, heard_s: float, events: int, error: str | None) -> dict[str, Any]:
+    """What `--json` tells at the end of each file: that it was heard, and how much of it."""
+    return {
+        "type": "file",
+        "file": path,
+        "duration_ms": round(1000 * heard_s),
+        "events": events,
+        "error": error,
+    }
 
 
 def devices(arguments: argparse.Namespace) -> int:

@@ -102,6 +102,7 @@ def _lines(answer: dict[str, Any]) -> list[str]:
         f"people       {', '.join(answer['people']) or 'nobody is enrolled'}",
         f"  store      {answer['store']}",
         *(f"  unusable   {fault}" for fault in answer["faults"]),
+        *(f"  note       {remark}" for remark in answer.get("remarks", [])),  # an older daemon has none
     ]
     for count in counts.get("events", []):
         lines.append(f"{count['type']:12} {count['count']:6}  {count['keyword']}, {count['reason']}")

@@ -13,7 +13,7 @@ from typing import Any, Union
 import numpy as np
 
 from ..audio.samples import FULL_SCALE, RATE_HZ, Int16
-from ..errors import InputError, StoreUnwritable, WakeError, WakeUnknown, system_text_of
+from ..errors import InputError, StoreUnwritable, WakeError, WakeUnknown, did_you_mean, system_text_of
 from ..history import vouched
 from ..history.journal import Journal, open_journal
 from ..history.journal_entry import Entry
@@ -23,6 +23,7 @@ from ..people.store import PersonStore
 from ..settings.reading import load
 from ..settings.schema import Settings
 from ..storage.atomic import make_folder, write_synced
+from ..storage.names import look_alike
 from .service.which_store import say_two_journals
 
 ME = "me"
@@ -47,7 +48,11 @@ def wakes_list(arguments: argparse.Namespace) -> int:
         elif fault is not None:
             print(f"{number:6}  {_plain(fault)}")
     if not rows and not arguments.json:
-        print(f"nothing in {journal.folder}" if not journal.numbers() else "no entry passes the filters")
+        print(
+            f"nothing in {journal.folder}"
+            if not journal.numbers()
+            else f"no entry passes the filters{_near(arguments)}"
+        )
     return 0
 
 
@@ -120,7 +125,8 @@ def label(arguments: argparse.Namespace) -> int:
     entry = journal.read(arguments.number)
     store = PersonStore(settings.people.store or None, secret_from(settings.people.key_file, ask=True))
     people = store.names()
-    who = _me(entry, people) if arguments.label == ME else check_label(arguments.label)
+    said = next((word for word in RESERVED if look_alike(word, arguments.label)), arguments.label)
+    who = _me(entry, people) if said == ME else check_label(said)
     entry, learned = vouched.label(journal, store, entry.number, who)
     if not learned:
         print("earmark: it is not learned: the people are encrypted, and their key is not at hand", file=sys.stderr)
@@ -204,6 +210,13 @@ def _plain(value: object) -> str:
 def _peak(samples: Int16) -> float:
     """The loudest sample, of full scale."""
     return round(float(np.abs(samples.astype(np.int32)).max(initial=0)) / FULL_SCALE, 4)
+
+
+def _near(arguments: argparse.Namespace) -> str:
+    """Who of the people may have been meant by a filter that nothing passes."""
+    people = PersonStore(settings_of(arguments).people.store or None).names()
+    wanted = ((arguments.person, people), (arguments.label, [*people, *RESERVED]))
+    return "".join(did_you_mean(name, known) for name, known in wanted if name is not None and name not in known)
 
 
 def _me(entry: Entry, people: list[str]) -> str:

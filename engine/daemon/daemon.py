@@ -190,6 +190,7 @@ class Daemon:
             "people": household.names,
             "store": self._loaded.settings.people.store or str(people_folder()),
             "faults": list(household.faults),
+            "remarks": list(household.remarks),
             "settings_file": str(self._loaded.file) if self._loaded.file else None,
             "sinks": self._outlets.report(),
         }
@@ -239,12 +240,15 @@ class Daemon:
         new_sinks = self._outlets.prepare(loaded.settings, old)
         if why == "change":
             self._say_changes(changes)
+        remarks = [remark for remark in household.remarks if remark not in self.household.remarks]
         self._loaded, self.household, self._changes = loaded, household, changes
         if why != "change":
             self.stats.add("reloads")
             _LOG.warning(
                 "reloaded: mode %s, known: %s", household.policy.mode, ", ".join(household.names) or "nobody"
             )
+        for remark in remarks:
+            _LOG.warning("%s", remark)
         microphones = [(one.device, one.stall_s, one.channel) for one in (audio, old.audio)]
         self._reopen = self._reopen or (self._live and microphones[0] != microphones[1])
         self._outlets.replace(new_sinks, loaded.settings)
@@ -285,6 +289,8 @@ class Daemon:
         _LOG.info("known: %s", ", ".join(self.household.names) or "nobody")
         state = "waiting for" if source.fault else "listening to"  # a microphone that may be plugged in later
         print(f"earmark: {state} {source.name}", file=sys.stderr, flush=True)
+        for remark in self.household.remarks:
+            _LOG.warning("%s", remark)
 
     def _watch_silence(self, samples: Int16) -> None:
         """Digital silence for a minute is worth a word: a muted microphone looks like a quiet household."""

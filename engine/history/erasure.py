@@ -14,7 +14,7 @@ from typing import TypeVar
 from ..errors import EarmarkError, InputError, PersonLocked, StoreTampered
 from ..people import operations
 from ..people.store import PersonStore
-from ..storage.names import folder_name
+from ..storage.names import check_new_name
 from . import vouched
 from .journal import Journal
 from .queue import LearningQueue
@@ -72,7 +72,7 @@ def rename(store: PersonStore, journal: Journal | None, name: str, new_name: str
         StoreUnwritable: something may not be written; nothing has changed.
     """
     new_name = unicodedata.normalize("NFC", new_name)
-    folder_name(new_name)
+    check_new_name(new_name)
     store.keywords(name)
     if new_name == name:
         raise InputError(f"{name!r} has this name already")

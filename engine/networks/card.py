@@ -6,7 +6,6 @@ manifests of microWakeWord networks, version 2.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.util
 import json
@@ -16,7 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import KeywordError, ModelError, system_text_of, text_of
+from ..errors import KeywordError, ModelError, did_you_mean, system_text_of, text_of
+from ..storage.edited import decoded
 from ..storage.reading import read_plain
 
 MODELS_DIR = Path(__file__).parents[2] / "models"
@@ -57,7 +57,7 @@ def load_card(name: str, folder: Path = MODELS_DIR) -> Card:
     """
     path = folder / f"{name}.json"
     try:
-        values = json.loads(read_plain(path, MOST_TEXT_BYTES))
+        values = json.loads(decoded(read_plain(path, MOST_TEXT_BYTES)))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{path}: the model's card cannot be read ({text_of(error)}): install earmark again"
@@ -146,10 +146,8 @@ def load_manifest(keyword: str | os.PathLike[str]) -> KeywordManifest:
     known = builtin_keywords()
     if text not in known:
         folded = text.lower().replace(" ", "_").replace("-", "_")
-        near = difflib.get_close_matches(folded, known, n=2, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise KeywordError(
-            f"no wake word {text!r}: {hint}built in are {', '.join(known)}; "
+            f"no wake word {text!r}{did_you_mean(folded, known) or ';'} built in are {', '.join(known)}; "
             "or give the path of a microWakeWord v2 manifest (*.json)"
         )
     return _read_manifest(known[text])
@@ -162,7 +160,7 @@ def _read_manifest(path: Path) -> KeywordManifest:
         why = system_text_of(error) if isinstance(error, OSError) else text_of(error)
         raise KeywordError(f"{path}: the manifest cannot be read: {why}") from error
     try:
-        values = json.loads(content)
+        values = json.loads(decoded(content))
     except (ValueError, RecursionError) as error:
         raise KeywordError(f"{path}: the manifest is not JSON: {text_of(error)}") from error
     if not isinstance(values, dict):

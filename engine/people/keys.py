@@ -13,11 +13,13 @@ from pathlib import Path
 
 from ..errors import InputError, PersonLocked, text_of
 from ..storage.atomic import read_limited
+from ..storage.edited import without_mark
 from ..storage.owners import refusal
 from .vault import MAX_SECRET_BYTES, Secret, check_secret
 
 _LOG = logging.getLogger(__name__)
 
+MOST_MORE_BYTES = 5  # of an editor: three of a mark, two of a line end
 VARIABLE = "EARMARK_PASSPHRASE"
 CREDENTIAL = "earmark.key"
 """What systemd's LoadCredential= or LoadCredentialEncrypted= must call it."""
@@ -96,14 +98,15 @@ def _may_be_there(path: Path) -> bool:
 
 
 def _read(path: Path) -> bytes:
-    """A key file: its bytes, without a line end at their end, so that a file made with an editor is a passphrase."""
+    """A key file: its bytes, without an editor's mark and last line end, so that what one wrote is a passphrase."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode) and mode & 0o077:
             _LOG.warning("%s: others may read this key: chmod 600", path)
-        content = read_limited(path.resolve(), MAX_SECRET_BYTES + 2)
+        content = read_limited(path.resolve(), MAX_SECRET_BYTES + MOST_MORE_BYTES)
     except OSError as error:
         raise PersonLocked(f"{path}: the key file cannot be read: {refusal(error, path)}") from error
     except ValueError as error:
         raise PersonLocked(f"{path}: the key file cannot be used: {text_of(error)}") from error
+    content = without_mark(content)
     return content[:-1] if content.endswith(b"\n") else content

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import PersonDamaged, PersonError, PersonUnknown
+from ..errors import PersonDamaged, PersonError, PersonUnknown, did_you_mean
 from ..networks.card import Card, KeywordManifest
+from ..storage.locked import LOCK_FILE
+from ..storage.owners import refusal
 from .store import PersonStore
 from .voiceprint import ANY_PHRASE, TRAINED, Binding, Voiceprint, check_binding
 
@@ -23,9 +26,73 @@ def open_people(store: PersonStore | str | os.PathLike[str] | None) -> PersonSto
     """
     if isinstance(store, PersonStore):
         return store
-    if store is not None and not Path(store).is_dir():
-        raise PersonError(f"no store of people in {store}: `earmark.enrol(…).save({os.fspath(store)!r})` makes one")
+    if store is not None:
+        require_store(Path(store), f"`earmark.enrol(…).save({os.fspath(store)!r})` makes one")
     return PersonStore(store)
+
+
+def require_store(folder: Path, what_makes_one: str) -> None:
+    """Raises PersonError where there is no such folder; a mistyped one is no store in which nobody is enrolled."""
+    try:
+        there = folder.is_dir()
+    except OSError as error:  # a folder above it may not be entered
+        raise PersonError(f"{folder}: cannot be read: {refusal(error, folder)}") from error
+    if not there:
+        raise PersonError(f"no store of people in {folder}{_near(folder)}; {what_makes_one}")
+
+
+def _near(folder: Path) -> str:
+    """A folder of a similar name beside the one that is not there."""
+    try:
+        beside = [path.name for path in folder.parent.iterdir() if path.is_dir()]
+    except OSError:
+        return ""
+    return did_you_mean(folder.name, beside)
+
+
+def other_store(folder: Path) -> str:
+    """For a message that nobody is enrolled in a folder: the one above or below it in which somebody is."""
+    parents = folder.resolve().parents
+    for near in (folder / "people", folder / "earmark" / "people", *parents[:3]):
+        try:
+            if (near / LOCK_FILE).is_file() and PersonStore(near).names():
+                return f"; a store with people is {near}"
+        except PersonError:
+            continue
+    return ""
+
+
+def not_heard(store: PersonStore, words: Iterable[str], is_named: bool) -> list[str]:
+    """Why nobody, or not everybody, of a store can wake what listens to these words; what to do, a line each.
+
+    Args:
+        store: the people.
+        words: names of the wake words.
+        is_named: whether somebody said where the store is, and must say it again to enrol.
+
+    Raises:
+        PersonError: the store cannot be read.
+    """
+    words = list(words)
+    people = {name: store.keywords(name) for name in store.names()}
+    enrol = "earmark enroll NAME" + (f" --store {shlex.quote(str(store.folder))}" if is_named else "")
+    if not people:
+        return [f"nobody is enrolled in {store.folder}{other_store(store.folder)}: `{enrol}`"]
+    lines = []
+    if not any(set(words) & set(enrolled) for enrolled in people.values()):
+        lines.append(f"nobody is enrolled for {' or '.join(words)}: `{enrol}`")
+    for name, enrolled in people.items():
+        if set(words) & set(enrolled):
+            continue
+        others = [word for word in enrolled if word != ANY_PHRASE]
+        if others:
+            lines.append(
+                f"{name} is enrolled for {', '.join(others)}, which is not listened to: "
+                f"`--keyword {others[0]}`, or wake.keywords in the settings"
+            )
+        else:
+            lines.append(f"{name} is enrolled for a phrase that no keyword network hears, and can wake nothing")
+    return lines
 
 
 def binding_of(keyword_sha256: str, speaker: Card, head: Card) -> Binding:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 
 from ..errors import InputError
-from ..storage.names import folder_name
+from ..storage.names import check_new_name, folder_name
 from . import codec
 from .store import Contents, PersonStore, Tree
 
@@ -22,7 +22,7 @@ def rename(store: PersonStore, name: str, new_name: str) -> int:
         PersonError: there is nobody of that name, or a version cannot be read; nothing has changed.
         StoreUnwritable: the store may not be written; nothing has changed.
     """
-    folder_name(new_name)
+    check_new_name(new_name)
     store.keywords(name)
     renamed: dict[str, Tree] = {}
 
@@ -68,7 +68,7 @@ def insert(store: PersonStore, name: str, tree: Tree, replace: bool = False) -> 
         InputError: somebody is called so.
         StoreUnwritable: the store may not be written; nothing has changed.
     """
-    folder_name(name)
+    check_new_name(name)
 
     def put() -> Mapping[str, Tree]:
         if not replace:

@@ -35,6 +35,7 @@ from ..errors import (
     PersonNewer,
     PersonUnknown,
     StoreTampered,
+    did_you_mean,
     text_of,
 )
 from ..storage.atomic import make_folder, put_in_place
@@ -108,8 +109,11 @@ class PersonStore:
         """
         found = self._keywords(name)
         if not found:
-            known = ", ".join(self.names()) or "nobody"
-            raise PersonUnknown(f"no person {name!r} in {self.folder}: enrolled: {known}")
+            names = self.names()
+            known = ", ".join(names) or "nobody"
+            raise PersonUnknown(
+                f"no person {name!r} in {self.folder}{did_you_mean(name, names) or ':'} enrolled: {known}"
+            )
         return found
 
     def versions(self, name: str, keyword: str) -> list[int]:
@@ -337,7 +341,11 @@ class PersonStore:
             versions = self.versions(name, keyword)
             if not versions or version not in (None, *versions):
                 wanted = f"{keyword!r}" if version is None else f"{keyword!r} in version {version}"
-                raise PersonUnknown(f"{name!r} is not enrolled for {wanted}: enrolled for {self.keywords(name)}")
+                words = self.keywords(name)
+                near = did_you_mean(keyword, [word for word in words if word != keyword])
+                raise PersonUnknown(
+                    f"{name!r} is not enrolled for {wanted}{near or ':'} enrolled for {', '.join(words)}"
+                )
             number = versions[-1] if version is None else version
             place = self._version(name, keyword, number)
             if place is None:  # erased between the two looks

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..storage.edited import edited_text
 from .reading import parsed, toml, toml_text
 
 
@@ -22,7 +23,7 @@ def renamed_line(file: Path, name: str, new_name: str) -> tuple[int, str] | None
     wanted = parsed(file)
     old: dict[str, Any] = wanted.get("people", {}).get("sensitivity_of", {})
     wanted["people"]["sensitivity_of"] = {new_name if key == name else key: value for key, value in old.items()}
-    lines = file.read_text("utf-8").split("\n")
+    lines = edited_text(file).split("\n")
     for spelt in dict.fromkeys((toml_text(name), f"'{name}'", name)):
         for number, line in enumerate(lines):
             start = line.find(spelt)

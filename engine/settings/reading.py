@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import SettingsError, system_text_of, text_of
+from ..errors import SettingsError, did_you_mean, system_text_of, text_of
+from ..storage.edited import MARK, decoded
 from ..storage.user_folders import settings_file
 from .schema import NUMBER, NUMBERS, TEXT, TEXTS, WHOLE, YES_NO, Settings, keys
 
@@ -93,16 +94,19 @@ def load(
         for key, value in _flat(parsed(file), str(file)).items():
             values[key], origins[key] = _checked(key, value, str(file)), str(file)
     foreign = []
-    for name in sorted(environment):
+    for given in sorted(environment):
+        name = given.removeprefix(
+            MARK
+        )  # the first of a file that an editor has marked, as `docker --env-file` has it
         if name.startswith(PREFIX) and not name.startswith(EVENT_PREFIX) and name not in _NOT_OURS:
             found = _VARIABLES.get(name)
-            if _LINK_NAME.search(name) or (name.endswith("_PORT") and _LINK.fullmatch(environment[name])):
+            if _LINK_NAME.search(name) or (name.endswith("_PORT") and _LINK.fullmatch(environment[given])):
                 foreign.append(name)
             elif found is None:
                 _refuse_misspelt(name)
                 foreign.append(name)
             else:
-                values[found] = _checked(found, _typed(found, environment[name], name), name)
+                values[found] = _checked(found, _typed(found, environment[given], name), name)
                 origins[found] = name
     if foreign:
         _LOG.warning("left out, for in the environment they are no settings: %s", ", ".join(foreign))
@@ -132,7 +136,7 @@ def parsed(file: Path) -> dict[str, Any]:
             content = opened.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
             raise SettingsError(f"{file}: the settings have more than {MAX_FILE_BYTES} bytes")
-        text = content.decode("utf-8")
+        text = decoded(content)
     except OSError as error:
         raise SettingsError(f"{file}: the settings cannot be read: {system_text_of(error)}") from error
     except ValueError as error:
@@ -181,8 +185,7 @@ def _require_known(key: str, place: str) -> None:
 
 
 def _near(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
-    return f": did you mean {' or '.join(near)}?" if near else f": there are {', '.join(known)}"
+    return did_you_mean(name, known) or f": there are {', '.join(known)}"
 
 
 def _refuse_misspelt(name: str) -> None:

@@ -112,7 +112,10 @@ class LearningSink(Sink):
     def _update_if_due(self) -> None:
         if not self._update_s or self._clock.unstepped_s < min(SETTLED_S, self._update_s):
             return
-        last_s = self._store().updated_s()
+        queue = self._store()
+        if not queue.folder.parent.is_dir():  # nobody was ever enrolled
+            return
+        last_s = queue.updated_s()
         # where the clock was set back since then it is due, too
         since_s = boot_s() - self._began_s if last_s is None else abs(self._now_s - last_s)
         if since_s < self._update_s:

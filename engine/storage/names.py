@@ -12,6 +12,30 @@ from ..errors import InputError, PersonError
 from .owners import refusal
 
 MAX_NAME_BYTES = 200  # of the folder's name; file systems allow 255
+TAKEN = {
+    "me": "`earmark wakes label` calls so whom it named",
+    "not-me": "`earmark wakes label` calls so a stranger",
+    "noise": "`earmark wakes label` calls so what nobody said",
+    "none": "Home Assistant shows so that nobody is known",
+    "null": "JSON says so that nobody is known",
+    "unknown": "Home Assistant shows so that nobody is known",
+    "unavailable": "Home Assistant shows so that earmark is not running",
+    "nobody": "earmark says so where there is no person",
+    "nobody known": "earmark says so of a stranger",
+    "nobody is enrolled": "earmark says so where there is no person",
+    "any-phrase": "earmark calls so a phrase that no wake word network hears",
+}
+"""Names that mean something else -> who uses them."""
+# Letters of other scripts that look like the Latin ones in those names, folded
+_LOOKALIKES = str.maketrans(
+    {
+        **dict(zip("аеокмѕіуԁһ", "aeokmsiydh")),  # Cyrillic
+        **dict(zip("αεικνορυ", "aeiknopu")),  # Greek
+        "ӏ": "l",
+        "ı": "i",
+        "ß": "ss",
+    }
+)
 
 
 def folder_name(name: str) -> str:
@@ -26,6 +50,29 @@ def folder_name(name: str) -> str:
     if len(quoted) > MAX_NAME_BYTES:
         raise InputError(f"name {name!r} is too long: {len(quoted)} bytes when encoded, {MAX_NAME_BYTES} are allowed")
     return quoted
+
+
+def check_new_name(name: str) -> None:
+    """What nobody may be called from now on; whoever is called so already stays.
+
+    Raises:
+        InputError: as `folder_name`; or it is, or looks like, a label or a state.
+    """
+    folder_name(name)
+    for taken, use in TAKEN.items():
+        if look_alike(name, taken):
+            raise InputError(f"nobody can be called {name!r}: {use}; choose another name")
+
+
+def look_alike(name: str, other: str) -> bool:
+    """Whether two names differ in nothing that a person minds."""
+    return _look(name) == _look(other)
+
+
+def _look(name: str) -> str:
+    """Names that are told apart by nothing but case, width, spaces and punctuation, or look alike, give the same."""
+    folded = unicodedata.normalize("NFKC", name).casefold().translate(_LOOKALIKES)
+    return "".join(letter for letter in folded if letter.isalnum()) or name
 
 
 def name_of(folder: str) -> str:

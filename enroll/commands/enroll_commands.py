@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from earmark.engine.audio.files import read_audio
-from earmark.engine.commands import wakes_commands
+from earmark.engine.commands import next_steps, wakes_commands
 from earmark.engine.commands.arguments import make_detector, models, networks, open_store, say_alike
 from earmark.engine.commands.people_commands import KINDS
 from earmark.engine.commands.service.which_store import require_heard
@@ -19,7 +19,8 @@ from earmark.engine.event import Event
 from earmark.engine.networks.card import load_card, load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people.loading import check_networks
-from earmark.engine.people.store import PersonStore, Voiceprint, folder_name
+from earmark.engine.people.store import ANY_PHRASE, PersonStore, Voiceprint
+from earmark.engine.storage.names import check_new_name
 from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Enrolment, Options
@@ -32,9 +33,10 @@ from ..training.alike import Alike, alike
 
 def enroll(arguments: argparse.Namespace) -> int:
     """Learns a voice, once for each wake word: from recordings, asking nothing, or in a conversation."""
-    folder_name(arguments.name)  # refuses a bad name before the work
+    check_new_name(arguments.name)  # refuses a bad name before the work
     require_heard(arguments)
-    say_alike(arguments.name, open_store(arguments))
+    store = open_store(arguments, may_be_new=True)
+    say_alike(arguments.name, store)
     enroller = Enroller.load(models(arguments))
     keywords: list[KeywordNetwork | None] = [None] if arguments.any_phrase else [*networks(arguments)]
     options = Options(
@@ -43,7 +45,9 @@ def enroll(arguments: argparse.Namespace) -> int:
         min_takes=arguments.min_takes,
         limits=Limits(sensitivity=arguments.sensitivity),
     )
-    store = open_store(arguments)
+    words = [network.manifest.name if network else ANY_PHRASE for network in keywords]
+    for note in () if arguments.json else next_steps.before_enrolling(arguments, store, words):
+        print(f"earmark: {note}", file=sys.stderr)
     made = (_from_files if arguments.files else _guided)(arguments, enroller, keywords, options, store)
     try:
         for enrolment, saved in made:
@@ -53,6 +57,8 @@ def enroll(arguments: argparse.Namespace) -> int:
             version = store.save(enrolment.voiceprint)
             saved()
             _print_enrolment(enrolment, confused, int(version.name), arguments)
+            if not arguments.json:
+                print(next_steps.after_enrolling(arguments, enrolment.voiceprint.name, enrolment.voiceprint.keyword))
             if arguments.plot:
                 from ..evaluation.plots import scores  # matplotlib is in an extra, and slow
 
@@ -66,7 +72,7 @@ def enroll(arguments: argparse.Namespace) -> int:
         if arguments.json:
             faults = [vars(fault) for fault in refusal.faults]
             print(json.dumps({"type": "refused", "name": arguments.name, "faults": faults}, ensure_ascii=False))
-        raise
+        raise next_steps.after_a_refusal(refusal, words) from refusal
     return 0
 
 
@@ -138,8 +144,9 @@ def plot(arguments: argparse.Namespace) -> int:
     """Draws the timeline of a recording."""
     from ..evaluation.plots import timeline  # matplotlib is in an extra, and slow
 
+    detector = make_detector(arguments)
     samples = read_audio(arguments.file, arguments.channel)
-    timeline(samples, networks(arguments), make_detector(arguments), arguments.out)
+    timeline(samples, networks(arguments), detector, arguments.out)
     if arguments.json:
         print(json.dumps({"picture": arguments.out}))
     else:

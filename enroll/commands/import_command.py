@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from earmark.engine.commands import next_steps
 from earmark.engine.commands.arguments import models, open_store, say_alike
 from earmark.engine.errors import BundleError, CryptographyMissing, PersonLocked, PersonMismatch
 from earmark.engine.people import bundle, codec, operations
@@ -23,7 +24,7 @@ def import_file(arguments: argparse.Namespace) -> int:
     Every version is asked about the strangers of the cohort: its own report, and its threshold, are its author's.
     What this very store has signed is taken as it was.
     """
-    store = open_store(arguments)
+    store = open_store(arguments, may_be_new=True)
     found = bundle.read(Path(arguments.file))
     own, signer = _signer(found, store, arguments.signed_by)
     notes: list[str] = []
@@ -40,6 +41,9 @@ def import_file(arguments: argparse.Namespace) -> int:
     print(json.dumps(report, ensure_ascii=False) if arguments.json else text)
     for note in dict.fromkeys(notes):
         print(f"earmark: {note}", file=sys.stderr)
+    if not arguments.json and not notes:
+        for keyword in keywords:
+            print(next_steps.after_enrolling(arguments, name, keyword))
     return 0
 
 

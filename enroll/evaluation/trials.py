@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from earmark.engine.errors import InputError, text_of
+from earmark.engine.storage.edited import decoded
 
 COLUMNS = {"path", "speaker", "phrase", "role"}
 ROLES = ("enroll", "test", "negative")
@@ -114,9 +115,8 @@ def _text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {text_of(error)}") from error
-    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
-        text = content.decode("utf-16" if wide else "utf-8-sig")
+        text = decoded(content)
         if "\0" in text:
             raise InputError(f"{path}: cannot be read: it has zero bytes: save the list as text, in UTF-8")
         return text

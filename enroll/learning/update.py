@@ -81,7 +81,7 @@ class Updater:
         """Everybody, one after the other; each is saved before the next one begins.
 
         Args:
-            now_s: seconds since 1970.
+            now_s: seconds since 1970, as this machine believes; nothing is erased for it.
             dry_run: nothing is saved, and nothing erased.
 
         Raises:
@@ -90,7 +90,7 @@ class Updater:
         """
         if not dry_run:
             self._heard.update(now_s)
-            self._heard.tidy(now_s)
+            self._heard.tidy(None)  # what is too old the daemon erases: it watches the clock, which may be wrong here
         voiceprints = list(self._voiceprints())
         entries = self._labelled(self._heard.read(), voiceprints, dry_run)
         undone = self._heard.undone()

@@ -28,7 +28,7 @@ NEARLY_SHARE = 0.3  # of the cutoff: the loosest at which a known voice wakes it
 ADVICE = {
     "unreadable": "",  # why it is not says what to do: a path that is wrong is not recorded again
     "nothing_said": "speak after the recording has begun",
-    "keyword_not_heard": "say the wake word clearly and once; for a phrase no network knows, use --any-phrase",
+    "keyword_not_heard": "say the wake word clearly and once, or enrol for another one with --keyword",
     "clipped": "lower the microphone's gain or step back",
     "too_quiet": "raise the microphone's gain or come closer",
     "too_noisy": "turn off what makes the noise, or come closer",

@@ -1,9 +1,9 @@
 """How well bad takes are named, on real speech with planted faults: `python scripts/studies/quality.py DATA [--only
 PART…]`.
 
-Writes docs/research/quality.md, or the named parts of it: faults, crowd, voices. DATA has index.csv and noise.
+Writes docs/research/quality.md, or the named parts of it: faults, crowd, voices, two. DATA has index.csv and noise.
 Each person is judged by networks and a cohort that have never heard him (`scripts/studies/folds.py`), take by take,
-as a guided session does. Three minutes for faults, one for the crowd, four for voices on one core.
+as a guided session does. Three minutes for faults, one for the crowd, four for voices and one for two on one core.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from heading import FOLD_NETWORKS, heading
 from others import Remembering
 
 from earmark.engine.audio.files import read_audio
-from earmark.engine.audio.samples import RATE_HZ, Int16, to_float, to_int16
+from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float, to_int16
 from earmark.engine.features.speech import locate_speech
 from earmark.engine.networks.card import load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.enroll.takes import measure, quality
+from earmark.enroll.takes import measure, quality, voices
 from earmark.enroll.takes.hearing import Hearing
 from earmark.enroll.training.augment import mixed
 from earmark.enroll.training.calibrate import share_interval
@@ -36,7 +36,9 @@ from earmark.models.fold import FOLDS, fold_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "research" / "quality.md"
 SETS = ("asc", "dsp")  # those with five takes of a phrase and more
+SEVERAL_DAYS = "wuw"
 TAKES = 5
+TWO_DRAWS = 20  # of takes for each person and phrase, where two people share them
 DRAWS = 3  # of five takes for each person and phrase, where voices are compared
 ROOM_SAMPLES = 2 * RATE_HZ
 MUSIC = ("music", "guitar", "piano")
@@ -434,8 +436,62 @@ def voices_part(data: Path, _: Noises) -> Iterator[str]:
     yield f"Most of the {total.alarms} false alarms from files are of few people: {most}."
 
 
-PARTS = {"faults": faults_part, "crowd": crowd_part, "voices": voices_part}
-HEADINGS = {"faults": "## Planted faults", "crowd": "## One wake word", "voices": "## Another voice"}
+def two_part(data: Path, _: Noises) -> Iterator[str]:
+    """The table of takes that two people share."""
+    yield "## Two voices among the takes"
+    yield ""
+    yield (
+        "From files, saying the same word; takes with a fault of their own are left out. `refused`: an enrolment is "
+        "refused because two people seem to have spoken. `left out`: it is not, but every take of the smaller part "
+        "is called another voice's. `unnoticed`: a take of each is used. The takes of wuw are each of another call, "
+        "mostly of another day and telephone: these may well be refused."
+    )
+    yield ""
+    yield "| set | takes | sets | refused, % | left out, % | unnoticed, % | of one person refused most often, % |"
+    yield "|---|---|---|---|---|---|---|"
+    for name in (*SETS, SEVERAL_DAYS):
+        embedded: dict[tuple[int, str], dict[str, Float32]] = defaultdict(dict)
+        for person in people(data, name):
+            hearing = person.hearing()
+            for number, take in enumerate(person.takes):
+                hearing.files(take, str(number))
+            phrase, who = person.name.split("/")[1:]
+            embedded[person.fold, phrase][who] = np.array([take.embedding for take in hearing.heard.values()])
+        for own, theirs in ((5, 0), (3, 2), (2, 2), (4, 2), (3, 3))[: 1 if name == SEVERAL_DAYS else None]:
+            yield _two_row(name, embedded, own, theirs)
+
+
+def _two_row(name: str, embedded: dict[tuple[int, str], dict[str, Float32]], own: int, theirs: int) -> str:
+    refused, left_out, of, by, of_each = 0, 0, 0, Counter[str](), Counter[str]()
+    for (_, phrase), speakers in embedded.items():
+        for who, rows in speakers.items():
+            rng = np.random.default_rng(zlib.crc32(f"two/{name}/{phrase}/{who}/{own}/{theirs}".encode()))
+            others = [other for other in speakers if other != who and len(speakers[other]) >= max(theirs, 1)]
+            for _ in range(TWO_DRAWS if len(rows) >= own and others else 0):
+                other = speakers[others[rng.integers(len(others))]]
+                takes = [rows[rng.permutation(len(rows))[:own]], other[rng.permutation(len(other))[:theirs]]]
+                mixed = np.concatenate(takes)
+                is_refused = voices.two_groups(mixed) is not None
+                refused, of = refused + is_refused, of + 1
+                by[who], of_each[who] = by[who] + is_refused, of_each[who] + 1
+                left_out += (
+                    bool(theirs) and not is_refused and set(range(own, own + theirs)) <= set(voices.odd(mixed))
+                )
+    what = f"{own} of one person" if not theirs else f"{own} of one, {theirs} of another"
+    unnoticed = _share(of - refused - left_out, of) if theirs else "-"
+    most = max((by[who] / of_each[who], who) for who in of_each)
+    worst = "-" if theirs else f"{100 * most[0]:.2f}" + (f" ({most[1]})" if most[0] else "")
+    cells = [f"{of}", _share(refused, of), f"{100 * left_out / of:.1f}" if theirs else "-", unnoticed, worst]
+    return f"| {name} | {what} | {' | '.join(cells)} |"
+
+
+PARTS = {"faults": faults_part, "crowd": crowd_part, "voices": voices_part, "two": two_part}
+HEADINGS = {
+    "faults": "## Planted faults",
+    "crowd": "## One wake word",
+    "voices": "## Another voice",
+    "two": "## Two voices",
+}
 
 
 def kept_part(part: str) -> list[str]:

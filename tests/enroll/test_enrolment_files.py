@@ -129,6 +129,17 @@ def test_a_very_different_voice_among_five_is_found(
     assert reasons(result) == {files[place].name: "other_voice"}
 
 
+@pytest.mark.parametrize(("voice", "other"), [("rms", "slt"), ("awb", "kal16"), ("rp_f3", "slt")])
+def test_takes_that_two_people_share_are_refused(enrol: Enrol, takes: Takes, voice: str, other: str) -> None:
+    """Three of one and two of another: nobody knows who is meant."""
+    files = [*takes(voice, "okay_nabu", "enroll")[:3], *takes(other, "okay_nabu", "enroll")[3:]]
+    result = enrol(*files, code=3)
+    assert {file: reason for file, reason in reasons(result).items() if file.startswith(other)} == {
+        path.name: "other_voice" for path in files[3:]
+    }
+    assert set(reasons(result)) <= {path.name for path in files[3:]}
+
+
 @pytest.mark.parametrize("voice", ["slt", "rms", "awb", "kal16", "rp_f3"])
 def test_five_takes_of_one_voice_are_all_taken(enrol: Enrol, takes: Takes, voice: str) -> None:
     result = enrol(*takes(voice, "okay_nabu", "enroll"), options="--min-takes 6", code=3)

@@ -29,6 +29,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ...errors import DaemonError, InputError, SettingsError, text_of
+from ...storage.edited import decoded
 from ..base import Control, Notice, Sink
 from .client import LimitedClient
 from .discovery import KNOBS, OFFLINE, ONLINE, Knob, discovery, node_of
@@ -41,6 +42,7 @@ LATE_S = 10.0  # an event that reaches nobody for so long is lost: lights should
 MAX_INFLIGHT = 20
 MAX_QUEUED = 64  # messages inside paho; events wait in the outbox, which counts what it drops
 MAX_TOPIC_BYTES = 1000  # the protocol allows 65,535; some brokers stop far below
+MAX_PASSWORD_FILE_BYTES = 65_536  # the protocol's limit of a password
 SHOWN_BYTES = 40  # of a refused command, in the log
 
 
@@ -353,10 +355,10 @@ def _check_topic(key: str, topic: str) -> None:
 def _password(file: str) -> str:
     """The first line of a file; who else can read it is worth a word."""
     try:
-        with Path(file).open(encoding="utf-8") as lines:
-            if stat.S_IMODE(os.fstat(lines.fileno()).st_mode) & 0o077:
+        with Path(file).open("rb") as opened:
+            if stat.S_IMODE(os.fstat(opened.fileno()).st_mode) & 0o077:
                 _LOG.warning("mqtt.password_file=%s can be read by others: chmod 600 %s", file, file)
-            password = lines.readline(4096).rstrip("\r\n")
+            password = decoded(opened.read(MAX_PASSWORD_FILE_BYTES)).partition("\n")[0].rstrip("\r")
     except (OSError, ValueError) as error:
         raise SettingsError(f"mqtt.password_file={file}: cannot be read: {text_of(error)}") from error
     if not password:

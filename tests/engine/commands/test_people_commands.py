@@ -223,7 +223,7 @@ def test_tidy_and_doctor_know_what_was_left(tmp_path: Path) -> None:
     run = earmark("people", "tidy", "--store", tmp_path / "people")
     assert run.out == f"{tmp_path / 'people'}: 1 unfinished change\n"
     assert earmark("people", "tidy", "--store", tmp_path / "people").out == "nothing to tidy\n"
-    earmark("people", "tidy", "--store", tmp_path / "nowhere")
+    earmark("people", "tidy", "--store", tmp_path / "nowhere", code=2)
     assert not (tmp_path / "nowhere").exists()
 
 

@@ -499,6 +499,17 @@ def test_a_label_is_stored_and_listed(wakes: Path, people: Path, label: str) -> 
     assert ("nobody of that name is enrolled" in run.out) == label.startswith("Zoë")
 
 
+@pytest.mark.parametrize(("typed", "stored"), [("Not-Me", "not-me"), ("NOT_ME", "not-me"), ("Noise", "noise")])
+def test_a_label_may_be_typed_in_any_way(wakes: Path, typed: str, stored: str) -> None:
+    ask(wakes, "label", "3", typed)
+    assert reading(wakes).read(3).label == stored
+
+
+def test_a_filter_that_nothing_passes_names_who_may_be_meant(wakes: Path, people: Path) -> None:
+    assert "no entry passes the filters: did you mean slt?" in ask(wakes, "list", "--person", "slr", store=people).out
+    assert "did you mean not-me?" in ask(wakes, "list", "--label", "notme", store=people).out
+
+
 def test_a_decomposed_name_is_the_same_label(wakes: Path) -> None:
     ask(wakes, "label", "3", "Zoe\u0308")
     assert reading(wakes).read(3).label == "Zoë"

@@ -275,7 +275,7 @@ def test_an_unknown_person_is_told_who_is_enrolled(store: PersonStore) -> None:
     for ask in (store.keywords, store.remove, lambda name: store.load(name, "okay_nabu")):
         with pytest.raises(PersonUnknown, match=r"no person 'anna' in .*: enrolled: bob, carl"):
             ask("anna")
-    with pytest.raises(PersonUnknown, match=r"'bob' is not enrolled for 'alexa': enrolled for \['okay_nabu'\]"):
+    with pytest.raises(PersonUnknown, match=r"'bob' is not enrolled for 'alexa': enrolled for okay_nabu"):
         store.load("bob", "alexa")
 
 

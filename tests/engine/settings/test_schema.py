@@ -22,6 +22,7 @@ from helpers_store import Run, checked, command, earmark, environment
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from live import next_line
 
 from earmark.engine.audio.samples import Int16
 from earmark.engine.commands import settings_commands
@@ -641,7 +642,7 @@ def test_people_who_come_and_go_are_noticed(slt: Voiceprint, tmp_path: Path, sce
 
         def noticed(known: str) -> None:
             assert daemon.process.stderr is not None
-            while (line := daemon.process.stderr.readline()) != b"earmark: reloaded: mode label, known: %b\n" % (
+            while (line := next_line(daemon.process.stderr)) != b"earmark: reloaded: mode label, known: %b\n" % (
                 known.encode()
             ):
                 assert line == b"earmark: listening to -\n"
@@ -663,7 +664,7 @@ def test_a_store_that_becomes_unusable_does_not_end_the_watch(slt: Voiceprint, t
         assert stderr is not None
         assert stderr.readline() == b"earmark: listening to -\n"
         store.folder.symlink_to("people")
-        assert b"Too many levels of symbolic links; everything stays as it was" in stderr.readline()
+        assert b"Too many levels of symbolic links; everything stays as it was" in next_line(stderr)
         (tmp_path / "damaged" / "slt" / "okay_nabu" / "0001").mkdir(parents=True)
         (tmp_path / "link").symlink_to("damaged")
         (tmp_path / "link").replace(store.folder)

@@ -249,6 +249,22 @@ def test_one_wake_a_day_is_learned_by_the_given_clock(
     assert len(people.load("slt", WORD).learned) == 2
 
 
+@pytest.mark.parametrize("wrong_s", [10 * 365 * DAY_S, -NOW_S])
+def test_a_clock_that_is_wrong_erases_nothing_that_waits(
+    wrong_s: float, updater: Updater, people: PersonStore, slt: Voiceprint, said: dict[str, list[Float32]]
+) -> None:
+    """A command by hand, on a machine without a clock of its own: 1970, or years ahead."""
+    store = LearningQueue(people)
+    for number, row in enumerate(said["slt"][:3]):
+        store.add(heard(row, number, "slt", slt.binding.speaker))
+    for number, row in enumerate(said["rms"][:3]):
+        store.add(heard(row, 10 + number, None, slt.binding.speaker))
+    (update,) = updater.run(NOW_S + wrong_s)
+    gone = len(update.added) + len(update.refused)
+    assert gone > 0
+    assert len(store.read()) == 6 - gone
+
+
 def test_a_dry_run_changes_nothing(
     updater: Updater, people: PersonStore, slt: Voiceprint, said: dict[str, list[Float32]]
 ) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from earmark.engine.audio.samples import Float32
 from earmark.enroll.takes import voices
@@ -80,3 +84,42 @@ def test_a_score_is_the_cosine_to_the_mean_of_the_others() -> None:
 @pytest.mark.parametrize(("takes", "limit"), [(2, 0.50), (3, 0.52), (4, 0.53), (5, 0.54), (40, 0.54)])
 def test_the_limit_rises_with_the_takes(takes: int, limit: float) -> None:
     assert voices.limit(takes) == limit
+
+
+def voice(seed: int, count: int, spread: float) -> Float32:
+    """Takes of one voice: (count, 192) unit rows, about their own mean."""
+    rng = np.random.default_rng(seed)
+    centre = rng.standard_normal(192)
+    takes = centre / np.linalg.norm(centre) + spread * rng.standard_normal((count, 192)) / np.sqrt(192)
+    unit: Float32 = (takes / np.linalg.norm(takes, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(2, 6), st.randoms(use_true_random=False))
+def test_two_people_who_share_the_takes_are_told_apart_in_any_order(
+    seed: int, first: int, second: int, order: random.Random
+) -> None:
+    shuffled = list(range(first + second))
+    order.shuffle(shuffled)
+    both = np.concatenate([voice(seed, first, 0.5), voice(seed + 1, second, 0.5)])[shuffled]
+    groups = voices.two_groups(both)
+    assert groups is not None
+    assert len(groups[0]) <= len(groups[1])
+    parted = [sorted(shuffled[number] for number in group) for group in groups]
+    assert sorted(parted) == [list(range(first)), list(range(first, first + second))]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.floats(0.01, 0.7))
+def test_the_takes_of_one_person_are_one_group(seed: int, count: int, spread: float) -> None:
+    assert voices.two_groups(voice(seed, count, spread)) is None
+
+
+def test_two_takes_that_are_like_nothing_are_no_second_person() -> None:
+    one = voice(1, 5, 0.4)
+    assert voices.two_groups(np.concatenate([one, voice(2, 1, 0.4), voice(3, 1, 0.4)])) is None
+    assert voices.two_groups(np.concatenate([one, voice(2, 2, 0.4)])) is not None
+
+
+def test_one_take_of_somebody_else_is_left_to_the_other_rule() -> None:
+    assert voices.two_groups(np.concatenate([voice(1, 4, 0.4), voice(2, 1, 0.4)])) is None
+    assert list(voices.odd(np.concatenate([voice(1, 4, 0.4), voice(2, 1, 0.4)]))) == [4]

@@ -1,0 +1,70 @@
+"""After each step the next one: what a command says beside what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator, Sequence
+
+from ..errors import EnrolmentRefused
+from ..networks.card import builtin_keywords
+from ..people.loading import not_heard
+from ..people.store import ANY_PHRASE, PersonStore
+from ..settings.reading import COMMAND_LINE
+from .arguments import is_store_named, store_option
+
+NO_WAKE = (
+    "nothing wakes by a phrase of your own yet, for no keyword network hears it; --any-phrase is there to measure "
+    "voices. To be heard, enrol with --keyword: {words}, or a microWakeWord network of your own"
+)
+
+
+def before_enrolling(arguments: argparse.Namespace, store: PersonStore, words: Sequence[str]) -> Iterator[str]:
+    """What to know first: what becomes of an earlier enrolment, and that nothing wakes by a phrase of one's own."""
+    name = arguments.name
+    known = store.keywords(name) if name in store.names() else []
+    if ANY_PHRASE in words:
+        yield NO_WAKE.format(words=", ".join(builtin_keywords()))
+    for word in words:
+        if word not in known:
+            continue
+        version = store.versions(name, word)[-1]
+        yield (
+            f"{name} is enrolled for {word} already, in version {version}: the new version counts instead, made of "
+            f"the new takes alone; `earmark people rollback {_quoted(name)}{store_option(arguments)}` goes back"
+        )
+    others = [word for word in known if word not in words]
+    if others:
+        yield f"{name} stays enrolled for {', '.join(others)}"
+
+
+def after_enrolling(arguments: argparse.Namespace, name: str, word: str) -> str:
+    """What to do with a new voiceprint."""
+    if word == ANY_PHRASE:
+        return f"{name} can wake nothing: {NO_WAKE.format(words=', '.join(builtin_keywords()))}"
+    loaded = arguments.loaded
+    if loaded.origins.get("wake.keywords") == COMMAND_LINE:
+        named = list(arguments.keyword)
+    else:
+        named = [] if word in loaded.settings.wake.keywords else [word]
+    words = "".join(f" --keyword {_quoted(text)}" for text in named)
+    models = f" --models {_quoted(arguments.models)}" if getattr(arguments, "models", None) else ""
+    return f"{name} can now wake it. Try: `earmark listen{words}{store_option(arguments)}{models}`"
+
+
+def after_a_refusal(refusal: EnrolmentRefused, words: Sequence[str]) -> EnrolmentRefused:
+    """The same refusal; where the wake word was not heard it names the others."""
+    others = [word for word in builtin_keywords() if word not in words]
+    if not others or not any(fault.reason == "keyword_not_heard" for fault in refusal.faults):
+        return refusal
+    return EnrolmentRefused(f"{refusal}\n  other wake words: --keyword {', '.join(others)}", refusal.faults)
+
+
+def after_the_doctor(arguments: argparse.Namespace, store: PersonStore) -> str:
+    """What to do when all is well."""
+    remarks = not_heard(store, arguments.loaded.settings.wake.keywords, is_store_named(arguments))
+    return "next: " + (remarks[0] if remarks else f"`earmark listen{store_option(arguments)}`")
+
+
+def _quoted(text: str) -> str:
+    return shlex.quote(str(text))

@@ -28,7 +28,7 @@ from heading import heading
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ, Int16
-from earmark.engine.commands import service
+from earmark.engine.commands.service.unit import TEMPLATES
 from earmark.engine.commands.status import ask
 from earmark.engine.networks import runtime
 from earmark.engine.networks.card import load_manifest
@@ -225,7 +225,7 @@ def _report(
 
 def _unit_environment() -> dict[str, str]:
     """How the service's unit sets the memory allocator."""
-    lines = (service.TEMPLATES / "earmark.service").read_text().splitlines()
+    lines = (TEMPLATES / "earmark.service").read_text().splitlines()
     words = " ".join(line.partition("=")[2] for line in lines if line.startswith("Environment=")).split()
     return {name: value for name, _, value in (word.partition("=") for word in words) if name.startswith("MALLOC_")}
 

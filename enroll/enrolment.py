@@ -125,7 +125,7 @@ class Enroller:
             embeddings = np.array([take.embedding for take in every], np.float32)
             _require_one_voice(name, embeddings, [take.take.file for take in every], faults)
         if session.phase is Phase.GIVEN_UP:
-            raise EnrolmentRefused(_refusal(name, len(session.takes), options.min_takes, faults), faults)
+            raise EnrolmentRefused(_refusal(name, len(session.takes), options.min_takes, faults, keyword), faults)
         numbers = session.takes[: self.head.take_rows]  # the head has no more rows, and nobody needs so many
         takes = [hearing.heard[number] for number in numbers]
         centroid = calibrate.unit_mean(np.array([take.embedding for take in takes]))
@@ -278,8 +278,8 @@ class Enroller:
         rejected, of = (made.voiceprint.report["expected_frr"][key] for key in ("rejected", "of"))
         if options.refuse_disagreeing and of >= MIN_AGREEING and 2 * rejected > of:
             raise EnrolmentRefused(
-                f"{name!r} was not enrolled: {rejected} of {of} takes, each left out in turn, would be rejected as "
-                "somebody else's: let one person say all of them, at one microphone, in a quieter room",
+                f"{name!r} was not enrolled: {rejected} of {of} takes do not sound like the others: let one "
+                "person say all of them, at one microphone, in a quieter room",
                 faults,
             )
         if takes_snr_db is not None:
@@ -361,6 +361,7 @@ def _require_one_voice(name: str, embeddings: Float32, files: Sequence[str], fau
     )
 
 
-def _refusal(name: str, good: int, wanted: int, faults: Sequence[Fault]) -> str:
-    reasons = "".join(f"\n  {fault}" for fault in faults)
+def _refusal(name: str, good: int, wanted: int, faults: Sequence[Fault], keyword: KeywordNetwork | None) -> str:
+    word = f'"{keyword.manifest.wake_word}"' if keyword else "the phrase"
+    reasons = "".join(f"\n  {fault.told(word, name)}" for fault in faults)
     return f"{name!r} was not enrolled: {good} good takes, at least {wanted} are needed (five are better){reasons}"

@@ -90,10 +90,17 @@ def _own_terminal() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def say_hello(terminal: Terminal, server: SoundServer, words: Path) -> None:
+    """A few words into the microphone when its level is looked at."""
+    terminal.shows("Say a few words into")
+    server.play(words)
+    terminal.shows("It hears you well.")
+
+
 def speak(terminal: Terminal, server: SoundServer, files: Iterator[Path], takes: int) -> None:
     """Says the next file at each "now", until so many were good."""
     while takes:
-        if terminal.shows(NOW, "✓ take") == "✓ take":
+        if terminal.shows(NOW, "✓ Take") == "✓ Take":
             takes -= 1
         else:
             server.play(next(files))

@@ -127,7 +127,7 @@ def test_a_take_of_another_word_is_not_offered_any_phrase(takes: Takes, tmp_path
     """Who mumbled would enrol somebody whom nothing wakes."""
     take = takes("slt", "a rainbow", "other")[0]
     _, err = run(capsys, "enroll", "anna", "--plain", "--from", take, "--store", tmp_path / "people", code=3)
-    assert "keyword_not_heard" in err
+    assert 'it is not "Okay Nabu", or not clearly' in err
     assert "any-phrase" not in err
     assert err.endswith("  other wake words: --keyword alexa, hey_jarvis, hey_mycroft\n")
 

@@ -42,14 +42,22 @@ def after_enrolling(arguments: argparse.Namespace, name: str, word: str) -> str:
     """What to do with a new voiceprint."""
     if word == ANY_PHRASE:
         return f"{name} can wake nothing: {NO_WAKE.format(words=', '.join(builtin_keywords()))}"
+    words = keyword_options(arguments, word)
+    models = f" --models {_quoted(arguments.models)}" if getattr(arguments, "models", None) else ""
+    device, loaded = getattr(arguments, "device", None), arguments.loaded
+    if device and (device != loaded.settings.audio.device or loaded.origins.get("audio.device") == COMMAND_LINE):
+        words += f" --device {_quoted(device)}"
+    return f"{name} can now wake it. Try: `earmark listen{words}{store_option(arguments)}{models}`"
+
+
+def keyword_options(arguments: argparse.Namespace, word: str) -> str:
+    """What the next command must say of the wake words, a space before each; nothing of what the settings say."""
     loaded = arguments.loaded
     if loaded.origins.get("wake.keywords") == COMMAND_LINE:
         named = list(arguments.keyword)
     else:
         named = [] if word in loaded.settings.wake.keywords else [word]
-    words = "".join(f" --keyword {_quoted(text)}" for text in named)
-    models = f" --models {_quoted(arguments.models)}" if getattr(arguments, "models", None) else ""
-    return f"{name} can now wake it. Try: `earmark listen{words}{store_option(arguments)}{models}`"
+    return "".join(f" --keyword {_quoted(text)}" for text in named)
 
 
 def after_a_refusal(refusal: EnrolmentRefused, words: Sequence[str]) -> EnrolmentRefused:

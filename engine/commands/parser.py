@@ -57,6 +57,7 @@ def command_line() -> Parser:
     )
     add_channel(enroll, "of the recordings, or of the microphone")
     enroll.add_argument("--plain", action="store_true", help="a conversation in plain lines, without colours")
+    enroll.add_argument("--no-beep", action="store_true", help='no beep of the terminal at "now"')
     enroll.add_argument("--keep-audio", metavar="DIR", help="keep the recorded takes there; else no sound is kept")
     enroll.add_argument("--plot", metavar="PICTURE.png", help="draw the scores and the threshold")
     add_phrase(enroll, "a phrase that no keyword network hears, one a file: to measure, for nothing wakes by it")

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from ..audio.devices import no_microphone
+from ..audio.devices import alsa_descriptions, named, no_microphone, server_microphone
 from ..audio.files import FileSource
 from ..audio.samples import RATE_HZ
 from ..detector import FLUSH_SAMPLES
@@ -58,12 +58,15 @@ def devices(arguments: argparse.Namespace) -> int:
     from ..audio.microphone import input_devices  # needs a system library that the other commands do without
 
     found = input_devices()
+    labels = {one.device: one.label for one in named(found, alsa_descriptions(), server_microphone())}
     for device in found:
+        name, label = device["name"], labels.get(device["name"])
         if arguments.json:
-            print(json.dumps(device, ensure_ascii=False))
+            print(json.dumps({**device, "label": label}, ensure_ascii=False))
         else:
             mark = "*" if device["default"] else " "
-            print(f"{mark} {device['name']}  ({device['channels']} channels, {device['rate_hz']} Hz)")
+            known = "" if label in (None, name) else f"  {label}"
+            print(f"{mark} {name}  ({device['channels']} channels, {device['rate_hz']} Hz){known}")
     if not found:
         print(f"earmark: {no_microphone()}", file=sys.stderr)
     return 0 if found else 1

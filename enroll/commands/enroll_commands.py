@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +12,7 @@ from typing import Any
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.commands import next_steps, wakes_commands
-from earmark.engine.commands.arguments import make_detector, models, networks, open_store, say_alike
-from earmark.engine.commands.people_commands import KINDS
+from earmark.engine.commands.arguments import make_detector, models, networks, open_store, say_alike, store_option
 from earmark.engine.commands.service.which_store import require_heard
 from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
 from earmark.engine.event import Event
@@ -25,9 +25,10 @@ from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Enrolment, Options
 from ..guided.progress import progress
+from ..layout import columns_of, told
 from ..recordings import read_recordings
+from ..summary import summary, warnings
 from ..takes.rules import Limits
-from ..training import achieved, calibrate
 from ..training.alike import Alike, alike
 
 
@@ -47,7 +48,7 @@ def enroll(arguments: argparse.Namespace) -> int:
     )
     words = [network.manifest.name if network else ANY_PHRASE for network in keywords]
     for note in () if arguments.json else next_steps.before_enrolling(arguments, store, words):
-        print(f"earmark: {note}", file=sys.stderr)
+        _tell(f"earmark: {note}")
     made = (_from_files if arguments.files else _guided)(arguments, enroller, keywords, options, store)
     try:
         for enrolment, saved in made:
@@ -58,7 +59,8 @@ def enroll(arguments: argparse.Namespace) -> int:
             saved()
             _print_enrolment(enrolment, confused, int(version.name), arguments)
             if not arguments.json:
-                print(next_steps.after_enrolling(arguments, enrolment.voiceprint.name, enrolment.voiceprint.keyword))
+                step = next_steps.after_enrolling(arguments, enrolment.voiceprint.name, enrolment.voiceprint.keyword)
+                print("\n".join(told(step, columns_of(sys.stdout))))
             if arguments.plot:
                 from ..evaluation.plots import scores  # matplotlib is in an extra, and slow
 
@@ -72,7 +74,10 @@ def enroll(arguments: argparse.Namespace) -> int:
         if arguments.json:
             faults = [vars(fault) for fault in refusal.faults]
             print(json.dumps({"type": "refused", "name": arguments.name, "faults": faults}, ensure_ascii=False))
-        raise next_steps.after_a_refusal(refusal, words) from refusal
+        _tell(str(next_steps.after_a_refusal(refusal, words) if arguments.files else refusal))
+        for fault in refusal.faults if arguments.verbose else ():
+            _tell(f"  {fault.file}: {fault.figures()}")
+        return refusal.exit_code
     return 0
 
 
@@ -93,7 +98,7 @@ def _from_files(
         listed = "".join(f"\n  {fault}" for fault in unreadable_others)
         raise EnrolmentRefused(f"none of the others can be read{listed}", unreadable_others)
     for keyword in keywords:
-        with progress(arguments.json, options.plan.steps, arguments.plain) as shown:
+        with progress(arguments.json, options.plan.steps, arguments.plain, arguments.verbose) as shown:
             enrolment = enroller.enrol(
                 arguments.name,
                 recordings,
@@ -118,7 +123,14 @@ def _guided(
     from ..guided.conversation import guided  # rich is in an extra
     from ..guided.screen import open_screen
 
-    yield from guided(arguments, enroller, keywords, options, store, open_screen(arguments.plain))
+    yield from guided(
+        arguments,
+        enroller,
+        keywords,
+        options,
+        store,
+        open_screen(arguments.plain, arguments.verbose, not arguments.no_beep),
+    )
 
 
 def _nothing_more() -> None:
@@ -192,35 +204,25 @@ def _print_enrolment(
         print(json.dumps(facts, ensure_ascii=False))
         return
     for fault in enrolment.faults if arguments.files else ():  # a conversation has told them already
-        print(f"not used: {fault}", file=sys.stderr)
-    own = report["leave_one_out"].get(person.kind, {}).get("own", [])
-    takes = "1 take" if len(person.takes) == 1 else f"{len(person.takes)} takes"
-    compared = len(report["achieved"]) > 1
-    print(f"{person.name}: enrolled for {person.keyword} from {takes} (version {version})")
-    why = (
-        "* is used, and was better on the takes left out"
-        if compared
-        else f"the head is trained from {calibrate.MIN_TRAINED_TAKES} takes on"
-    )
-    print(f"  for {100 * report['wanted_far']:g} % of strangers; {why}")
-    for line in achieved.lines(report["achieved"], person.kind, KINDS):
+        _tell(f"not used: {fault.told(name=person.name)}")
+        if arguments.verbose:
+            _tell(f"  {fault.figures()}")
+    again = _again(arguments, person)
+    is_you = not arguments.files
+    for line in summary(person, version, columns_of(sys.stdout), arguments.verbose, is_you, again):
         print(line)
-    if own:
-        print(f"  own takes, each left out in turn  {'  '.join(f'{score:.2f}' for score in own)}")
-        print("  in brackets: the range of your rejected tries, with 95 % confidence; so few takes cannot say more")
-    others = report.get("others")
-    if others:
-        trained = (
-            f"trained against {others['trained']}" if others["trained"] else "the plain cosine learns nothing of them"
-        )
-        print(
-            f"  others     {others['crops']} crops of {others['recordings']} recordings: {trained}; "
-            f"{others['let_in']} would be let in"
-        )
-    for other in confused:
-        print(
-            f"warning: cannot tell {person.name} apart from {other.name}: {other.theirs} of {other.theirs_of} takes "
-            f"of {other.name} pass as {person.name}, {other.own} of {other.own_of} the other way round; enrol both "
-            "again, each with the other one recorded as somebody else (--others), or with --far 0.001",
-            file=sys.stderr,
-        )
+    for paragraph in warnings(person, confused, arguments.verbose, again):
+        _tell(paragraph)
+
+
+def _again(arguments: argparse.Namespace, person: Voiceprint) -> str:
+    """What enrols the person once more, for the same wake word, in the same place."""
+    is_any = person.keyword == ANY_PHRASE
+    words = " --any-phrase" if is_any else next_steps.keyword_options(arguments, person.keyword)
+    return f"earmark enroll {shlex.quote(person.name)}{words}{store_option(arguments)}"
+
+
+def _tell(text: str) -> None:
+    """On standard error, as wide as that is."""
+    for line in told(text, columns_of(sys.stderr)):
+        print(line, file=sys.stderr)

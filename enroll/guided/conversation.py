@@ -1,6 +1,7 @@
 """An enrolment as a conversation on a terminal: the session's states asked aloud, the answers heard and judged.
 
-What to ask next is `session.py`'s business, what a recording is worth `hearing.py`'s; here is only the talking.
+What to ask next is `session.py`'s business, what a recording is worth `hearing.py`'s, how that is said `words.py`'s;
+here is only the talking.
 """
 
 from __future__ import annotations
@@ -8,16 +9,12 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from earmark.engine.audio.devices import no_microphone
-from earmark.engine.audio.offset import OffsetRemover, remark_on
 from earmark.engine.audio.samples import RATE_HZ, Int16
-from earmark.engine.audio.sources import Source
 from earmark.engine.audio.wav import to_wav
 from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError, system_text_of
 from earmark.engine.networks.keyword import KeywordNetwork
@@ -26,36 +23,63 @@ from earmark.engine.people.store import ANY_PHRASE, PersonStore
 from earmark.engine.storage.atomic import make_folder, replace_synced
 
 from ..enrolment import Enroller, Enrolment, Options, Recording
-from ..takes import measure
+from ..takes import measure, words
 from ..takes.endpoint import Endpoint
 from ..takes.hearing import Hearing
 from ..takes.others import Others
-from ..takes.quality import ADVICE, Fault
+from ..takes.quality import Fault
+from ..takes.rules import MIN_SNR_DB
 from ..training import calibrate
 from ..training.train import TakeEmbeddings
+from . import tasks
 from .kept import Kept, KeptSession
+from .listening import somebody_speaks
+from .meter import GOOD_DBFS
+from .microphones import MicrophoneOfSession
 from .progress import progress
+from .refusal import refusal
 from .screen import ASK, BAD, GOOD, Screen
-from .session import Answered, OtherHeard, Phase, RoomHeard, Session, TakeHeard, advance
+from .session import (
+    WANTED_TAKES,
+    Answered,
+    OtherHeard,
+    Phase,
+    RoomHeard,
+    Session,
+    TakeHeard,
+    advance,
+)
 
 ROOM_SAMPLES = 2 * RATE_HZ
-CHECK_SAMPLES = 3 * RATE_HZ
-COUNTDOWN_S, MOVING_COUNTDOWN_S = 2, 5  # five seconds to walk two metres
+ROOM_COUNTDOWN_S = 1  # the key that was pressed before is no part of the room
+OTHERS_COUNTDOWN_S = 3  # whoever has typed y goes aside
 OTHER_SAMPLES = 30 * RATE_HZ
-LOST_BLOCKS = 200  # of nothing, 50 ms each: ten seconds in which a microphone may come back
-METER_SAMPLES = RATE_HZ // 10
+LOUD_ROOM_DBFS = GOOD_DBFS[0] - MIN_SNR_DB  # above it a voice at the lower end of the good zone is refused as noisy
+PRONOUNCED = {"okay_nabu": "oh-kay nah-boo"}
+"""Name of a wake word -> how it is said, where its spelling does not tell."""
 
-HOW = {
-    "as_usual": "as you usually would",
-    "two_metres": "from two metres away",
-    "softly": "softly",
-    "aside": "while you look aside",
+YES_OR_NO = "Type y and press Enter for yes; Enter alone is no."
+
+LOUD_ROOM = (
+    "Press Enter, and the room is heard again. Or type g and press Enter to go on as it is: then speak close to the "
+    "microphone."
+)
+BROKEN_OFF = {
+    KeyboardInterrupt: "Stopped.",
+    DeviceError: "The microphone went away, so earmark stopped.",
+    InputError: "You did not answer, so earmark stopped.",
 }
-GIVEN_UP = {
-    **ADVICE,
-    "silent_microphone": "the microphone gives nothing but zeros: unmute it (alsamixer, pactl), or choose another",
-    "too_few_takes": "begin again when you have a minute",
-}
+
+
+@dataclass
+class Heard:
+    """What was heard of a person until now."""
+
+    hearing: Hearing
+    varied: dict[int, TakeEmbeddings] = field(default_factory=dict)
+    """Number of a take -> the take with its copies."""
+    reasons: list[str] = field(default_factory=list)
+    """Of the bad takes in a row."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +91,14 @@ class Guide:
     keyword: KeywordNetwork | None
     options: Options
     screen: Screen
-    source: Source
+    microphone: MicrophoneOfSession
     kept: KeptSession | None
     """None: the store is encrypted, and what is kept would lie open beside it."""
     keep_audio: Path | None = None
     quiet: bool = False
     """No progress of the training: a machine reads."""
+    other_word: str = ""
+    """Name of another wake word, to be tried where this one is not heard."""
 
     def run(self) -> Enrolment:
         """Talks until there are enough takes, and makes the voiceprint; nothing is written but the kept session.
@@ -82,33 +108,38 @@ class Guide:
             DeviceError: the microphone went away and did not come back.
             InputError: nobody answers.
         """
-        hearing = self.enroller.hearing(self.keyword, self.options)
-        audio = _Audio(self.source, self.screen)
-        session, varied = self._begin(hearing)
+        heard = self._anew()
+        session = self._begin(heard)
         others = Others.nobody(self.enroller.speaker.embedding_size)
         try:
             while not session.over:
                 if session.phase is Phase.ROOM:
-                    session = self._room(session, hearing, audio)
+                    session = self._room(session, heard)
                 elif session.phase is Phase.TAKES:
-                    session = self._take(session, hearing, audio, varied)
+                    session = self._take(session, heard)
+                elif session.phase is Phase.MICROPHONE:
+                    is_right = self.microphone.is_right()
+                    session = advance(session, Answered(is_right))
+                    if not is_right:
+                        self.microphone.choose_another()
+                        heard = self._anew()
                 elif session.phase is Phase.MORE_PEOPLE:
                     session = advance(session, Answered(self._anybody_else(session)))
                 else:
-                    session, heard = self._other(session, hearing, audio)
-                    others = others.and_also(heard)
-        except (KeyboardInterrupt, DeviceError, InputError):
-            self._broken_off(session)
+                    session, found = self._other(session, heard)
+                    others = others.and_also(found)
+        except (KeyboardInterrupt, DeviceError, InputError) as error:
+            self._broken_off(session, error)
             raise
         if session.phase is Phase.GIVEN_UP:
-            self._broken_off(session)
-            raise EnrolmentRefused(
-                f"{self.name!r} was not enrolled: {session.why}: {GIVEN_UP[session.why]}", session.faults
-            )
-        self.screen.say("Thank you, that is all. Learning …")
-        with progress(self.quiet, self.options.plan.steps, plain=not self.screen.moves) as shown:
-            takes = [varied[number] for number in session.takes]
-            noisy = float(np.median([hearing.heard[number].crop_snr_db for number in session.takes]))
+            text = refusal(self.name, self.phrase, self.other_word, session, self._kept_of(session))
+            raise EnrolmentRefused(text, session.faults)
+        self.screen.say(f"Thank you, that is all. Learning the voice of {self.name} …")
+        with progress(
+            self.quiet, self.options.plan.steps, plain=not self.screen.moves, verbose=self.screen.verbose
+        ) as shown:
+            takes = [heard.varied[number] for number in session.takes]
+            noisy = float(np.median([heard.hearing.heard[number].crop_snr_db for number in session.takes]))
             return self.enroller.enrol_takes(
                 self.name,
                 takes,
@@ -123,61 +154,96 @@ class Guide:
     @property
     def phrase(self) -> str:
         """What is to be said, for people."""
-        return self.keyword.manifest.wake_word if self.keyword else "your phrase"
+        return f'"{self.keyword.manifest.wake_word}"' if self.keyword else "your phrase"
 
-    def _begin(self, hearing: Hearing) -> tuple[Session, dict[int, TakeEmbeddings]]:
+    def _anew(self) -> Heard:
+        return Heard(self.enroller.hearing(self.keyword, self.options))
+
+    def _begin(self, heard: Heard) -> Session:
         """A new session, or the one that was broken off."""
         kept = self.kept.load() if self.kept else None
         if self.kept is None or kept is None:
-            return Session(), {}
-        question = f"{len(kept.heard)} good takes are kept from a session that was broken off. Go on with them? [Y/n]"
-        if self.screen.ask(question).lower().startswith("n"):
+            return Session()
+        self.screen.say(f"From last time {_takes(len(kept.heard))} kept.")
+        if self.screen.ask("Go on with them? Enter for yes; n and Enter to begin anew.").lower().startswith("n"):
             self.kept.erase()
-            return Session(), {}
-        hearing.room = kept.room
-        numbers = hearing.restore(kept.heard)
+            return Session()
+        heard.hearing.room = kept.room
+        numbers = heard.hearing.restore(kept.heard)
+        heard.varied.update(zip(numbers, kept.varied))
         session = advance(Session(), RoomHeard(kept.room_dbfs))
-        return advance(session, TakeHeard(numbers)), dict(zip(numbers, kept.varied))
+        return advance(session, TakeHeard(numbers))
 
-    def _broken_off(self, session: Session) -> None:
-        if session.takes and self.kept is None:
-            self.screen.say("The takes so far are not kept: the store is encrypted, and they would lie open.")
-        elif session.takes and self.kept:
-            self.screen.say(
-                f"{len(session.takes)} good takes are kept for going on with the same command: as embeddings, no "
-                f"sound, readable for you alone, in {self.kept.path}"
-            )
-        self.screen.say(f"Nothing in the store has changed: {self.name} is as before.")
+    def _broken_off(self, session: Session, error: BaseException) -> None:
+        """What became of it first, then what is kept."""
+        why = next(text for kind, text in BROKEN_OFF.items() if isinstance(error, kind))
+        self.screen.say(f"{why} {self.name} was not enrolled this time.", BAD)
+        kept = self._kept_of(session)
+        if kept:
+            self.screen.say(kept)
 
-    def _room(self, session: Session, hearing: Hearing, audio: _Audio) -> Session:
-        self.screen.say("First the room: please nobody speak for two seconds.", ASK)
-        samples = audio.record("room", Endpoint(0.0, ROOM_SAMPLES))
+    def _kept_of(self, session: Session) -> str:
+        """What is kept of the good takes; empty: there were none."""
+        if not session.takes:
+            return ""
+        if self.kept is None:
+            return "The good takes are not kept: the store of people is encrypted, and they would not be."
+        where = self.screen.figures(str(self.kept.path))
+        return (
+            f"{_takes(len(session.takes))} kept on this machine, without any sound{where}: type the same command "
+            "again, and it goes on from there."
+        )
+
+    def _room(self, session: Session, heard: Heard) -> Session:
+        self.screen.say(
+            "Now the room. Please nobody speak for three seconds. Switch off what plays or hums: radio, television, "
+            "fan.",
+            ASK,
+        )
+        audio = self.microphone.listening
+        audio.countdown(ROOM_COUNTDOWN_S)
+        samples = audio.record("room", Endpoint(0.0, ROOM_SAMPLES), zone=False)
+        if somebody_speaks(samples):
+            self.screen.say("Somebody spoke, or a television did. Once more, in silence, please.", BAD)
+            samples = audio.record("room", Endpoint(0.0, ROOM_SAMPLES), zone=False)
         if not np.any(samples):
-            self.screen.say("✗ nothing but zeros: is the microphone muted?", BAD)
+            self.screen.say(words.SILENT_MICROPHONE.live, BAD)
             return advance(session, RoomHeard(None))
-        hearing.room = measure.room_power(samples)
         level_dbfs = measure.dbfs(samples)
-        self.screen.say(f"✓ the room is at {level_dbfs:.0f} dBFS", GOOD)
+        figures = self.screen.figures(f"{level_dbfs:.0f} dBFS")
+        if level_dbfs < LOUD_ROOM_DBFS:
+            self.screen.say(f"The room is quiet{figures}.", GOOD)
+        else:
+            self.screen.say(
+                f"It is loud here{figures}. Switch off what makes the noise, or move the microphone away from it.",
+                BAD,
+            )
+            if not self.screen.ask(LOUD_ROOM).lower().startswith("g"):
+                return session
+        heard.hearing.room = measure.room_power(samples)
         return advance(session, RoomHeard(level_dbfs))
 
-    def _take(self, session: Session, hearing: Hearing, audio: _Audio, varied: dict[int, TakeEmbeddings]) -> Session:
+    def _take(self, session: Session, heard: Heard) -> Session:
         number, of = len(session.takes) + 1, session.wanted or 0
-        self.screen.say(f'Take {number} of {of}: say "{self.phrase}" {HOW[session.how]}, after "now".', ASK)
-        moving = session.how == "two_metres" and session.tries == 0
-        audio.countdown(MOVING_COUNTDOWN_S if moving else COUNTDOWN_S)
-        self.screen.say("  now")
-        samples = audio.record("listening", Endpoint(session.room_dbfs or 0.0))
+        hearing, varied = heard.hearing, heard.varied
+        if number == 1 and session.tries == 0:
+            self.screen.say(tasks.first(self.phrase, self.screen.beeps))
+        task = tasks.task(session, self.phrase, self.screen.beeps)
+        self.screen.say(task.text, ASK)
+        if task.timing:
+            self.screen.say(task.timing, ASK)
+        audio = self.microphone.listening
+        audio.countdown(task.countdown_s)
+        audio.now()
+        samples = audio.record("listening", Endpoint(session.room_dbfs or 0.0, task.max_samples))
         event = hearing.take(samples, f"take {number}")
-        for fault in event.faults:
-            self.screen.say(f"✗ {_spoken(fault)}", BAD)
         newest = max(hearing.heard, default=-1)
-        if newest in event.takes and newest not in session.takes:
-            take = hearing.heard[newest].take
-            score = "" if take.keyword_score is None else f", heard with {take.keyword_score:.2f}"
-            above_db = min(take.worst_snr_db, 99)
-            self.screen.say(
-                f"✓ take {number}: {take.level_dbfs:.0f} dBFS, {above_db:.0f} dB above the noise{score}", GOOD
-            )
+        is_good = newest in event.takes and newest not in session.takes
+        heard.reasons = [] if is_good else [*heard.reasons, *(fault.reason for fault in event.faults[-1:])]
+        for fault in event.faults:
+            self._say_fault(fault, is_earlier=is_good, tip=heard.reasons.count(fault.reason) - 2)
+        if is_good:
+            self._say_good(hearing, newest, number, of)
             if self.keep_audio is not None:
                 phrase = self.keyword.manifest.name if self.keyword else ANY_PHRASE
                 write_wav(self.keep_audio / f"{phrase}-{newest + 1}.wav", samples)
@@ -185,149 +251,84 @@ class Guide:
             if each not in varied:
                 varied[each] = self.enroller.vary(hearing.heard[each], each, of, self.keyword, self.options)
         if self.kept and event.takes != session.takes and session.room_dbfs is not None and hearing.room is not None:
-            heard = [hearing.heard[each] for each in event.takes]
-            self.kept.save(Kept(heard, [varied[each] for each in event.takes], hearing.room, session.room_dbfs))
+            good = [hearing.heard[each] for each in event.takes]
+            self.kept.save(Kept(good, [varied[each] for each in event.takes], hearing.room, session.room_dbfs))
         return advance(session, event)
+
+    def _say_good(self, hearing: Hearing, newest: int, number: int, of: int) -> None:
+        take = hearing.heard[newest].take
+        score = "" if take.keyword_score is None else f", heard with {take.keyword_score:.2f}"
+        above_db = min(take.worst_snr_db, 99)
+        figures = self.screen.figures(f"{take.level_dbfs:.0f} dBFS, {above_db:.0f} dB above the noise{score}")
+        self.screen.say(f"Take {number} of {of} is good{figures}.", GOOD)
+
+    def _say_fault(self, fault: Fault, is_earlier: bool = False, tip: int = -1) -> None:
+        """What was wrong and what to do; from the second time in a row on a tip besides, each time the next."""
+        told = words.WORDS[fault.reason]
+        text = f"T{fault.file[1:]} is asked for again: it sounded like somebody else." if is_earlier else told.live
+        self.screen.say(words.spoken(text, self.phrase, self.name), BAD)
+        if self.screen.verbose:
+            self.screen.say(fault.figures(), indent="  ")
+        elif fault.hint:
+            self.screen.say(f"T{fault.hint[1:]}.", indent="  ")
+        tips = [one.text for one in told.tips if not one.command]  # here nobody can type a command
+        if 0 <= tip < len(tips):
+            self.screen.say(words.spoken(tips[tip], self.phrase, self.name), indent="  ")
 
     def _anybody_else(self, session: Session) -> bool:
         if session.others:
-            return self.screen.ask("Anybody else? [y/N]").lower().startswith("y")
+            return self.screen.ask(f"Record one more? {YES_OR_NO}").lower().startswith("y")
         self.screen.say(
-            "Is somebody else there, or a television? What they say on this microphone teaches whom not to take for "
-            f'you; best is "{self.phrase}" a few times. Only embeddings are used, and they are not kept.'
+            f"That was the last take of {self.name}. If somebody else is here, or a television, their voices can be "
+            "recorded too: it then tells them from yours a little better. It works without. No sound of theirs is "
+            "kept."
         )
-        return self.screen.ask("Record somebody else? [y/N]").lower().startswith("y")
+        return self.screen.ask(f"Record somebody else? {YES_OR_NO}").lower().startswith("y")
 
-    def _other(self, session: Session, hearing: Hearing, audio: _Audio) -> tuple[Session, Others]:
-        self.screen.say(f"Up to {OTHER_SAMPLES // RATE_HZ} seconds; Enter ends it. Now.", ASK)
+    def _other(self, session: Session, heard: Heard) -> tuple[Session, Others]:
+        self.screen.say(
+            f'Let them speak after "now", best {self.phrase} a few times; a television just plays on. You be silent '
+            "meanwhile. Press Enter when they are done; it ends by itself after half a minute.",
+            ASK,
+        )
+        audio = self.microphone.listening
+        audio.countdown(OTHERS_COUNTDOWN_S)
+        audio.now()
         samples = audio.record("others", Endpoint(0.0, OTHER_SAMPLES), until_typed=True)
-        centroid = calibrate.unit_mean(np.array([hearing.heard[number].embedding for number in session.takes]))
+        takes = heard.hearing.heard
+        centroid = calibrate.unit_mean(np.array([takes[number].embedding for number in session.takes]))
         file = f"other {len(session.others) + 1}"
         found = self.enroller.hear_others(Recording(file, samples), centroid, self.keyword)
         if isinstance(found, Fault):
-            self.screen.say(f"✗ {_spoken(found)}", BAD)
+            self._say_fault(found)
             return advance(session, OtherHeard(file, found)), Others.nobody(len(centroid))
-        self.screen.say(f"✓ {len(found.embeddings)} pieces of speech", GOOD)
+        figures = self.screen.figures(f"{len(found.embeddings)} pieces of speech")
+        self.screen.say(f"They were heard{figures}.", GOOD)
         return advance(session, OtherHeard(file)), found
 
 
-class _Audio:
-    """The microphone with a meter; counts in samples."""
-
-    def __init__(self, source: Source, screen: Screen) -> None:
-        self._source, self._screen = source, screen
-        self._blocks = iter(source)
-        self._offset = OffsetRemover()
-        self._unshown = 0
-
-    def pieces(self) -> Iterator[Int16]:
-        """What is heard from now on.
-
-        Raises:
-            DeviceError: nothing for ten seconds, or the source has ended.
-        """
-        self._source.skip()
-        empty = 0
-        for block in self._blocks:
-            empty = 0 if len(block.samples) else empty + 1
-            if empty > LOST_BLOCKS:
-                raise DeviceError(f"the microphone gives nothing: {self._source.fault or 'is it unplugged?'}")
-            samples = self._offset.push(block.samples)
-            if len(samples):
-                yield samples
-        raise DeviceError(f"{self._source.name}: the audio has ended")
-
-    def record(self, label: str, endpoint: Endpoint, until_typed: bool = False) -> Int16:
-        """(n,) int16 until the endpoint, or a typed line, says that it is over."""
-        heard = [np.zeros(0, np.int16)]
-        for samples in self.pieces():
-            heard.append(samples)
-            self._show(label, heard)
-            if endpoint.push(samples) or (until_typed and self._screen.typed() is not None):
-                break
-        self._screen.still()
-        return np.concatenate(heard)
-
-    def countdown(self, seconds: int) -> None:
-        """Waits, counted in what the microphone hears."""
-        heard = [np.zeros(0, np.int16)]
-        count, shown = 0, 0
-        for samples in self.pieces():
-            count += len(samples)
-            heard.append(samples)
-            left = seconds - count // RATE_HZ
-            self._show("ready  ", heard, f"{left} …")
-            if left != shown and left > 0:
-                shown = left
-                self._screen.tick(f"  {left} …")
-            if left <= 0:
-                break
-        self._screen.still()
-
-    def check(self) -> str | None:
-        """Shows the level until a line is typed; the line. None where nothing can move: three seconds are enough."""
-        heard, count = [np.zeros(0, np.int16)], 0
-        for samples in self.pieces():
-            heard.append(samples)
-            count += len(samples)
-            self._show("level", heard)
-            typed = self._screen.typed()
-            if typed is not None or (count >= CHECK_SAMPLES and not self._screen.moves):
-                break
-        self._screen.still()
-        loudest = max(measure.dbfs(piece) for piece in heard[1:])
-        self._screen.say(f"  the loudest was {loudest:.0f} dBFS")
-        remark = remark_on(self._offset.offset)
-        if remark:
-            self._screen.say(f"  this microphone has {remark}")
-        return typed
-
-    def _show(self, label: str, heard: list[Int16], left: str = "") -> None:
-        """Moves the meter ten times a second: more would only fill a slow line."""
-        self._unshown += len(heard[-1])
-        if self._unshown >= METER_SAMPLES:
-            self._unshown = 0
-            self._screen.meter(label, measure.dbfs(np.concatenate(heard[-10:])[-METER_SAMPLES:]), left)
-
-
-def choose_microphone(screen: Screen, wanted: str | None, open_source: Callable[[str | None], Source]) -> Source:
-    """The microphone that is named, or the one that the person chooses, with a look at its level.
-
-    Raises:
-        DeviceError: there is none, or it cannot be opened.
-        InputError: nobody answers.
-    """
-    from earmark.engine.audio.microphone import input_devices  # needs a system library that `--from` does without
-
-    while True:
-        device = wanted
-        if device is None:
-            found = input_devices()
-            if not found:
-                raise DeviceError(f"{no_microphone()}; or use --from FILE…")
-            device = found[0]["name"] if len(found) == 1 else _chosen(screen, found)
-        source = open_source(device)
-        screen.say(f"Microphone: {device}. Say something: the level should move. Enter goes on{_OTHER[not wanted]}.")
-        typed = _Audio(source, screen).check()
-        if wanted is None and typed and typed.lower().startswith("n"):
-            source.close()
-            continue
-        return source
-
-
-_OTHER = {True: ", n and Enter chooses another", False: ""}
-
-
-def _chosen(screen: Screen, found: list[dict[str, Any]]) -> str:
-    for number, device in enumerate(found, 1):
-        screen.say(f"  {number}  {device['name']}{'  (default)' if device['default'] else ''}")
-    while True:
-        answer = screen.ask("Which microphone? A number, or Enter for the default.")
-        if not answer:
-            return next((str(device["name"]) for device in found if device["default"]), str(found[0]["name"]))
-        if answer.isdigit() and 1 <= int(answer) <= len(found):
-            return str(found[int(answer) - 1]["name"])
-        screen.say(f"{answer} must be a number from 1 to {len(found)}", BAD)
+def greet(screen: Screen, name: str, keywords: list[KeywordNetwork | None], is_kept: bool = True) -> None:
+    """Says what will happen, and which words are to be said; `is_kept`: good takes are, where it is broken off."""
+    said = []
+    for keyword in keywords:
+        if keyword is None:
+            said.append("a phrase of your own")
+        else:
+            spoken = PRONOUNCED.get(keyword.manifest.name)
+            said.append(f'"{keyword.manifest.wake_word}"' + (f" (say: {spoken})" if spoken else ""))
+    words_are, it = ("The wake word is", "it") if len(said) == 1 else ("The wake words are, in this order,", "each")
+    screen.say(
+        f"Hello! earmark will now learn the voice of {name}. That is called enrolling, and takes about "
+        "three minutes.",
+        ASK,
+    )
+    screen.say(
+        f"{words_are} {', '.join(said)}: it wakes the machine. You will say {it} {WANTED_TAKES} times, each "
+        "time a little differently. First come the microphone and the room. All that it hears stays on this machine."
+    )
+    kept = "what was good is kept then, and the same command goes on with it" if is_kept else "nothing is kept then"
+    screen.say(f"To stop, press Ctrl and C at any time: {kept}.")
+    screen.space()
 
 
 def guided(
@@ -340,24 +341,42 @@ def guided(
 ) -> Iterator[tuple[Enrolment, Callable[[], None]]]:
     """One enrolment for each wake word, and what erases its kept session once it is saved."""
     from earmark.engine.audio.microphone import MicrophoneSource  # needs a system library that `--from` does without
+    from earmark.engine.networks.card import builtin_keywords
 
     channel = arguments.loaded.settings.audio.channel if arguments.channel is None else arguments.channel
-    microphone = functools.partial(MicrophoneSource, channel=None if channel < 0 else channel)
-    with choose_microphone(screen, arguments.device, microphone) as source:
+    open_source = functools.partial(MicrophoneSource, channel=None if channel < 0 else channel)
+    greet(screen, arguments.name, keywords, is_kept=not store.encrypted)
+    with MicrophoneOfSession(screen, arguments.device, open_source) as microphone:
         for keyword in keywords:
             phrase = keyword.manifest.name if keyword else ANY_PHRASE
             sha256 = keyword.manifest.model_sha256 if keyword else ""
             bound = {**asdict(binding_of(sha256, enroller.speaker.card, enroller.head.card)), "seed": options.seed}
             kept = None if store.encrypted else KeptSession(store.folder, arguments.name, phrase, bound)
-            keep_audio = Path(arguments.keep_audio) if arguments.keep_audio else None
             guide = Guide(
-                arguments.name, enroller, keyword, options, screen, source, kept, keep_audio, arguments.json
+                arguments.name,
+                enroller,
+                keyword,
+                options,
+                screen,
+                microphone,
+                kept,
+                Path(arguments.keep_audio) if arguments.keep_audio else None,
+                arguments.json,
+                next((word for word in builtin_keywords() if word != phrase), ""),
             )
-            yield guide.run(), kept.erase if kept else _nothing
+            enrolment = guide.run()
+            arguments.device = (
+                None if microphone.is_default else microphone.device
+            )  # the next step is to listen to it
+            yield enrolment, kept.erase if kept else _nothing
 
 
 def _nothing() -> None:
     """Nothing was kept."""
+
+
+def _takes(count: int) -> str:
+    return "1 good take is" if count == 1 else f"{count} good takes are"
 
 
 def write_wav(path: Path, samples: Int16) -> None:
@@ -371,8 +390,3 @@ def write_wav(path: Path, samples: Int16) -> None:
         replace_synced(path, to_wav(samples))
     except OSError as error:
         raise InputError(f"{path}: the take cannot be kept: {system_text_of(error)}") from error
-
-
-def _spoken(fault: Fault) -> str:
-    """A fault for people."""
-    return f"{fault.reason.replace('_', ' ')}: {fault.what_and_what_to_do()}"

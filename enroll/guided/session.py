@@ -3,12 +3,15 @@
 ::
 
     ROOM ──room heard──▶ TAKES ──the last good take──▶ MORE_PEOPLE? ──yes──▶ OTHER ──heard──▶ MORE_PEOPLE?
-      │                    │ ▲ a take again                 │ no
-      │ silent microphone  └─┘ too many in a row            ▼
-      └──────────▶ GIVEN_UP ◀──                           ENOUGH
+      │ ▲                  │ ▲ a take again                 │ no
+      │ │                  │ └─┘                            ▼
+      │ └─no── MICROPHONE? ◀ nobody spoke, twice           ENOUGH
+      │ nothing ▲ │yes: where it was
+      └─────────┘ └──▶ GIVEN_UP: too many in a row
 
 A `Session` is one state and never changes; `advance` gives the next one. It holds no audio and no embeddings, only
-what was said of each take. Who drives it (files: `enrolment.py`, a terminal: `console.py`) listens, judges, tells it.
+what was said of each take. Who drives it (files: `enrolment.py`, a terminal: `conversation.py`) listens, judges and
+tells it.
 """
 
 from __future__ import annotations
@@ -25,6 +28,11 @@ WANTED_TAKES = 5  # what the accuracy is measured with (docs/research/accuracy.m
 PATIENCE = 6  # bad takes in a row after which asking for another one helps nobody
 MAX_OTHERS = 3  # of the home: more were not measured (docs/research/others.md)
 ROOM_TRIES = 3
+NOBODY_TRIES = 2  # takes in a row in which nobody spoke: one is late, two are perhaps the wrong microphone
+
+SAID_AS_USUAL_AFTER = frozenset({"too_quiet", "too_noisy", "keyword_not_heard", "clipped", "other_voice"})
+"""Reasons whose advice (louder, nearer, clearly, in your usual voice) says the opposite of a variation."""
+VARIED_TRIES = 2  # after so many in vain a take is said as usual, whatever was wrong
 
 HOW = ("as_usual", "two_metres", "softly", "aside", "as_usual")
 """How each take is to be said: a threshold from five takes said alike is one for that place and tone only."""
@@ -37,6 +45,8 @@ class Phase(enum.Enum):
     """Two seconds in which nobody speaks."""
     TAKES = "takes"
     """The wake word once more, or the next file."""
+    MICROPHONE = "microphone"
+    """An answer: is it the right microphone? It hears nobody."""
     MORE_PEOPLE = "more_people"
     """An answer: is somebody else, or the television, there to be heard?"""
     OTHER = "other"
@@ -106,13 +116,23 @@ class Session:
     others: tuple[str, ...] = ()
     tries: int = 0
     """Failures in a row in this phase."""
+    nobody: int = 0
+    """Takes in a row in which nobody spoke, since that was asked about."""
     why: str = ""
     """Reason of `GIVEN_UP`: `too_few_takes`, `silent_microphone`, or that of most of the bad takes."""
 
     @property
     def how(self) -> str:
         """How the next take is to be said; one of `HOW`."""
+        of_this_take = {fault.reason for fault in self.faults[-self.tries :]} if self.tries else set()
+        if self.tries >= VARIED_TRIES or not SAID_AS_USUAL_AFTER.isdisjoint(of_this_take):
+            return "as_usual"
         return HOW[len(self.takes) % len(HOW)]
+
+    @property
+    def tries_left(self) -> int:
+        """How many bad takes in a row it would be given up after, from now on."""
+        return PATIENCE - self.tries
 
     @property
     def over(self) -> bool:
@@ -140,20 +160,33 @@ def _room(session: Session, event: RoomHeard) -> Session:
     if event.dbfs is not None:
         return replace(session, phase=Phase.TAKES, room_dbfs=event.dbfs, tries=0)
     session = replace(session, tries=session.tries + 1)
-    return _given_up(session, "silent_microphone") if session.tries >= ROOM_TRIES else session
+    if session.tries >= ROOM_TRIES:
+        return _given_up(session, "silent_microphone")
+    return replace(session, phase=Phase.MICROPHONE)
 
 
 def _take(session: Session, event: TakeHeard) -> Session:
     tries = 0 if len(event.takes) > len(session.takes) else session.tries + 1
+    reasons = {fault.reason for fault in event.faults}
     session = replace(session, takes=event.takes, faults=(*session.faults, *event.faults), tries=tries)
     if session.wanted is None:
         return session
     if len(session.takes) >= session.wanted:
-        return replace(session, phase=Phase.MORE_PEOPLE, tries=0)
+        return replace(session, phase=Phase.MORE_PEOPLE, tries=0, nobody=0)
     if tries >= PATIENCE:
         counted = Counter(fault.reason for fault in session.faults[-PATIENCE:]).most_common(1)
         return _given_up(session, counted[0][0] if counted else "too_few_takes")
-    return session
+    nobody = session.nobody + 1 if reasons == {"nothing_said"} else 0
+    if nobody >= NOBODY_TRIES:
+        return replace(session, phase=Phase.MICROPHONE, nobody=0)
+    return replace(session, nobody=nobody)
+
+
+def _right_microphone(session: Session, event: Answered) -> Session:
+    """On with it; or all anew, for takes of two microphones are not alike."""
+    if not event.yes:
+        return Session(wanted=session.wanted, min_takes=session.min_takes)
+    return replace(session, phase=Phase.ROOM if session.room_dbfs is None else Phase.TAKES)
 
 
 def _end_of_takes(session: Session, _: Ended) -> Session:
@@ -183,6 +216,7 @@ _MOVES: Mapping[tuple[Phase, type], Callable[[Session, Any], Session]] = {
     (Phase.ROOM, RoomHeard): _room,
     (Phase.TAKES, TakeHeard): _take,
     (Phase.TAKES, Ended): _end_of_takes,
+    (Phase.MICROPHONE, Answered): _right_microphone,
     (Phase.MORE_PEOPLE, Answered): _answer,
     (Phase.MORE_PEOPLE, Ended): lambda session, _: replace(session, phase=Phase.ENOUGH),
     (Phase.OTHER, OtherHeard): _other,

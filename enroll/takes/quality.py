@@ -16,7 +16,7 @@ from earmark.engine.networks.speaker import CROP_SAMPLES
 from earmark.engine.settings.policy import NEUTRAL, Policy, sensitivity_for
 from earmark.engine.spotting import Wakes, find_wakes
 
-from . import rules
+from . import rules, words
 from .figures import Figures
 from .measure import Sound
 from .rules import Limits
@@ -24,21 +24,6 @@ from .rules import Limits
 PAD_SAMPLES = RATE_HZ // 2  # silence around a recording: a tightly cut one must be heard as it would be in a room
 
 NEARLY_SHARE = 0.3  # of the cutoff: the loosest at which a known voice wakes it (training/loose_cutoff.py)
-
-ADVICE = {
-    "unreadable": "",  # why it is not says what to do: a path that is wrong is not recorded again
-    "nothing_said": "speak after the recording has begun",
-    "keyword_not_heard": "say the wake word clearly and once, or enrol for another one with --keyword",
-    "clipped": "lower the microphone's gain or step back",
-    "too_quiet": "raise the microphone's gain or come closer",
-    "too_noisy": "turn off what makes the noise, or come closer",
-    "cut_off": "begin after the recording has begun, and end before it ends",
-    "too_long": "say only the wake word",
-    "same_take_twice": "say it again instead of copying the recording",
-    "other_voice": "only the person being enrolled may speak",
-    "sounds_like_owner": "of the others, record only other people or the television",
-}
-"""Reason -> what to do."""
 
 
 @dataclass(frozen=True)
@@ -96,15 +81,23 @@ class Fault:
 
     file: str
     reason: str
-    """One of the keys of `ADVICE`."""
+    """One of the keys of `words.WORDS`."""
     detail: str
+    """The figures."""
+    hint: str = ""
+    """What helps here besides, as a sentence; empty: nothing."""
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.reason}: {self.what_and_what_to_do()}"
+        return self.told()
 
-    def what_and_what_to_do(self) -> str:
-        """The detail, and the advice that there is."""
-        return "; ".join(filter(None, (self.detail, ADVICE[self.reason])))
+    def told(self, word: str = words.WAKE_WORD, name: str = words.PERSON) -> str:
+        """Of a recording, for people: what it is and what to do, without figures."""
+        said = words.spoken(words.WORDS[self.reason].file, word, name) or self.detail
+        return f"{self.file}: {said}" + (f"; {self.hint}" if self.hint else "")
+
+    def figures(self) -> str:
+        """The reason and the figures, for whoever wants to know it exactly."""
+        return f"{self.reason}: {self.detail}"
 
 
 def find_takes(
@@ -228,8 +221,9 @@ def _not_heard(recording: Sound, file: str, keyword: KeywordNetwork, score: floa
         if drowned or whole.reason in ("nothing_said", "cut_off") or not rules.ANOTHER_WORD.broken(unheard):
             return whole
         besides = f"; besides, {whole.detail}"
-    detail = rules.ANOTHER_WORD.told(unheard) + besides + _nearly(unheard, keyword.manifest.probability_cutoff)
-    return Fault(file, rules.ANOTHER_WORD.reason, detail)
+    nearly = _nearly(unheard, keyword.manifest.probability_cutoff)
+    detail = rules.ANOTHER_WORD.told(unheard) + besides + (f"; {nearly}" if nearly else "")
+    return Fault(file, rules.ANOTHER_WORD.reason, detail, nearly)
 
 
 def _nearly(unheard: Unheard, published: float) -> str:
@@ -237,7 +231,7 @@ def _nearly(unheard: Unheard, published: float) -> str:
     needed = sensitivity_for(unheard.score, published)
     if unheard.score < NEARLY_SHARE * published or needed is None:
         return ""
-    return f"; that is nearly heard: come closer, or enrol with --sensitivity {needed:.2g}, which hears this voice"
+    return f"that is nearly heard: come closer, or enrol with --sensitivity {needed:.2g}, which hears this voice"
 
 
 def _sentence(recording: Sound) -> str | None:

@@ -93,7 +93,7 @@ class Rule:
 
     name: str
     reason: str
-    """One of the keys of `quality.ADVICE`."""
+    """One of the keys of `words.WORDS`."""
     conditions: tuple[Condition, ...]
     """It is broken where all of them hold. The first is what it is about."""
     why: str

@@ -10,6 +10,7 @@ import numpy as np
 
 from earmark.engine.audio.samples import Float32
 
+from ..layout import table
 from .calibrate import share_interval
 
 
@@ -40,8 +41,13 @@ class Achieved:
         }
 
 
-def lines(report: Mapping[str, Any], kept: str, names: Mapping[str, str]) -> list[str]:
-    """A table for people of the `achieved` part of a report; the kept kind first and marked."""
+def lines(
+    report: Mapping[str, Any], kept: str, names: Mapping[str, str], columns: int | None = None, indent: int = 2
+) -> list[str]:
+    """A table for people of the `achieved` part of a report; the kept kind first and marked.
+
+    No line is wider than `columns`; None: they may have any length.
+    """
     rows = []
     for kind in sorted(report, key=lambda each: each != kept):
         frr, far = report[kind]["frr"], report[kind]["far"]
@@ -50,11 +56,9 @@ def lines(report: Mapping[str, Any], kept: str, names: Mapping[str, str]) -> lis
             f"{frr['rejected']} of {frr['of']} ({low:.0f} to {high:.0f} %)" if frr["of"] else "one take says nothing"
         )
         mark = "*" if kind == kept else " "
-        rows.append(
-            f"  {mark} {names[kind]:<24}{report[kind]['threshold']:>10.2f}  {own:<26}"
-            f"{far['accepted']} of {far['of']} ({100 * far['share']:.1f} %)"
-        )
-    return [f"    {'score':<24}{'threshold':>10}  {'own takes rejected':<26}strangers let in", *rows]
+        let_in = f"{far['accepted']} of {far['of']} ({100 * far['share']:.1f} %)"
+        rows.append((f"{mark} {names[kind]}", f"{report[kind]['threshold']:.2f}", own, let_in))
+    return table(("  score", "threshold", "own takes rejected", "strangers let in"), rows, columns, indent)
 
 
 def _rounded(value: float) -> float:

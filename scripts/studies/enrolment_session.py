@@ -23,7 +23,7 @@ from heading import fields
 from rich.console import Console
 from rich.text import Text
 from sound_server import SoundServer
-from terminal import NOW, Terminal, speak
+from terminal import NOW, Terminal, say_hello, speak
 
 DOCS, AUDIO = ROOT / "docs", ROOT / "tests" / "audio"
 ROOM_SECONDS, ROOM_RMS = 300, 8  # −72 dBFS
@@ -37,16 +37,17 @@ def recordings(voice: str, phrase: str, *roles: str) -> list[Path]:
     return [AUDIO / row["path"] for row in rows if (row["voice"], row["phrase"], row["role"]) in wanted]
 
 
+HELLO = recordings("rms", "okay maybe", "other")[0]
+"""A few words into the microphone."""
+
+
 def broken_off(server: SoundServer, arguments: list[str], good: Iterator[Path]) -> str:
     """Two good takes, two that are not, and Ctrl-C."""
     terminal = Terminal(server, *arguments, "--plain")
     try:
-        terminal.shows("Which microphone?")
-        number = next(line.split()[0] for line in terminal.text.splitlines() if line.split()[1:2] == ["mic"])
-        terminal.types(f"{number}\n")
-        terminal.shows("Enter goes on")
-        server.play(recordings("rms", "okay maybe", "other")[0])
+        terminal.shows("Which microphone will you speak into?")
         terminal.types("\n")
+        say_hello(terminal, server, HELLO)
         terminal.shows(NOW)
         server.play(recordings("rms", "alexa", "enroll")[0])
         speak(terminal, server, good, 2)
@@ -65,18 +66,18 @@ def continued(server: SoundServer, arguments: list[str], good: Iterator[Path]) -
     picture = str(DOCS / "enrolment_scores.png")
     terminal = Terminal(server, *arguments, "--device", "mic", "--plot", picture, "--plain")
     try:
-        terminal.shows("Enter goes on")
-        terminal.types("\n")
-        terminal.shows("[Y/n]")
+        say_hello(terminal, server, HELLO)
+        terminal.shows("Go on with them?")
         terminal.types("\n")
         speak(terminal, server, good, 3)
-        terminal.shows("[y/N]")
+        terminal.shows("Record somebody else?")
         terminal.types("y\n")
-        terminal.shows("Now.")
+        terminal.shows("Let them speak")
+        terminal.shows(NOW)
         for path in recordings("slt", "okay_nabu", "enroll")[:4]:
             server.play(path)
         terminal.types("\n")
-        terminal.shows("[y/N]")
+        terminal.shows("Record one more?")
         terminal.types("n\n")
         code = terminal.ends()
     finally:
@@ -90,9 +91,8 @@ def in_colours(server: SoundServer, arguments: list[str], good: Iterator[Path]) 
     """What the screen shows in the middle of a take, as SVG."""
     terminal = Terminal(server, *arguments, "--device", "mic")
     try:
-        terminal.shows("Enter goes on")
-        terminal.types("\n")
-        terminal.shows("room is at")
+        say_hello(terminal, server, HELLO)
+        terminal.shows("✓ The room is quiet.")
         terminal.shows(NOW)
         server.play(recordings("rms", "alexa", "enroll")[0])
         speak(terminal, server, good, 1)
@@ -104,7 +104,7 @@ def in_colours(server: SoundServer, arguments: list[str], good: Iterator[Path]) 
     finally:
         terminal.close()
     lines = [line.split("\x1b[2K")[-1] for line in shown.split("\n")]  # what was drawn over is gone
-    console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
+    console = Console(record=True, width=121, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi("\n".join(re.sub(r"\x1b\[\?25[lh]|\x1b\[1A", "", line) for line in lines)))
     svg = console.export_svg(title="earmark enroll anna", clear=True)
     return re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # whoever looks needs no network
@@ -118,11 +118,12 @@ def main() -> int:
         room = np.random.default_rng(0).standard_normal(ROOM_SECONDS * 16_000) * ROOM_RMS
         (home / "room.raw").write_bytes(room.astype("<i2").tobytes())
         arguments = ["anna", "--store", str(home / "people")]
+        elsewhere = ["anna", "--store", str(home / "elsewhere")]
         with SoundServer(home, home / "room.raw") as server:
             said = iter(good * 3)
             first = broken_off(server, arguments, said)
             second = continued(server, arguments, said)
-            (DOCS / "enrolment_screen.svg").write_text(in_colours(server, ["berta", *arguments[1:]], said), "utf-8")
+            (DOCS / "enrolment_screen.svg").write_text(in_colours(server, elsewhere, said), "utf-8")
     text = f"$ earmark enroll anna\n{first}\n$ earmark enroll anna --device mic --plot scores.png\n{second}"
     text = text.replace(name, "~").replace("^C", "^C\n")
     top = "".join(f"# {field}\n" for field in fields(__file__))

@@ -20,7 +20,8 @@ from earmark.engine.features.speech import locate_speech
 from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.people.store import PersonStore
 from earmark.enroll.enrolment import Enroller, Options, Recording
-from earmark.enroll.takes.quality import ADVICE, Fault
+from earmark.enroll.takes.quality import Fault
+from earmark.enroll.takes.words import WORDS
 from earmark.enroll.training.augment import in_room
 from earmark.enroll.training.train import TrainPlan
 
@@ -76,7 +77,7 @@ def good(takes: Takes) -> list[Path]:
 
 def reasons(result: dict[str, Any]) -> dict[str, str]:
     """File name -> why it, or something in it, was not used."""
-    assert all(fault["reason"] in ADVICE and fault["detail"] for fault in result["faults"])
+    assert all(fault["reason"] in WORDS and fault["detail"] for fault in result["faults"])
     return {Path(fault["file"]).name: fault["reason"] for fault in result["faults"]}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +20,15 @@ from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.enroll.enrolment import Enroller, Options
 from earmark.enroll.guided.conversation import Guide
 from earmark.enroll.guided.kept import Kept, KeptSession
+from earmark.enroll.guided.microphones import MicrophoneOfSession
 from earmark.enroll.guided.screen import Answers, Screen
 from earmark.enroll.guided.session import (
+    HOW,
     MAX_OTHERS,
+    NOBODY_TRIES,
     PATIENCE,
     ROOM_TRIES,
+    WANTED_TAKES,
     Answered,
     Ended,
     Event,
@@ -38,18 +43,51 @@ from earmark.enroll.guided.session import (
 from earmark.enroll.takes import measure
 from earmark.enroll.takes.endpoint import MAX_SAMPLES, PAUSE_SAMPLES, Endpoint
 from earmark.enroll.takes.hearing import Hearing
-from earmark.enroll.takes.quality import ADVICE, Fault
+from earmark.enroll.takes.quality import Fault
+from earmark.enroll.takes.words import WORDS
 from earmark.enroll.training.augment import with_noise
 from earmark.enroll.training.train import TakeEmbeddings, TrainPlan
 
-QUIET, NOISY, ODD = (Fault("take", reason, "…") for reason in ("too_quiet", "too_noisy", "other_voice"))
+QUIET, NOISY, ODD, NOBODY = (
+    Fault("take", reason, "…") for reason in ("too_quiet", "too_noisy", "other_voice", "nothing_said")
+)
 TAKING = Session(Phase.TAKES, room_dbfs=-70.0)
 FOUR = replace(TAKING, takes=(0, 1, 2, 3))
 ASKING = replace(FOUR, phase=Phase.MORE_PEOPLE, takes=(0, 1, 2, 3, 4))
 
 TABLE: list[tuple[str, Session, Event, Session]] = [
     ("the room", Session(), RoomHeard(-70.0), TAKING),
-    ("a muted room again", Session(), RoomHeard(None), Session(tries=1)),
+    ("a muted room", Session(), RoomHeard(None), Session(Phase.MICROPHONE, tries=1)),
+    ("a muted room again", Session(Phase.MICROPHONE, tries=1), Answered(True), Session(tries=1)),
+    ("another one for a muted room", Session(Phase.MICROPHONE, tries=1), Answered(False), Session()),
+    ("nobody, once", FOUR, TakeHeard(FOUR.takes, (NOBODY,)), replace(FOUR, faults=(NOBODY,), tries=1, nobody=1)),
+    (
+        "nobody, twice",
+        replace(FOUR, faults=(NOBODY,), tries=1, nobody=1),
+        TakeHeard(FOUR.takes, (NOBODY,)),
+        replace(FOUR, phase=Phase.MICROPHONE, faults=(NOBODY, NOBODY), tries=2),
+    ),
+    (
+        "somebody after nobody",
+        replace(FOUR, faults=(NOBODY,), tries=1, nobody=1),
+        TakeHeard(FOUR.takes, (QUIET,)),
+        replace(FOUR, faults=(NOBODY, QUIET), tries=2),
+    ),
+    ("the right microphone", replace(FOUR, phase=Phase.MICROPHONE, tries=2), Answered(True), replace(FOUR, tries=2)),
+    ("the wrong microphone", replace(FOUR, phase=Phase.MICROPHONE, tries=2), Answered(False), Session()),
+    (
+        "nobody for ever",
+        replace(FOUR, faults=(NOBODY,) * (PATIENCE - 1), tries=PATIENCE - 1, nobody=NOBODY_TRIES - 1),
+        TakeHeard(FOUR.takes, (NOBODY,)),
+        replace(
+            FOUR,
+            phase=Phase.GIVEN_UP,
+            faults=(NOBODY,) * PATIENCE,
+            tries=PATIENCE,
+            nobody=NOBODY_TRIES - 1,
+            why="nothing_said",
+        ),
+    ),
     (
         "muted for good",
         Session(tries=ROOM_TRIES - 1),
@@ -125,6 +163,22 @@ def test_each_event_leads_to_its_state(state: Session, event: Event, wanted: Ses
     assert advance(state, event) == wanted
 
 
+@pytest.mark.parametrize("reason", WORDS)
+@pytest.mark.parametrize("count", range(WANTED_TAKES))
+def test_a_variation_is_dropped_where_the_advice_says_the_opposite_or_it_was_tried_twice(
+    reason: str, count: int
+) -> None:
+    state = replace(TAKING, takes=tuple(range(count)))
+    once = advance(state, TakeHeard(state.takes, (Fault("take", reason, "…"),)))
+    louder_nearer_or_as_usual = ("too_quiet", "too_noisy", "keyword_not_heard", "clipped", "other_voice")
+    assert once.how == ("as_usual" if reason in louder_nearer_or_as_usual else state.how)
+    twice = advance(replace(once, phase=Phase.TAKES), TakeHeard(once.takes, (Fault("take", "cut_off", "…"),)))
+    assert twice.how == "as_usual"
+    assert twice.tries_left == PATIENCE - 2
+    good = advance(twice, TakeHeard(tuple(range(count + 1))))
+    assert good.how == HOW[(count + 1) % WANTED_TAKES], "the next take is varied again"
+
+
 @pytest.mark.parametrize("phase", list(Phase))
 def test_what_is_not_waited_for_is_refused(phase: Phase) -> None:
     legal = {(row_state.phase, type(row_event)) for _, row_state, row_event, _ in TABLE} | {
@@ -157,7 +211,7 @@ def hearing(speaker: SpeakerNetwork, make_network: MakeNetwork) -> Hearing:
 
 
 def reasons(event: TakeHeard) -> list[str]:
-    assert all(fault.reason in ADVICE for fault in event.faults)
+    assert all(fault.reason in WORDS for fault in event.faults)
     return [fault.reason for fault in event.faults]
 
 
@@ -283,7 +337,7 @@ def test_takes_that_reject_each_other_are_refused(
     """Voices so unlike that most would be rejected cannot be made from files: `other_voice` finds them before."""
     rows = [speaker.embed(read(takes(voice, "okay_nabu", "enroll")[0])) for voice in VOICES]
     unlike = [TakeEmbeddings(row, row[None]) for row in rows]
-    with pytest.raises(EnrolmentRefused, match="of 4 takes, each left out in turn, would be rejected"):
+    with pytest.raises(EnrolmentRefused, match="of 4 takes do not sound like the others"):
         enroller.enrol_takes("anna", unlike, None, Options(plan=TrainPlan(steps=1)))
     made = enroller.enrol_takes("anna", unlike, None, Options(plan=TrainPlan(steps=1), refuse_disagreeing=False))
     assert made.voiceprint.report["achieved"]["cosine"]["frr"]["of"] == 4
@@ -300,15 +354,21 @@ def test_where_the_audio_ends_the_takes_are_kept_unless_the_store_is_encrypted(
     tmp_path: Path,
 ) -> None:
     word = read(takes("rms", "okay_nabu", "enroll")[0])
-    audio = np.concatenate([np.zeros(9 * RATE_HZ // 2, np.int16), word, np.zeros(4 * RATE_HZ, np.int16)])
+    look = np.concatenate([word, np.zeros(RATE_HZ, np.int16)])  # into the microphone, before the room
+    audio = np.concatenate([look, np.zeros(15 * RATE_HZ // 2, np.int16), word, np.zeros(4 * RATE_HZ, np.int16)])
     source = ArraySource(np.rint(audio + rng.normal(0, 5, len(audio))).astype(np.int16), 320)
     kept, shown = kept_session(tmp_path), io.StringIO()
-    screen = Screen(Answers(), shown)
-    guide = Guide("anna", enroller, make_network("okay_nabu"), Options(), screen, source, None if encrypted else kept)
+    reading, writing = os.pipe()  # somebody who could answer, and does not
+    screen = Screen(Answers(reading), shown)
+    microphone = MicrophoneOfSession(screen, "mic", lambda _: source, lambda: [])
+    network = make_network("okay_nabu")
+    guide = Guide("anna", enroller, network, Options(), screen, microphone, None if encrypted else kept)
     with pytest.raises(DeviceError, match="the audio has ended"):
         guide.run()
-    assert "✓ take 1" in shown.getvalue()
-    assert ("not kept: the store is encrypted" in shown.getvalue()) == encrypted
+    for end in (reading, writing):
+        os.close(end)
+    assert "✓ Take 1 of 5 is good." in shown.getvalue()
+    assert ("not kept: the store of people is encrypted" in shown.getvalue()) == encrypted
     assert kept.path.exists() != encrypted
 
 

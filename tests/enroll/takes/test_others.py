@@ -230,8 +230,8 @@ class HomeImpostors:
         return result
 
     def said(self, *others: Path) -> str:
-        """What it says to people."""
-        line = ["enroll", "rms", "--store", str(self.store.folder), "--from", *map(str, self._own)]
+        """What it says to people who ask for figures."""
+        line = ["enroll", "rms", "-v", "--store", str(self.store.folder), "--from", *map(str, self._own)]
         assert main([*line, "--others", *map(str, others)]) == 0
         return str(self._capsys.readouterr().out)
 

@@ -15,8 +15,9 @@ from earmark.enroll.takes import rules
 from earmark.enroll.takes.figures import Figures
 from earmark.enroll.takes.hearing import Pair
 from earmark.enroll.takes.measure import Sound
-from earmark.enroll.takes.quality import ADVICE, Unheard
+from earmark.enroll.takes.quality import Unheard
 from earmark.enroll.takes.rules import ALL, AS_THEY_ARE, RULES, Limits, Rule, first_broken
+from earmark.enroll.takes.words import WORDS
 
 GOOD: dict[str, Any] = {
     "clipped_share": 0.0,
@@ -127,7 +128,7 @@ def test_a_rule_is_broken_beyond_all_of_its_limits_and_not_on_the_other_side_of_
 @pytest.mark.parametrize("name", FIRES)
 def test_a_rule_says_why_it_is_there_where_it_was_measured_and_what_tries_it_with_sound(name: str) -> None:
     rule = BY_NAME[name]
-    assert rule.reason in ADVICE
+    assert rule.reason in WORDS
     assert re.fullmatch(r".{30,}\.", rule.why), "one sentence"
     assert all(one.unit for one in rule.conditions)
     assert f"| {rule.row}" in (REPOSITORY / "docs" / "research" / "quality.md").read_text("utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...audio.offset import remark_on, without_offset
 from ...audio.samples import FULL_SCALE, RATE_HZ
 from ...errors import DeviceError
 
@@ -29,7 +30,8 @@ def record(device: str | None, channel: int | None) -> str:
             if count >= RECORDED_SAMPLES or empty > EMPTY_BLOCKS:
                 break
         name = source.name
-    heard = np.concatenate(pieces or [np.zeros(0, np.int16)]).astype(np.float64)
+    cleaned, offset = without_offset(np.concatenate(pieces or [np.zeros(0, np.int16)]))
+    heard = cleaned.astype(np.float64)
     if not len(heard):
         raise DeviceError(f"{name}: it gives nothing: plug it in again, or choose another with audio.device")
     if not heard.any():
@@ -37,7 +39,8 @@ def record(device: str | None, channel: int | None) -> str:
             f"{name}: it gives nothing but zeros: unmute it (alsamixer, pactl), or choose another with audio.device"
         )
     level_dbfs = 20 * np.log10(np.sqrt(np.mean(heard**2)) / FULL_SCALE)
-    return f"{name}: {len(heard) / RATE_HZ:.1f} s, at {level_dbfs:.0f} dBFS"
+    remark = remark_on(offset)
+    return f"{name}: {len(heard) / RATE_HZ:.1f} s, at {level_dbfs:.0f} dBFS{f'; it has {remark}' if remark else ''}"
 
 
 def play_tone() -> str:

@@ -32,7 +32,11 @@ class SoundServer:
         (home / ".asoundrc").write_text(ASOUNDRC.format(socket=self._socket))
         fonts = os.environ.get("MPLCONFIGDIR") or str(Path.home() / ".cache" / "matplotlib")  # found once is enough
         self.env = environment(
-            HOME=str(home), XDG_RUNTIME_DIR=str(home), PULSE_SERVER=f"unix:{self._socket}", MPLCONFIGDIR=fonts
+            HOME=str(home),
+            XDG_STATE_HOME=str(home / ".local" / "state"),
+            XDG_RUNTIME_DIR=str(home),
+            PULSE_SERVER=f"unix:{self._socket}",
+            MPLCONFIGDIR=fonts,
         )
         self._processes: list[subprocess.Popen[bytes]] = []
 

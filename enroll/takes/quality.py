@@ -23,6 +23,7 @@ from .rules import Limits
 
 PAD_SAMPLES = RATE_HZ // 2  # silence around a recording: a tightly cut one must be heard as it would be in a room
 
+NEARLY = "that is nearly heard: "
 NEARLY_SHARE = 0.3  # of the cutoff: the loosest at which a known voice wakes it (training/loose_cutoff.py)
 
 
@@ -84,8 +85,12 @@ class Fault:
     """One of the keys of `words.WORDS`."""
     detail: str
     """The figures."""
-    hint: str = ""
-    """What helps here besides, as a sentence; empty: nothing."""
+
+    @property
+    def hint(self) -> str:
+        """What helps a voice that was nearly heard, out of the figures; empty: it was not."""
+        _, nearly, what = self.detail.partition(NEARLY)
+        return nearly + what
 
     def __str__(self) -> str:
         return self.told()
@@ -223,7 +228,7 @@ def _not_heard(recording: Sound, file: str, keyword: KeywordNetwork, score: floa
         besides = f"; besides, {whole.detail}"
     nearly = _nearly(unheard, keyword.manifest.probability_cutoff)
     detail = rules.ANOTHER_WORD.told(unheard) + besides + (f"; {nearly}" if nearly else "")
-    return Fault(file, rules.ANOTHER_WORD.reason, detail, nearly)
+    return Fault(file, rules.ANOTHER_WORD.reason, detail)
 
 
 def _nearly(unheard: Unheard, published: float) -> str:
@@ -231,7 +236,7 @@ def _nearly(unheard: Unheard, published: float) -> str:
     needed = sensitivity_for(unheard.score, published)
     if unheard.score < NEARLY_SHARE * published or needed is None:
         return ""
-    return f"that is nearly heard: come closer, or enrol with --sensitivity {needed:.2g}, which hears this voice"
+    return f"{NEARLY}come closer, or enrol with --sensitivity {needed:.2g}, which hears this voice"
 
 
 def _sentence(recording: Sound) -> str | None:

@@ -18,8 +18,9 @@ import numpy as np
 import soundfile
 
 from ..errors import AudioError, text_of
-from . import headers
 from .channels import Covariance, Mono, choose, one_channel
+from .headers.extent import Extent, View
+from .headers.reading import beginning, read_header
 from .quiet_stderr import silenced
 from .samples import FULL_RANGE, RATE_HZ, AudioFormat, Converter, Int16
 from .sources import BLOCK_SAMPLES, Source
@@ -60,7 +61,7 @@ class _Opened:
 
     handle: Any
     audio: Any
-    extent: headers.Extent
+    extent: Extent
 
     def close(self) -> None:
         self.audio.close()
@@ -266,11 +267,11 @@ def _open_audio(path: Path) -> _Opened:
     """The file, the same as audio, and what its header says."""
     handle: Any = _open(path)
     try:
-        extent = headers.read(handle)
-        begins = headers.beginning(handle)
+        extent = read_header(handle)
+        begins = beginning(handle)
         if extent.view:
             handle.close()
-            handle = headers.View(path, extent.view)
+            handle = View(path, extent.view)
         handle.seek(0)
         with silenced() if begins.startswith((b"ID3", b"\xff")) else contextlib.nullcontext():  # libmpg123 again
             audio = _SoundFile(handle if extent.view else handle.fileno(), closefd=False)
@@ -309,7 +310,7 @@ def _open(path: Path) -> Any:
     return handle
 
 
-def _most_frames(audio: Any, extent: headers.Extent) -> int:
+def _most_frames(audio: Any, extent: Extent) -> int:
     """How many frames may be read: behind a cut end, MIDI sample dumps repeat their last block, and GSM is silent."""
     if audio.format == "SDS" and (found := re.search(r"^Frames\s*: (\d+)", audio.extra_info, re.MULTILINE)):
         return int(found[1])

@@ -17,8 +17,9 @@ from helpers_store import environment
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earmark.engine.audio import headers
 from earmark.engine.audio.files import FileSource, read_audio
+from earmark.engine.audio.headers.extent import Piece, View
+from earmark.engine.audio.headers.reading import read_header
 from earmark.engine.audio.samples import Int16
 from earmark.engine.errors import AudioError
 
@@ -355,9 +356,9 @@ def test_more_than_4_gb_are_heard_behind_a_length_of_32_bits(tmp_path: Path, sam
         file.seek(-2 * FRAMES, io.SEEK_END)
         file.write(samples.tobytes())
     with path.open("rb", buffering=0) as raw:
-        extent = headers.read(raw)
+        extent = read_header(raw)
     assert extent.there_bytes == wrapped
-    shown = soundfile.SoundFile(headers.View(path, extent.view))
+    shown = soundfile.SoundFile(View(path, extent.view))
     with shown as file:
         assert file.frames == wrapped // 2
         np.testing.assert_array_equal(file.read(FRAMES, dtype="int16"), samples)
@@ -451,13 +452,13 @@ def test_a_view_reads_as_its_pieces_do(
 ) -> None:
     path = tmp_path / "a"
     path.write_bytes(content)
-    pieces: list[headers.Piece] = []
+    pieces: list[Piece] = []
     expected = b""
     for start, end, put_in in cuts:
         start, end = sorted((min(start, len(content)), min(end, len(content))))
         pieces += [(start, end), put_in]
         expected += content[start:end] + put_in
-    with headers.View(path, tuple(pieces)) as view:
+    with View(path, tuple(pieces)) as view:
         found = b""
         for size in itertools.cycle(sizes):
             piece = view.read(size)

@@ -18,6 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from earmark.engine.audio.files import read_audio
+from earmark.engine.audio.offset import OffsetRemover
 from earmark.engine.audio.samples import Int16
 from earmark.engine.features.speech import Analysis
 from earmark.engine.networks.card import MODELS_DIR, load_manifest
@@ -67,6 +68,12 @@ def cut_points(length: int, most: int = 8) -> st.SearchStrategy[list[int]]:
 def cut(whole: npt.NDArray[Scalar], points: list[int]) -> list[npt.NDArray[Scalar]]:
     """The pieces between the points, in order; together they are the whole."""
     return [whole[start:end] for start, end in zip([0, *points], [*points, len(whole)])]
+
+
+def without_its_offset(stream: Int16) -> Int16:
+    """(n,) int16 of a stream as the detector hears and keeps it."""
+    remover = OffsetRemover()
+    return np.concatenate([remover.push(stream), remover.finish()])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import Enrolled, MakeNetwork, Read, Takes, cut, cut_points
+from conftest import Enrolled, MakeNetwork, Read, Takes, cut, cut_points, without_its_offset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import CUTOFF, STRIDE, Scripted, Told, Verify, known, stranger
@@ -31,6 +31,7 @@ from earmark.enroll.training import loose_cutoff
 
 STEP = 480
 NOISE: Int16 = np.random.default_rng(5).integers(-3000, 3000, 6 * RATE_HZ).astype(np.int16)
+HEARD = without_its_offset(NOISE)
 
 
 def wordless(_crop: Int16) -> Verdict:
@@ -66,7 +67,7 @@ def test_a_known_voice_wakes_through_the_loose_gate_in_every_mode(manifest: Keyw
     verifier = Told(["word"], known)
     (event,) = pushed(Detector([Scripted(manifest, "word", WEAK)], verifier, mode), [NOISE])
     assert event == Event("detection", "word", sample_of(51), 0.375, "anna", 0.9, "known_voice")
-    np.testing.assert_array_equal(verifier.crops, [NOISE[sample_of(51) - CROP_SAMPLES : sample_of(51)]])
+    np.testing.assert_array_equal(verifier.crops, [HEARD[sample_of(51) - CROP_SAMPLES : sample_of(51)]])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -138,7 +139,7 @@ def test_the_ring_still_holds_the_crop_of_a_peak_that_waited_longest(manifest: K
     trace = [*[0.0] * peak, *[0.4] * 100, 0]
     (event,) = pushed(Detector([Scripted(manifest, "word", trace)], verifier), [NOISE])
     assert event.sample == sample_of(peak)
-    np.testing.assert_array_equal(verifier.crops, [NOISE[event.sample - CROP_SAMPLES : event.sample]])
+    np.testing.assert_array_equal(verifier.crops, [HEARD[event.sample - CROP_SAMPLES : event.sample]])
     longest = PEAK_WAIT_SAMPLES + 10 * HOP_SAMPLES  # of a network with a stride of up to ten frames
     assert CROP_SAMPLES + longest + PUSH_SAMPLES <= RING_SAMPLES
 

@@ -232,7 +232,7 @@ def test_settings_that_cannot_be_used_stop_an_installation(tmp_path: Path) -> No
     (tmp_path / SETTINGS).parent.mkdir(parents=True)
     (tmp_path / SETTINGS).write_text('[wake]\nmod = "label"\n')
     before = snapshot(tmp_path)
-    assert "did you mean wake.mode or" in install(tmp_path, code=2).err
+    assert "did you mean wake.mode?" in install(tmp_path, code=2).err
     assert snapshot(tmp_path) == before
 
 

@@ -50,7 +50,7 @@ def test_whatever_a_file_is_called_it_comes_out_as_text(tmp_path: Path, command:
     hostile = tmp_path / f"a{ACTIVE}.wav"
     hostile.write_bytes(b"nothing")
     run = {
-        "replay": lambda: earmark("replay", "--store", tmp_path / "p", hostile, code=2),
+        "replay": lambda: earmark("replay", "--store", tmp_path, hostile, code=2),
         "settings": lambda: earmark("settings", "check", hostile, code=2),
         "enroll": lambda: earmark("enroll", "anna", "--store", tmp_path / "p", "--from", hostile, code=3),
         "keyword": lambda: earmark("replay", "--keyword", f"{hostile}.json", "x.wav", code=2),

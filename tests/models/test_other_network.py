@@ -31,7 +31,8 @@ def test_a_voice_is_enrolled_and_known_by_it(
 
     test = [str(path) for path in takes("slt", "okay_nabu", "test")[:1]]
     assert cli.main(["replay", *test, *own]) == 0
-    (event,) = map(json.loads, capsys.readouterr().out.splitlines())
+    event, end = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (end["type"], end["error"]) == ("file", None)
     assert event["speaker_score"] is not None
 
     assert cli.main(["replay", *test, *store]) != 0, "with the shipped network her numbers mean nothing"

@@ -51,7 +51,8 @@ def test_a_recording_is_replayed_with_the_others(
 ) -> None:
     take = str(takes("slt", "okay_nabu", "test")[0])
     assert main(["replay", take, "--store", str(store.folder), "--json"]) == 0
-    (event,) = map(json.loads, capsys.readouterr().out.splitlines())
+    event, end = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (end["type"], end["error"]) == ("file", None)
     assert event["person"] == "slt"
 
 

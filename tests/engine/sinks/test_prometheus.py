@@ -295,7 +295,7 @@ def test_ten_thousand_connections(served: tuple[Live, int]) -> None:
     reset = struct.pack("ii", 1, 0)
     before = 0
     for n in range(MANY):
-        if n == MANY // 10:  # buffers and caches have their size
+        if n == MANY // 2:  # buffers and caches have their size
             until(lambda: page_comes(port), "a free place", LIMIT_S)
             before = rss_kib(daemon)
         with connected(port) as connection:

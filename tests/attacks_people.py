@@ -226,7 +226,7 @@ class Household:
                 code = earmark([*words])
             except SystemExit as error:
                 code = error.code if isinstance(error.code, int) else 99
-            except BaseException as error:
+            except Exception as error:
                 self.faults.append(f"{' '.join(words[:3])}: {type(error).__name__}: {error}")
                 return
         if code not in (0, 1, 2, 3) or "Traceback" in said.getvalue():
@@ -241,7 +241,7 @@ class Household:
             verdict = verifier.verify(crop("rms"), WORD)
             if verdict.person is None:
                 self.faults.append(f"bob is not heard: {verdict.score}")
-        except BaseException as error:
+        except Exception as error:
             self.faults.append(f"a wake: {type(error).__name__}: {error}")
 
     def every_command(self, files: dict[str, bytes], number: int) -> None:

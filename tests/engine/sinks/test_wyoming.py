@@ -26,6 +26,7 @@ from helpers_store import earmark, environment
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live import LIMIT_S, Live
+from sink_control import SinkControl
 from sound_server import until
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncClient
@@ -38,14 +39,12 @@ from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ, Int16, from_pcm
 from earmark.engine.detector import Detector
 from earmark.engine.event import CLIP_AFTER_SAMPLES, CLIP_BEFORE_SAMPLES
-from earmark.engine.household import Household, load_household
+from earmark.engine.household import load_household
 from earmark.engine.networks.card import load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings.reading import load
 from earmark.engine.settings.schema import Wyoming
-from earmark.engine.sinks.base import Notice
-from earmark.engine.sinks.stats import Stats
 from earmark.engine.sinks.wyoming.announcement import instance_name, machine_id
 from earmark.engine.sinks.wyoming.sink import WyomingSink
 from earmark.engine.verifier import Verifier
@@ -1053,27 +1052,10 @@ def test_the_end_of_the_daemon_is_not_held_up_by_clients(store: Path, tmp_path: 
 # --- inside a process: what goes to the other sinks
 
 
-class _Control:
-    """What a sink asks of the daemon; keeps what was published."""
-
-    def __init__(self, household: Household, journal: bool) -> None:
-        self.household, self.stats, self.journal = household, Stats(), journal
-        self.notices: list[Notice] = []
-
-    def publish(self, notice: Notice) -> None:
-        self.notices.append(notice)
-
-    def change(self, key: str, value: str) -> None:
-        raise AssertionError(f"a wake service changes no settings: {key}={value}")
-
-    def status(self) -> dict[str, Any]:
-        return {}
-
-
 @pytest.mark.parametrize("ending", ["silence", "detect", "stop", "gone"])
 def test_a_journal_gets_the_sound_of_each_event(store: Path, takes: Takes, tmp_path: Path, ending: str) -> None:
     """All two seconds of it where the client goes on; what there is where it does not."""
-    control = _Control(
+    control = SinkControl(
         load_household(load(environment={"EARMARK_SETTINGS": ""}, flags={"people.store": str(store)}).settings),
         journal=True,
     )

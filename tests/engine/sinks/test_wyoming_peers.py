@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from conftest import Takes
 from live import LIMIT_S
+from sink_control import SinkControl
 from sound_server import until
 
 from earmark.engine.audio.files import read_audio
@@ -26,8 +27,6 @@ from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings.reading import load
 from earmark.engine.settings.schema import Wyoming
 from earmark.engine.sinks import peers
-from earmark.engine.sinks.base import Notice
-from earmark.engine.sinks.stats import Stats
 from earmark.engine.sinks.wyoming import sink as wyoming
 from earmark.engine.sinks.wyoming.sink import WyomingSink
 
@@ -39,29 +38,10 @@ PING = b'{"type": "ping"}\n'
 Serve = Callable[..., "Served"]
 
 
-class Control:
-    """What a sink asks of the daemon; keeps what was published."""
-
-    def __init__(self, store: Path, **settings: str) -> None:
-        flags = {"people.store": str(store), **settings}
-        self.household = load_household(load(environment={"EARMARK_SETTINGS": ""}, flags=flags).settings)
-        self.stats, self.journal = Stats(), False
-        self.notices: list[Notice] = []
-
-    def publish(self, notice: Notice) -> None:
-        self.notices.append(notice)
-
-    def change(self, key: str, value: str) -> None:
-        raise AssertionError(f"a wake service changes no settings: {key}={value}")
-
-    def status(self) -> dict[str, Any]:
-        return {}
-
-
 class Served:
     """A running service, and what it is asked."""
 
-    def __init__(self, control: Control, port: int) -> None:
+    def __init__(self, control: SinkControl, port: int) -> None:
         self.control, self.port = control, port
 
     def connect(self, source: str = "127.0.0.1") -> socket.socket:
@@ -108,7 +88,8 @@ def serve(slt: Voiceprint, tmp_path: Path) -> Iterator[Serve]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        asked = Control(tmp_path / "people", **(control or {}))
+        flags = {"people.store": str(tmp_path / "people"), **(control or {})}
+        asked = SinkControl(load_household(load(environment={"EARMARK_SETTINGS": ""}, flags=flags).settings))
         sink = WyomingSink(Wyoming(uris=(f"tcp://127.0.0.1:{port}",), **settings), asked)
         sink.check()
         sink.open()

@@ -135,10 +135,7 @@ class Verifier:
         try:
             score = float(self.score(person, heard.embedding[None])[0])
             why = "" if np.isfinite(score) else f"the score is {score}"
-        except (
-            ModelError,
-            ValueError,
-        ) as error:  # numbers of another size, in a voiceprint that no store has checked
+        except (ModelError, ValueError) as error:  # numbers of another size: no store has checked this voiceprint
             why = text_of(error)
         if not why:
             return min(1.0, score + allowance(person, heard.snr_db))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import queue
@@ -101,6 +102,7 @@ class MicrophoneSource(Source):
             self._say_fault(str(error))
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
+        atexit.register(self.close)  # before PortAudio's own end: a process that ends with it inside may crash
 
     def _pieces(self) -> Iterator[Int16 | None]:
         while True:
@@ -124,8 +126,9 @@ class MicrophoneSource(Source):
 
     def close(self) -> None:
         """Gives the device back; a sound system that hangs is left hanging."""
+        atexit.unregister(self.close)
         self._stopping.set()
-        while self._thread.is_alive() and not self._hangs():  # a process that ends with it inside PortAudio may crash
+        while self._thread.is_alive() and not self._hangs():
             self._thread.join(WAIT_S)
 
     def _hangs(self) -> bool:

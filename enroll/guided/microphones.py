@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -68,7 +69,10 @@ class MicrophoneOfSession:
         else:
             self.label = next((one.label for one in self._found() if one.device == wanted), wanted)
             self._use(open_source(wanted))
-        self._check()
+        with contextlib.ExitStack() as on_failure:  # nobody has it yet who could give it back
+            on_failure.push(self)
+            self._check()
+            on_failure.pop_all()
 
     def __enter__(self) -> MicrophoneOfSession:
         return self

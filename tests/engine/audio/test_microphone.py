@@ -389,6 +389,17 @@ def test_a_device_that_is_slow_to_be_given_back_is_waited_for(monkeypatch: pytes
     assert array.given_back
 
 
+def test_a_device_that_nobody_gives_back_is_given_back_when_python_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    array, at_exit = Array(monkeypatch, (16_000, 1)), list[Callable[[], None]]()
+    monkeypatch.setattr(microphone, "atexit", SimpleNamespace(register=at_exit.append, unregister=at_exit.remove))
+    microphone.MicrophoneSource("array")
+    (give_back,) = at_exit
+    assert not array.given_back
+    give_back()
+    assert array.given_back
+    assert at_exit == []
+
+
 def test_a_device_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microphone, "HANG_S", 0.2)
     array = Array(monkeypatch, (16_000, 1))

@@ -183,6 +183,23 @@ def test_with_the_right_microphone_the_takes_go_on(talk: Talk, good: list[Int16]
     assert person.text.count("Take 1 of 5") == 2  # asked for, and good
 
 
+@pytest.mark.parametrize("answers", [[], [""], ["n"], ["n", "1"], ["n", "1", ""]])
+@pytest.mark.parametrize("wanted", [None, "mic"])
+def test_wherever_nobody_answers_each_microphone_is_given_back(wanted: str | None, answers: list[str]) -> None:
+    """A process that ends with one open may crash in PortAudio."""
+    person = Person([], [None], answers)
+    opened: list[Room] = []
+
+    def opening(_: str | None) -> Room:
+        opened.append(Room(rms=30.0))
+        return opened[-1]
+
+    with pytest.raises(InputError):
+        MicrophoneOfSession(person, wanted, opening, lambda: [YETI])
+    assert opened
+    assert all(room.is_closed for room in opened)
+
+
 def test_a_microphone_that_gives_nothing_is_said_to_be_muted(hello: Int16) -> None:
     class Muted(Room):
         def __init__(self) -> None:

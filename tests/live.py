@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import queue
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -24,6 +26,18 @@ def next_line(stream: IO[bytes]) -> bytes:
     while (line := stream.readline()).startswith(NOBODY.encode()):
         pass
     return line
+
+
+@contextmanager
+def may_be_cut_off() -> Iterator[None]:
+    """What is sent here is sent to somebody who may hang up at any moment: then the rest is left."""
+    try:
+        yield
+    except ConnectionError:
+        pass
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:  # what shutdown() says of a connection that is gone, and no ConnectionError
+            raise
 
 
 class Live:

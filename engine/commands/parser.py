@@ -23,6 +23,8 @@ from .parsing.options import (
     unit,
 )
 
+CODECS = ("mu-law", "gsm")  # those of enroll/evaluation/channels.py, which is loaded when it is called
+
 
 def command_line() -> Parser:
     """All of it; nothing is loaded for it but argparse."""
@@ -126,9 +128,16 @@ def command_line() -> Parser:
     evaluate.add_argument("--takes", type=positive, metavar="N", help="enrol with at most so many takes (all)")
     add_channel(evaluate, "of all recordings")
     evaluate.add_argument("--noise", metavar="DIR", help="noise from these recordings is mixed into the test rows")
-    evaluate.add_argument("--snr-db", type=float, default=10.0, metavar="DB", help="speech to noise (10)")
+    evaluate.add_argument("--talker", metavar="DIR", help="somebody of these recordings talks during the test rows")
+    evaluate.add_argument("--talkers", type=positive, default=1, metavar="N", help="so many at once (1); 4: babble")
+    evaluate.add_argument("--snr-db", type=float, default=10.0, metavar="DB", help="speech to noise or talkers (10)")
     evaluate.add_argument("--room", type=rt60_s, metavar="RT60_S", help="test rows are heard in such a room")
-    evaluate.add_argument("--telephone", action="store_true", help="test rows pass a telephone line (300-3400 Hz)")
+    evaluate.add_argument("--direct-db", type=float, metavar="DB", help="direct to reverberant (drawn from -3 to 8)")
+    evaluate.add_argument("--first-part", type=share, default=1.0, metavar="SHARE", help="so much of a word is said")
+    evaluate.add_argument("--microphone", metavar="NAME", help="test rows come through it; any draws one for each")
+    evaluate.add_argument("--clip-db", type=float, default=0.0, metavar="DB", help="so far over full scale")
+    evaluate.add_argument("--telephone", choices=CODECS, help="test rows pass a telephone line of 8 kHz")
+    evaluate.add_argument("--takes-telephone", choices=CODECS, help="enroll rows pass such a line")
     evaluate.add_argument("--gain-db", type=float, default=0.0, metavar="DB", help="test rows are louder or quieter")
     evaluate.add_argument("--far", type=share, default=0.01, help="wanted share of accepted strangers (0.01)")
     evaluate.add_argument("--plot", metavar="PICTURE.png", help="draw the detection error trade-off")

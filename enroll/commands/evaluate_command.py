@@ -15,7 +15,8 @@ from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.storage.targets import require_writable, write
 
 from ..enrolment import Enroller
-from ..evaluation.conditions import Conditions, read_noises
+from ..evaluation.channels import require_microphone
+from ..evaluation.conditions import ANY_MICROPHONE, Conditions, read_noises
 from ..evaluation.evaluate import Results, Setup, read_trials
 from ..evaluation.evaluate import evaluate as run_evaluation
 from ..guided.progress import progress
@@ -37,13 +38,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         keyword,
         as_they_are(arguments.far),
         arguments.takes,
-        Conditions(
-            room_rt60_s=arguments.room,
-            noises=read_noises(Path(arguments.noise)) if arguments.noise else (),
-            snr_db=arguments.snr_db,
-            telephone=arguments.telephone,
-            gain_db=arguments.gain_db,
-        ),
+        _conditions(arguments),
+        Conditions(telephone=arguments.takes_telephone) if arguments.takes_telephone else None,
         arguments.channel,
     )
     with progress(arguments.json == STDOUT, 0) as shown:
@@ -60,6 +56,29 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if trials.negatives and keyword is None:
         print("earmark: negative rows need --keyword: without one nothing can wake falsely", file=sys.stderr)
     return _said(results)
+
+
+def _conditions(arguments: argparse.Namespace) -> Conditions:
+    """Of the test rows.
+
+    Raises:
+        InputError: there is no such microphone, or no recording in a folder.
+    """
+    if arguments.microphone not in (None, ANY_MICROPHONE):
+        require_microphone(arguments.microphone)
+    return Conditions(
+        first_part=arguments.first_part,
+        room_rt60_s=arguments.room,
+        direct_to_reverberant_db=arguments.direct_db,
+        noises=read_noises(Path(arguments.noise)) if arguments.noise else (),
+        snr_db=arguments.snr_db,
+        voices=read_noises(Path(arguments.talker), "speech") if arguments.talker else (),
+        talkers=arguments.talkers,
+        microphone=arguments.microphone,
+        clipped_db=arguments.clip_db,
+        telephone=arguments.telephone,
+        gain_db=arguments.gain_db,
+    )
 
 
 def _require_targets(arguments: argparse.Namespace) -> None:
@@ -111,6 +130,8 @@ def table(values: dict[str, Any]) -> str:
         "frr_at_far_0.001": "FRR at 0.1 % FAR",
         "frr_at_enrolled": "FRR enrolled",
         "far_at_enrolled": "FAR enrolled",
+        "frr_at_enrolled_macro": "FRR, person by person",
+        "far_at_enrolled_macro": "FAR, person by person",
     }
     counts = values["trials"]
     lines = [f"{counts['target']} own trials, {counts['impostor']} of strangers; % with 95 % intervals over speakers"]

@@ -138,9 +138,14 @@ def microphone(samples: Float32, name: str) -> Float32:
     Raises:
         InputError: no such microphone.
     """
-    if name not in MICROPHONES:
-        raise InputError(f"no microphone {name!r}: there are {', '.join(MICROPHONES)}")
+    require_microphone(name)
     return np.asarray(fftconvolve(samples, _response(name))[: len(samples)], np.float32)
+
+
+def require_microphone(name: str) -> None:
+    """Raises InputError where `MICROPHONES` has no such one."""
+    if name not in MICROPHONES:
+        raise InputError(f"no microphone {name!r}: there are {'; '.join(MICROPHONES)}")
 
 
 @functools.lru_cache(maxsize=len(MICROPHONES))

@@ -1,4 +1,4 @@
-"""The world a try is made in: noise, a room, a telephone, another distance. For measuring, not for training."""
+"""The world a try is made in: a room, noise, talkers, a microphone, a telephone. For measuring, not for training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import butter, sosfilt
 
 from earmark.engine.audio.files import FileSource
 from earmark.engine.audio.offset import without_offset
@@ -18,30 +17,44 @@ from earmark.engine.errors import AudioError, InputError
 from earmark.engine.features.speech import locate_speech
 
 from ..training.augment import DIRECT_TO_REVERBERANT_DB, in_room, mixed
+from . import channels
 
 _LOG = logging.getLogger(__name__)
 
-TELEPHONE_HZ = (300.0, 3400.0)  # ITU-T G.712: the band of a telephone line
+ANY_MICROPHONE = "any"  # another one for each try, drawn by its key
 MAX_NOISE_SAMPLES = 15 * 60 * RATE_HZ  # 29 MB
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg")
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is done to a try before it is judged, in this order: room, noise, telephone, gain."""
+    """What is done to a recording before it is heard, in the order of the fields; any of them together."""
 
+    first_part: float = 1.0
+    """Share of the word that is said, 0…1; what comes after it is cut off."""
     room_rt60_s: float | None = None
+    direct_to_reverberant_db: float | None = None
+    """In that room; None: drawn between -3 and 8 dB."""
     noises: Sequence[Int16] = ()
     """Recordings of noise, (n,) int16 each; a try gets a random piece of one."""
     snr_db: float = 10.0
-    """Of the speech, not of the silence around it."""
-    telephone: bool = False
+    """Of the speech, not of the silence around it; to the noise, and to the talkers together."""
+    voices: Sequence[Int16] = ()
+    """Recordings of speech, (n,) int16 each, of other people."""
+    talkers: int = 1
+    """How many of them speak at once; four and more are babble."""
+    microphone: str | None = None
+    """One of `channels.MICROPHONES`, or `any`."""
+    clipped_db: float = 0.0
+    """By so much the loudest sample would lie over full scale."""
+    telephone: str | None = None
+    """A line of 8 kHz with one of `channels.CODECS`."""
     gain_db: float = 0.0
 
     def apply(self, samples: Int16, key: str) -> Int16:
-        """(n,) int16 -> the same length, heard in these conditions; chance is drawn from `key`, so that it repeats.
+        """(n,) int16 -> heard in these conditions; chance is drawn from `key`, so that it repeats.
 
-        A recording in which nothing is said stays as it is.
+        It is as long as it was, but for `first_part`. A recording in which nothing is said stays as it is.
         """
         rng = np.random.default_rng(zlib.crc32(key.encode()))
         try:
@@ -49,21 +62,37 @@ class Conditions:
         except AudioError:
             return samples
         heard = to_float(samples)
+        if self.first_part < 1:
+            heard = channels.first_part(heard, (start, end), self.first_part)
+            end = min(end, len(heard))
         if self.room_rt60_s is not None:
-            heard = in_room(heard, self.room_rt60_s, rng.uniform(*DIRECT_TO_REVERBERANT_DB), rng)
+            direct_db = self.direct_to_reverberant_db
+            direct_db = rng.uniform(*DIRECT_TO_REVERBERANT_DB) if direct_db is None else direct_db
+            heard = in_room(heard, self.room_rt60_s, direct_db, rng)
         if self.noises:
-            noise = _piece(self.noises[int(rng.integers(len(self.noises)))], len(heard), rng)
+            noise = piece_of(self.noises[int(rng.integers(len(self.noises)))], len(heard), rng)
             heard = mixed(heard, noise, self.snr_db, start, end)
-        if self.telephone:
-            band = butter(4, TELEPHONE_HZ, "bandpass", fs=RATE_HZ, output="sos")
-            heard = sosfilt(band, heard).astype(np.float32)
+        if self.voices:
+            heard = channels.beside(heard, self.voices, self.snr_db, (start, end), rng, self.talkers)
+        if self.microphone is not None:
+            names = list(channels.MICROPHONES)
+            drawn = names[int(rng.integers(len(names)))]
+            heard = channels.microphone(heard, drawn if self.microphone == ANY_MICROPHONE else self.microphone)
+        if self.clipped_db:
+            heard = channels.clipped(heard, self.clipped_db)
+        if self.telephone is not None:
+            heard = channels.line(heard, self.telephone)
         return to_int16(heard * np.float32(10 ** (self.gain_db / 20)))
 
 
-def read_noises(folder: Path) -> list[Int16]:
+def read_noises(folder: Path, what: str = "noise") -> list[Int16]:
     """All recordings under a folder, in the order of their names, without their offsets.
 
     Of more than 15 minutes together each gives its beginning, at most an equal share, and that is logged.
+
+    Args:
+        folder: of the recordings.
+        what: they are, for messages.
 
     Raises:
         InputError: there is none, or one is silent.
@@ -71,20 +100,21 @@ def read_noises(folder: Path) -> list[Int16]:
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
     if not paths:
-        raise InputError(f"{folder}: no recording in it: noise is read from {', '.join(AUDIO_SUFFIXES)} files")
-    lengths = [_length(path) for path in paths]
+        raise InputError(f"{folder}: no recording in it: {what} is read from {', '.join(AUDIO_SUFFIXES)} files")
+    lengths = [_length(path, what) for path in paths]
     most = max(lengths) if sum(lengths) <= MAX_NOISE_SAMPLES else MAX_NOISE_SAMPLES // len(paths)
     if most < max(lengths):
         _LOG.warning(
-            "%s: %.0f min of noise: of each recording the first %.0f s are used",
+            "%s: %.0f min of %s: of each recording the first %.0f s are used",
             folder,
             sum(lengths) / RATE_HZ / 60,
+            what,
             most / RATE_HZ,
         )
     return [_beginning(path, min(length, most)) for path, length in zip(paths, lengths)]
 
 
-def _length(path: Path) -> int:
+def _length(path: Path, what: str) -> int:
     """In samples; the recording is read to its end, so that a damaged one is told."""
     loud, length = False, 0
     with FileSource(path) as source:
@@ -92,7 +122,7 @@ def _length(path: Path) -> int:
             loud |= bool(np.any(block.samples))
             length += len(block.samples)
     if not loud:
-        raise InputError(f"{path}: it is silent: take it out of the noises")
+        raise InputError(f"{path}: it is silent: take it out of the {what}")
     return length
 
 
@@ -109,7 +139,7 @@ def _beginning(path: Path, length: int) -> Int16:
     return without_offset(samples)[0]
 
 
-def _piece(noise: Int16, length: int, rng: np.random.Generator) -> Float32:
+def piece_of(noise: Int16, length: int, rng: np.random.Generator) -> Float32:
     """(length,) float32 cut at random; a shorter recording is repeated. Not from a stretch without any sound."""
     source = noise if len(noise) >= length else np.resize(noise, length)
     loudest = float(max(int(source.max()), -int(source.min())))

@@ -69,7 +69,10 @@ class Trials:
         return Det(np.r_[sorted_scores[starts], np.inf], rejected / rejected[-1], far)
 
     def rates(self, weight: Floats | None = None) -> dict[str, float]:
-        """EER, FRR at fixed FAR, minDCF, and both errors at the enrolled thresholds, as fractions of 1."""
+        """EER, FRR at fixed FAR, minDCF, and both errors at the enrolled thresholds, as fractions of 1.
+
+        `…_macro` is the mean over the enrolled people of each one's own rate: somebody with many tries counts once.
+        """
         weight = np.ones(len(self.scores)) if weight is None else weight
         det = self.det(weight)
         own, strangers = weight * self.own, weight * ~self.own
@@ -79,7 +82,20 @@ class Trials:
             "min_dcf": det.min_dcf(),
             "frr_at_enrolled": 1 - float(own @ self.accepted / own.sum()),
             "far_at_enrolled": float(strangers @ self.accepted / strangers.sum()),
+            "frr_at_enrolled_macro": 1 - self._macro(own),
+            "far_at_enrolled_macro": self._macro(strangers),
         }
+
+    def _macro(self, weight: Floats) -> float:
+        """Share of the trials accepted, (n,) weighted: of each enrolled person, and of these the mean.
+
+        Who was drawn twice counts twice: the weight of a person is that of the heaviest trial.
+        """
+        tries, accepted = (np.bincount(self.person, weight * of) for of in (np.ones(len(weight)), self.accepted))
+        times = np.zeros(len(tries))
+        np.maximum.at(times, self.person, weight)
+        asked = tries > 0
+        return float(times[asked] @ (accepted[asked] / tries[asked]) / times[asked].sum())
 
     def intervals(self, other: Trials | None = None, seed: int = 0) -> dict[str, list[float]]:
         """95 % intervals of all rates, by drawing speakers anew, enrolled ones and strangers alike.

@@ -25,7 +25,7 @@ from earmark.engine.people.store import COSINE, Voiceprint
 from earmark.engine.verifier import Verifier, allowance
 
 from ..enrolment import Enroller, Options
-from ..recordings import RecordedFile, read_recordings
+from ..recordings import AnyRecording, RecordedFile, Recording, read_recordings
 from ..takes import quality
 from ..training import calibrate
 from . import error_rates
@@ -152,6 +152,8 @@ class Setup:
     """At most so many `enroll` rows of each person."""
     conditions: Conditions = field(default_factory=Conditions)
     """Of the test rows."""
+    take_conditions: Conditions | None = None
+    """Of the enroll rows; None: as they are."""
     channel: int | None = None
     """Of all recordings, from 0; None: those that hold the voice."""
     on_progress: Callable[[str, int, int], None] | None = None
@@ -187,8 +189,9 @@ def enrol(trials: TrialList, setup: Setup) -> Enrolled:
     for number, (phrase, speaker, files) in enumerate(wanted):
         recordings, faults = read_recordings([str(path) for path in files], setup.channel, setup.takes)
         unreadable += [f"{fault.file}: {fault.detail}" for fault in faults]
+        said = [_said(recording, setup.take_conditions) for recording in recordings]
         try:
-            enrolment = setup.enroller.enrol(speaker, recordings, setup.keyword, setup.options, faults=faults)
+            enrolment = setup.enroller.enrol(speaker, said, setup.keyword, setup.options, faults=faults)
             people[phrase].append(enrolment.voiceprint)
             found = [fault for fault in enrolment.faults if fault.reason != "unreadable"]
             not_used += [f"{phrase}/{speaker}: {fault}" for fault in found]
@@ -196,6 +199,19 @@ def enrol(trials: TrialList, setup: Setup) -> Enrolled:
             refused.append(f"{phrase}/{speaker}: {error}")
         setup.told("enrolling", number + 1, len(wanted))
     return Enrolled(people, refused, unreadable, not_used)
+
+
+def _said(recording: RecordedFile, conditions: Conditions | None) -> AnyRecording:
+    """What an `enroll` row is in the conditions of the takes."""
+    if conditions is None:
+        return recording
+    samples = without_offset(np.concatenate([*recording.pieces()]))[0]
+    return Recording(recording.file, conditions.apply(samples, _key(Path(recording.file))))
+
+
+def _key(path: Path) -> str:
+    """What chance is drawn from: the same wherever the data lies."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
@@ -252,7 +268,7 @@ def _hear_tries(speakers: dict[str, dict[str, list[Path]]], setup: Setup, unread
 
 def _hear_try(path: Path, setup: Setup) -> Utterance | None:
     """What is heard, or None where the detector would not have got so far; raises AudioError."""
-    key = f"{path.parent.name}/{path.name}"
+    key = _key(path)
     for number, piece in enumerate(RecordedFile(str(path), setup.channel).pieces()):
         samples = setup.conditions.apply(without_offset(piece)[0], f"{key}/{number}" if number else key)
         heard = hear_first(setup.enroller, samples, setup.keyword)

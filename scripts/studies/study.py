@@ -69,7 +69,7 @@ def conditions(data: Path) -> dict[str, Conditions]:
         "noise, 10 dB, in a room": Conditions(room_rt60_s=ROOM_RT60_S, noises=noises),
         "noise, 0 dB": Conditions(noises=noises, snr_db=0.0),
         "room, RT60 0.4 s": Conditions(room_rt60_s=ROOM_RT60_S),
-        "telephone band": Conditions(telephone=True),
+        "telephone, 8 kHz, mu-law": Conditions(telephone="mu-law"),
         "12 dB louder": Conditions(gain_db=12.0),
         "12 dB quieter": Conditions(gain_db=-12.0),
     }

@@ -16,7 +16,8 @@ SECONDS = 1.0
 @pytest.fixture
 def noise(rng: np.random.Generator) -> Float32:
     """White, at -20 dBFS."""
-    return (0.1 * rng.standard_normal(int(SECONDS * RATE_HZ))).astype(np.float32)
+    white: Float32 = (0.1 * rng.standard_normal(int(SECONDS * RATE_HZ))).astype(np.float32)
+    return white
 
 
 def band_db(samples: Float32, low_hz: float, high_hz: float) -> float:
@@ -27,7 +28,8 @@ def band_db(samples: Float32, low_hz: float, high_hz: float) -> float:
 
 
 def tone(hertz: float) -> Float32:
-    return (0.3 * np.sin(2 * np.pi * hertz * np.arange(RATE_HZ) / RATE_HZ)).astype(np.float32)
+    wave: Float32 = (0.3 * np.sin(2 * np.pi * hertz * np.arange(RATE_HZ) / RATE_HZ)).astype(np.float32)
+    return wave
 
 
 @pytest.mark.parametrize("codec", [None, "mu-law"])

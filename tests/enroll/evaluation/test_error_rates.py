@@ -47,6 +47,18 @@ def test_weights_count_a_trial_so_many_times() -> None:
     assert once.rates(np.array([1.0, 2.0, 1.0, 1.0])) == pytest.approx(twice.rates())
 
 
+def test_person_by_person_everybody_counts_once_however_many_tries_there_are() -> None:
+    """Of the first nine of ten own tries are rejected, of the second none; strangers pass as the first only."""
+    targets, impostors = [0.9, *[0.1] * 9, 0.9, 0.9], [0.8, 0.1, 0.1, 0.1]
+    trials = trials_of(targets, impostors, person=[0] * 10 + [1] * 2 + [0, 0, 1, 1])
+    rates = trials.rates()
+    assert rates["frr_at_enrolled"] == pytest.approx(9 / 12)
+    assert rates["frr_at_enrolled_macro"] == pytest.approx((0.9 + 0) / 2)
+    assert rates["far_at_enrolled_macro"] == pytest.approx((0.5 + 0) / 2)
+    twice = np.where(trials.person == 0, 2.0, 1.0)  # the first was drawn twice
+    assert trials.rates(twice)["frr_at_enrolled_macro"] == pytest.approx((0.9 + 0.9 + 0) / 3)
+
+
 def test_intervals_hold_the_rate_and_shrink_with_more_speakers(rng: np.random.Generator) -> None:
     widths = []
     for speakers in (5, 80):

@@ -27,9 +27,9 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130  # as a shell says it: ended by SIGINT
     _open_closed_streams()
-    from earmark.cli import main as run
+    from earmark.cli import process
 
-    return run()
+    return process()
 
 
 def _open_closed_streams() -> None:

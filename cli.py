@@ -27,6 +27,16 @@ FLAGS = {  # what a flag is called in the settings
 }
 
 
+def process() -> int:
+    """Runs the command of `sys.argv`, in a process of its own; returns the exit code."""
+    from earmark.engine.processes.private import keep_private
+
+    why = keep_private()
+    if why and sys.stderr is not None:
+        print(f"earmark: others may read keys and voices in the memory of this process: {why}", file=sys.stderr)
+    return main()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -139,4 +149,4 @@ def _handler(place: str) -> Callable[[argparse.Namespace], int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(process())

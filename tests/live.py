@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import queue
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+import pytest
 from helpers_store import Run, checked, command, earmark, environment
 from sound_server import until
 
@@ -93,6 +95,17 @@ class Live:
         """What `earmark status` says."""
         (answer,) = earmark("status", "--json", "--set", f"socket.path={socket}").events
         return answer
+
+    def descriptors(self) -> list[str]:
+        """What its open descriptors are, as the kernel has it."""
+        found = []
+        try:
+            for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                    found.append(str(link.readlink()))
+        except PermissionError:
+            pytest.skip("only root may look into a private process")
+        return found
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> Run:
         """Ends it by a signal; what it left behind, events that were not fetched included."""

@@ -17,6 +17,7 @@ from ..people import bundle, codec, operations
 from ..people.keys import new_secret_from, secret_from
 from ..people.loading import not_heard
 from ..people.store import COSINE, TRAINED, PersonStore
+from ..people.vault import wipe
 from ..settings.edit import renamed_line
 from ..storage.user_folders import SERVICE_FOLDER, sessions_folder
 from .arguments import is_store_named, open_store, say_alike
@@ -165,7 +166,10 @@ def encrypt(arguments: argparse.Namespace) -> int:
     """Seals everybody and what waits to be learned, and all that is written from now on."""
     store = open_store(arguments)
     secret = secret_from(arguments.key_file, ask=True)() if store.encrypted else new_secret_from(arguments.key_file)
-    done = sealing.encrypt(store, secret, _progress(arguments))
+    try:
+        done = sealing.encrypt(store, secret, _progress(arguments))
+    finally:
+        wipe(secret)
     report = {"encrypted": str(store.folder), "people": done.people, "waiting": done.waiting}
     _say(
         arguments,

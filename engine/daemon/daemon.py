@@ -14,6 +14,7 @@ import queue
 import signal
 import sys
 import time
+import traceback
 from threading import Thread
 from types import FrameType
 from typing import Any
@@ -28,6 +29,7 @@ from ..event import Event
 from ..household import Household, load_household
 from ..listener import Listener
 from ..people.store import PersonStore
+from ..printable import Printable
 from ..settings.reading import Loaded
 from ..sinks.base import Notice
 from ..sinks.dispatch import Dispatch
@@ -35,6 +37,7 @@ from ..sinks.files import ConsoleSink
 from ..sinks.stats import Stats
 from ..storage.user_folders import people_folder
 from .systemd import Notifier
+from .unnamed import Names, Unnamed, is_journal
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,21 +49,29 @@ END_S = 5.0  # what sinks get when a pipe has ended: nobody waits for us
 
 def listen(arguments: argparse.Namespace) -> int:
     """Tells the events of a microphone, or of a pipe until its end; SIGINT and SIGTERM stop it with exit 0."""
-    _keep_standard_error()
+    names = Names(arguments.loaded.settings)
+    is_kept = _keep_standard_error(names)
     try:
-        with Daemon(arguments) as daemon:
+        with Daemon(arguments, names) as daemon:
             daemon.run()
     except SoundSystemHangs as error:
         print(f"earmark: {error}", file=sys.stderr, flush=True)
         os._exit(error.exit_code)  # a process that ends in order waits for PortAudio, which would wait for ever
+    except EarmarkError:
+        raise
+    except Exception:
+        if not is_kept:
+            raise
+        traceback.print_exc()  # here, where nobody is named: Python would write it to where everything goes
+        return 1
     return 0
 
 
 class Daemon:
     """Everything that runs while `earmark listen` does; sinks know it as their `Control`."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self._arguments = arguments
+    def __init__(self, arguments: argparse.Namespace, names: Names) -> None:
+        self._arguments, self._names = arguments, names
         self._loaded: Loaded = arguments.loaded
         self.stats = Stats()
         self._seen = self._store_state()  # before the people are loaded: whoever comes between is noticed
@@ -73,7 +84,8 @@ class Daemon:
         self._stopping = False
         self._silent_samples = 0
         self._live = arguments.source != "-"
-        self._outlets = Dispatch(self, ConsoleSink(arguments.json, self), self._live)
+        console = ConsoleSink(arguments.json, self, names.of if is_journal(sys.stdout, os.environ) else None)
+        self._outlets = Dispatch(self, console, self._live)
         self._jobs: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
         self._changes: dict[str, str] = {}
         self._keeper = Thread(target=self._keep, name="keeper", daemon=True)
@@ -236,11 +248,13 @@ class Daemon:
         is_other = (audio.device, audio.channel) != (old.audio.device, old.audio.channel)
         if self._live and is_other and audio.device != NO_DEVICE:
             require_device(audio.device or None, None if audio.channel < 0 else audio.channel)
+        self._names.meet(loaded.settings)
         household = load_household(loaded.settings)
         new_sinks = self._outlets.prepare(loaded.settings, old)
         if why == "change":
             self._say_changes(changes)
         remarks = [remark for remark in household.remarks if remark not in self.household.remarks]
+        self._names.hidden = not loaded.settings.log.names
         self._loaded, self.household, self._changes = loaded, household, changes
         if why != "change":
             self.stats.add("reloads")
@@ -308,9 +322,8 @@ class Daemon:
         source, household = self._source, self.household
         fault = source.fault if source else None
         what = f"waiting: {fault}" if fault else f"listening to {source.name if source else ''}"
-        self._notifier.status(
-            f"{what}; mode {household.policy.mode}; known: {', '.join(household.names) or 'nobody'}"
-        )
+        known = self._names.counted(household.names)
+        self._notifier.status(self._names.hide(f"{what}; mode {household.policy.mode}; known: {known}"))
 
     # --- signals: they only leave a mark
 
@@ -321,12 +334,19 @@ class Daemon:
         self._jobs.put(("reload",))
 
 
-def _keep_standard_error() -> None:
-    """Gives Python's standard error a descriptor of its own: the one that C libraries write to is away at times."""
+def _keep_standard_error(names: Names) -> bool:
+    """Gives Python's standard error a descriptor of its own: the one that C libraries write to is away at times.
+
+    Returns:
+        Whether the system's journal keeps what is written there, so that names are hidden.
+    """
     if sys.stderr is None:
-        return
-    own = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace")
+        return False
+    own: Any = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace")
+    is_kept = is_journal(own, os.environ)
+    own = Printable(Unnamed(own, names) if is_kept else own)  # type: ignore[arg-type]  # as a stream as print wants
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(own)
     sys.stderr = own
+    return is_kept

@@ -25,7 +25,7 @@ class Done:
     """Wakes that wait to be learned."""
 
 
-def encrypt(store: PersonStore, secret: bytes, on_person: OnPerson | None = None) -> Done:
+def encrypt(store: PersonStore, secret: bytes | bytearray, on_person: OnPerson | None = None) -> Done:
     """Seals everybody, one after the other, and what waits to be learned.
 
     From the first moment on what is written is sealed. Broken off, it is continued by the next call with the same
@@ -39,7 +39,7 @@ def encrypt(store: PersonStore, secret: bytes, on_person: OnPerson | None = None
         CryptographyMissing: the library is not installed.
     """
     check_secret(secret)
-    opened = PersonStore(store.folder, lambda: secret)
+    opened = PersonStore(store.folder, lambda: bytearray(secret))
     with opened.changing("could not be encrypted", "make room or allow writing"):
         if opened.encrypted:
             opened.seal.renew_keyring(secret)

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import InputError, PersonLocked, text_of
-from ..storage.atomic import read_limited
+from ..storage.atomic import read_secret
 from ..storage.edited import without_mark
 from ..storage.owners import refusal
-from .vault import MAX_SECRET_BYTES, Secret, check_secret
+from .vault import MAX_SECRET_BYTES, Secret, check_secret, wipe
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def secret_from(key_file: str | None, environment: Mapping[str, str] = os.enviro
         ask: whether a person may be asked, where there is a terminal.
     """
 
-    def secret() -> bytes:
+    def secret() -> bytearray:
         found = _given(key_file, environment)
         if found is not None:
             return found
@@ -47,8 +47,10 @@ def secret_from(key_file: str | None, environment: Mapping[str, str] = os.enviro
     return secret
 
 
-def new_secret_from(key_file: str | None, environment: Mapping[str, str] = os.environ) -> bytes:
+def new_secret_from(key_file: str | None, environment: Mapping[str, str] = os.environ) -> bytearray:
     """The passphrase or key with which a store is to be encrypted; on a terminal it is asked for twice.
+
+    Whoever has used it zeroes it (`vault.wipe`).
 
     Raises:
         InputError: none is given, it is too short, or the two differ.
@@ -60,15 +62,18 @@ def new_secret_from(key_file: str | None, environment: Mapping[str, str] = os.en
             raise InputError(f"encrypting needs a passphrase or key: --key-file FILE, {VARIABLE}, or a terminal")
         found = encoded(_typed("new passphrase: "))
         check_secret(found)
-        if encoded(_typed("once more: ")) != found:
+        again = encoded(_typed("once more: "))
+        is_same = again == found
+        wipe(again)
+        if not is_same:
             raise InputError("the two passphrases differ: nothing was changed")
     check_secret(found)
     return found
 
 
-def encoded(passphrase: str) -> bytes:
+def encoded(passphrase: str) -> bytearray:
     """A passphrase as bytes, the same whatever way the keyboard composes its letters."""
-    return unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
+    return bytearray(unicodedata.normalize("NFC", passphrase), "utf-8", "surrogateescape")
 
 
 def _typed(question: str) -> str:
@@ -78,7 +83,7 @@ def _typed(question: str) -> str:
         raise PersonLocked("no passphrase was typed: the store of the people stays locked") from error
 
 
-def _given(key_file: str | None, environment: Mapping[str, str]) -> bytes | None:
+def _given(key_file: str | None, environment: Mapping[str, str]) -> bytearray | None:
     if environment.get(VARIABLE):
         return encoded(environment[VARIABLE])
     if key_file:
@@ -97,16 +102,19 @@ def _may_be_there(path: Path) -> bool:
         return True
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> bytearray:
     """A key file: its bytes, without an editor's mark and last line end, so that what one wrote is a passphrase."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode) and mode & 0o077:
             _LOG.warning("%s: others may read this key: chmod 600", path)
-        content = read_limited(path.resolve(), MAX_SECRET_BYTES + MOST_MORE_BYTES)
+        content = read_secret(path.resolve(), MAX_SECRET_BYTES + MOST_MORE_BYTES)
     except OSError as error:
         raise PersonLocked(f"{path}: the key file cannot be read: {refusal(error, path)}") from error
     except ValueError as error:
         raise PersonLocked(f"{path}: the key file cannot be used: {text_of(error)}") from error
-    content = without_mark(content)
-    return content[:-1] if content.endswith(b"\n") else content
+    key = without_mark(content)  # another one, always
+    wipe(content)
+    if key.endswith(b"\n"):
+        del key[-1:]
+    return key

@@ -272,7 +272,7 @@ class Seal:
             index = self._settled(vault)
             self.write(vault, replace(index, folders={**index.folders, folder: marks}))
 
-    def begin(self, secret: bytes) -> None:
+    def begin(self, secret: bytes | bytearray) -> None:
         """Seals the store, in which everything is believed as it is now, and nothing else from now on.
 
         The index is there before the keyring, for with the keyring it must be.
@@ -289,7 +289,7 @@ class Seal:
         replace_synced(self._folder / KEYRING_FILE, content, beside=self._folder)
         self.witness.remember(Remembered(vault.id, index.counter))
 
-    def renew_keyring(self, secret: bytes) -> None:
+    def renew_keyring(self, secret: bytes | bytearray) -> None:
         """Gives the store of an older earmark a keyring that says that there is an index, and an index.
 
         Raises:

@@ -11,6 +11,7 @@ so that nobody can take the index away and call the store an older one.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import hmac
@@ -18,7 +19,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from ..errors import (
     CryptographyMissing,
@@ -47,18 +48,19 @@ MAX_SCRYPT = {"n": 1 << 17, "r": 8, "p": 4}  # of a keyring that somebody else w
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 8, 4096
 MAX_KEYRING_BYTES = 4096
 
-Secret = Callable[[], bytes]
-"""Gives the passphrase, or the content of the key file; may ask for it, and may raise PersonLocked."""
+Secret = Callable[[], Union[bytes, bytearray]]
+"""Gives the passphrase, or the content of the key file; may ask for it, and may raise PersonLocked. A bytearray is
+zeroed when the key is derived."""
 
 _KEYS = {"format", "kdf", "n", "r", "p", "salt", "nonce", "sealed_key"}
-_OPENED: dict[bytes, bytes] = {}  # sha256 of a keyring -> the key in it: for a daemon's reload
+_OPENED: dict[bytes, bytearray] = {}  # sha256 of a keyring -> the key in it: for a daemon's reload
 
 
 class Vault:
     """Seals and opens the files of one store.
 
     Args:
-        key: 32 bytes.
+        key: 32 bytes; no copy of ours is made, so that whoever made it can zero it.
         id: of the keyring that gives it; another one after each `earmark people encrypt`.
         has_index: whether the store has had an index from the first moment on.
 
@@ -66,7 +68,7 @@ class Vault:
         CryptographyMissing: the library is not installed.
     """
 
-    def __init__(self, key: bytes, id: str = "", has_index: bool = True) -> None:
+    def __init__(self, key: bytearray, id: str = "", has_index: bool = True) -> None:
         self._key = key
         self._cipher = _cipher(key)
         self.id, self.has_index = id, has_index
@@ -97,7 +99,7 @@ class Vault:
         )
         return key.public_key().public_bytes_raw().hex(), key.sign(content).hex()
 
-    def keyring(self, secret: bytes) -> bytes:
+    def keyring(self, secret: bytes | bytearray) -> bytes:
         """The content of a keyring that gives this vault to whoever has the secret.
 
         Raises:
@@ -150,7 +152,25 @@ def new_vault() -> Vault:
     Raises:
         CryptographyMissing: the library is not installed.
     """
-    return Vault(os.urandom(KEY_BYTES))
+    return Vault(bytearray(os.urandom(KEY_BYTES)))
+
+
+def wipe(secret: bytes | bytearray) -> None:
+    """Zeroes a key or a passphrase that nobody needs any more.
+
+    Bytes stay as they are, and so does what the interpreter and the library of ciphers have copied.
+    """
+    if isinstance(secret, bytearray):
+        secret[:] = bytes(len(secret))
+
+
+def forget_keys() -> None:
+    """Zeroes the keys of all stores that this process has opened; whoever opens one again needs its secret again."""
+    while _OPENED:
+        wipe(_OPENED.popitem()[1])
+
+
+atexit.register(forget_keys)
 
 
 def is_encrypted(store: Path) -> bool:
@@ -197,7 +217,7 @@ def as_written(files: Mapping[str, bytes], place: str, vault: Vault | None) -> d
     return {name + SEALED_SUFFIX: vault.seal(content, f"{place}/{name}") for name, content in files.items()}
 
 
-def check_secret(secret: bytes) -> None:
+def check_secret(secret: bytes | bytearray) -> None:
     """Refuses a passphrase or key that is easy to guess, or much too long.
 
     Raises:
@@ -209,8 +229,15 @@ def check_secret(secret: bytes) -> None:
         )
 
 
-def _unlock(values: dict[str, Any], path: Path, secret: Secret) -> bytes:
+def _unlock(values: dict[str, Any], path: Path, secret: Secret) -> bytearray:
     given = secret()
+    try:
+        return _unlocked(values, path, given)
+    finally:
+        wipe(given)
+
+
+def _unlocked(values: dict[str, Any], path: Path, given: bytes | bytearray) -> bytearray:
     if not given or len(given) > MAX_SECRET_BYTES:
         raise PersonLocked(f"the key of {path.parent} is empty or has more than {MAX_SECRET_BYTES} bytes")
     try:
@@ -226,7 +253,7 @@ def _unlock(values: dict[str, Any], path: Path, secret: Secret) -> bytes:
             f"wrong key for {path.parent}: give the passphrase or the key file with which it was encrypted "
             "(--key-file, people.key_file, EARMARK_PASSPHRASE)"
         ) from error
-    return bytes(key)
+    return bytearray(key)
 
 
 def _checked(values: Any) -> dict[str, Any]:
@@ -250,7 +277,7 @@ def _checked(values: Any) -> dict[str, Any]:
     return values
 
 
-def _derive(secret: bytes, values: dict[str, Any]) -> bytes:
+def _derive(secret: bytes | bytearray, values: dict[str, Any]) -> bytes:
     n, r, p = values["n"], values["r"], values["p"]
     return hashlib.scrypt(
         secret, salt=bytes.fromhex(values["salt"]), n=n, r=r, p=p, maxmem=2 * 128 * r * (n + p), dklen=KEY_BYTES
@@ -262,7 +289,7 @@ def _context(values: dict[str, Any]) -> bytes:
     return json.dumps([values[key] for key in ("format", "kdf", "n", "r", "p", "salt")]).encode()
 
 
-def _cipher(key: bytes) -> Any:
+def _cipher(key: bytes | bytearray) -> Any:
     return _library("aead").ChaCha20Poly1305(key)
 
 

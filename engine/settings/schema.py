@@ -191,6 +191,13 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Log:
+    """What it writes of itself."""
+
+    names: bool = _key(YES_NO, False, "name people to systemd, in the unit's status and the system's journal, too")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of it."""
 
@@ -205,6 +212,7 @@ class Settings:
     journal: Journal = field(default_factory=Journal)
     learning: Learning = field(default_factory=Learning)
     metrics: Metrics = field(default_factory=Metrics)
+    log: Log = field(default_factory=Log)
 
     def policy(self) -> Policy:
         """What they say of who may wake it."""

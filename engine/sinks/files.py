@@ -7,10 +7,12 @@ import json
 import os
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import DaemonError
+from ..event import Event
 from .base import Control, Notice, Sink
 
 
@@ -22,18 +24,20 @@ def require_writable(key: str, folder: Path) -> None:
 
 
 class ConsoleSink(Sink):
-    """Standard output; the settings are whether it is JSON."""
+    """Standard output; the settings are whether it is JSON; `shown` makes of an event what is printed."""
 
     name = "stdout"
 
-    def __init__(self, settings: Any, control: Control) -> None:
+    def __init__(self, settings: Any, control: Control, shown: Callable[[Event], Event] | None = None) -> None:
         super().__init__(settings, control)
+        self._shown = shown
         self._line = threading.Lock()  # of a pipe, and of the clients of a server: both threads print
 
     def send(self, notice: Notice) -> None:
         """One line."""
+        event = self._shown(notice.event) if self._shown else notice.event
         with self._line:
-            print(notice.event.line(notice.source, as_json=self._settings), flush=True)
+            print(event.line(notice.source, as_json=self._settings), flush=True)
 
 
 class JsonlSink(Sink):

@@ -56,36 +56,33 @@ def put_in_place(folder: str | Path, place: str | Path) -> None:
         raise
 
 
-def write_synced(path: str | Path, content: bytes, mode: int | None = 0o600) -> None:
+def write_synced(path: str | Path, content: bytes, mode: int = 0o600) -> None:
     """A new file, on the disk when this returns.
 
     Args:
         path: where nothing is yet.
         content: all of it.
-        mode: exactly, whatever the umask is; None: as the umask says.
+        mode: exactly, whatever the umask is.
 
     Raises:
         OSError: it is there already, or cannot be written.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o666 if mode is None else 0o600), "wb") as file:
-        if mode is not None:
-            os.fchmod(file.fileno(), mode)
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def replace_synced(
-    path: str | Path, content: bytes, beside: str | Path | None = None, mode: int | None = 0o600
-) -> None:
+def replace_synced(path: str | Path, content: bytes, beside: str | Path | None = None, mode: int = 0o600) -> None:
     """A file with other content, or a new one: the old one or the new one, at any moment.
 
     Args:
         path: of the file; its folder is there.
         content: all of it.
         beside: the folder, on the same disk, in which the new file is written first; None: its own.
-        mode: of the new file, whatever that of the old one was; None: as the umask says.
+        mode: of the new file, whatever that of the old one was.
 
     Raises:
         OSError: it cannot be written; the old one is as it was.
@@ -136,10 +133,32 @@ def read_limited(path: Path, most_bytes: int) -> bytes:
         ValueError: it is, or it is no plain file.
         OSError: it cannot be read.
     """
-    if not stat.S_ISREG(path.lstat().st_mode):  # a link, or a pipe that would be waited for
-        raise ValueError(f"{path.name} is not a file")
+    _require_file(path)
     with path.open("rb") as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise ValueError(f"{path.name} is larger than {most_bytes} bytes")
     return content
+
+
+def read_secret(path: Path, most_bytes: int) -> bytearray:
+    """The same of a key or a passphrase: no other buffer of ours has it, and whoever has used it can zero it.
+
+    Raises:
+        ValueError: as `read_limited`.
+        OSError: it cannot be read.
+    """
+    _require_file(path)
+    content, size = bytearray(most_bytes + 1), 0
+    with path.open("rb", buffering=0) as file, memoryview(content) as place:
+        while more := file.readinto(place[size:]):
+            size += more
+    if size > most_bytes:
+        raise ValueError(f"{path.name} is larger than {most_bytes} bytes")
+    del content[size:]
+    return content
+
+
+def _require_file(path: Path) -> None:
+    if not stat.S_ISREG(path.lstat().st_mode):  # a link, or a pipe that would be waited for
+        raise ValueError(f"{path.name} is not a file")

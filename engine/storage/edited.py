@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import codecs
 from pathlib import Path
+from typing import TypeVar
 
+AnyBytes = TypeVar("AnyBytes", bytes, bytearray)
 MARK = "\ufeff"
 """The mark, decoded."""
 
@@ -33,6 +35,6 @@ def edited_text(path: Path) -> str:
     return decoded(path.read_bytes())
 
 
-def without_mark(content: bytes) -> bytes:
+def without_mark(content: AnyBytes) -> AnyBytes:
     """A key or a passphrase without the mark of UTF-8; other bytes are a key as they are."""
     return content.removeprefix(codecs.BOM_UTF8)

@@ -27,7 +27,7 @@ def require_writable(path: str | os.PathLike[str]) -> None:
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes a file whole or not at all, readable as the umask says; a device or a pipe gets what it is sent.
+    """Writes a file whole or not at all, for its owner's eyes only; a device or a pipe gets what it is sent.
 
     Raises:
         InputError: it cannot be written.
@@ -38,7 +38,7 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
             with target.open("wb") as file:
                 file.write(content)
         else:
-            replace_synced(target, content, mode=None)
+            replace_synced(target, content)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {system_text_of(error)}") from error
 

@@ -8,6 +8,7 @@ disturb them little. The sound is made here: steady costs do not depend on what 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -274,11 +275,16 @@ def _start(keywords: Sequence[str], person: Voiceprint, sound: Int16) -> tuple[f
 
 
 def _pss_mb(pid: int) -> float:
-    """Proportional set size: what is shared with other programs counts in part."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-    raise ModelError(f"/proc/{pid}/smaps_rollup has no line Pss:")
+    """Proportional set size: what is shared with other programs counts in part.
+
+    Only root may look so far into the daemon, whose memory is private; for others all that it shares is counted.
+    """
+    for name, key in (("smaps_rollup", "Pss:"), ("status", "VmRSS:")):
+        with contextlib.suppress(PermissionError):
+            for line in Path(f"/proc/{pid}/{name}").read_text("ascii").splitlines():
+                if line.startswith(key):
+                    return int(line.split()[1]) / 1024
+    raise ModelError(f"/proc/{pid} tells no memory")
 
 
 def _short(value: float) -> str:

@@ -223,11 +223,14 @@ def test_the_last_word_is_that_it_stops(path: str, tmp_path: Path, number: signa
         assert checked(manager.process.returncode, out, err).code == 0
 
 
-def test_the_status_names_who_is_known(path: str, tmp_path: Path, slt: Voiceprint) -> None:
+@pytest.mark.parametrize(("shown", "known"), [("false", "1 person"), ("true", "slt")])
+def test_the_status_says_how_many_are_known_and_names_them_only_where_a_setting_says_so(
+    path: str, tmp_path: Path, slt: Voiceprint, shown: str, known: str
+) -> None:
     PersonStore(tmp_path).save(slt)
-    with managed(tmp_path, path) as manager:
+    with managed(tmp_path, path, "--set", f"log.names={shown}") as manager:
         manager.feed(BLOCK)
-        manager.until("STATUS", "listening to -; mode only; known: slt")
+        manager.until("STATUS", f"listening to -; mode only; known: {known}")
 
 
 def test_a_manager_that_is_gone_does_not_stop_the_daemon(path: str, tmp_path: Path) -> None:

@@ -183,12 +183,7 @@ def test_reloads_are_on_the_page_and_a_port_can_be_changed(slt_store: Path, tmp_
 
 def test_it_listens_on_loopback_alone(served: tuple[Live, int]) -> None:
     daemon, port = served
-    inodes = set()
-    for link in Path(f"/proc/{daemon.process.pid}/fd").iterdir():
-        try:
-            inodes.add(str(link.readlink()))
-        except FileNotFoundError:  # closed meanwhile
-            continue
+    inodes = set(daemon.descriptors())
     listening = []
     for table in ("tcp", "tcp6", "udp", "udp6"):
         for line in Path(f"/proc/{daemon.process.pid}/net/{table}").read_text().splitlines()[1:]:
@@ -315,7 +310,7 @@ def page_comes(port: int) -> bool:
 
 
 def descriptors(daemon: Live) -> int:
-    return len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
+    return len(daemon.descriptors())
 
 
 def test_clients_that_never_send_hold_no_place_for_long(slt_store: Path, spoken: Spoken) -> None:

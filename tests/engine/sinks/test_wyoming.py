@@ -702,7 +702,7 @@ def test_the_thread_of_a_pipe_and_that_of_the_clients_do_not_mix_their_lines() -
 
 def test_only_what_is_named_is_listened_on(shared: Service) -> None:
     """As the kernel has it: no other socket listens, and none beyond loopback."""
-    inodes = {str(link.readlink()) for link in Path(f"/proc/{shared.daemon.process.pid}/fd").iterdir()}
+    inodes = set(shared.daemon.descriptors())
     found = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:

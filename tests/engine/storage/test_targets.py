@@ -56,5 +56,6 @@ def test_a_file_is_replaced_whole_or_the_reason_is_told(tmp_path: Path) -> None:
     write(tmp_path / "out.json", b"one")
     write(tmp_path / "out.json", b"two")
     assert (tmp_path / "out.json").read_bytes() == b"two"
+    assert stat.S_IMODE((tmp_path / "out.json").stat().st_mode) == 0o600  # it has people's scores
     with pytest.raises(InputError, match=r"none/out.json: cannot be written"):
         write(tmp_path / "none" / "out.json", b"one")

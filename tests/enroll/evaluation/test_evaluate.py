@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -311,6 +313,23 @@ def test_the_trade_off_is_drawn(tmp_path: Path, rng: np.random.Generator) -> Non
         str(tmp_path / "det.png"),
     )
     assert (tmp_path / "det.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["picture.png", "picture.svg", "picture"])
+def test_a_picture_is_for_its_owner_alone(tmp_path: Path, name: str) -> None:
+    """It shows who was heard when, or how a voice scores; all pictures are written by one function."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from earmark.enroll.evaluation import plots
+
+    before = os.umask(0)
+    try:
+        plots.costs([("frontend", 20.0)], str(tmp_path / name))
+    finally:
+        os.umask(before)
+    (picture,) = tmp_path.iterdir()
+    assert picture.name == (name if "." in name else f"{name}.png")
+    assert stat.S_IMODE(picture.stat().st_mode) == 0o600
+    assert Path(plots.__file__).read_text("utf-8").count("savefig(") == 1
 
 
 def test_a_list_without_its_columns_or_with_an_unknown_role_is_refused(tmp_path: Path) -> None:

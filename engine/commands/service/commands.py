@@ -25,6 +25,7 @@ from ...settings.schema import Settings
 from ...sinks.places import sockets_to_ask
 from ...storage.user_folders import SERVICE_FOLDER, config_home, own_data_folder
 from ..status import ask
+from . import lock
 from .steps import SUDO_PATH, Link, Remove, Run, Step, Write, do_all, path_in, run
 from .unit import command_beside, command_of, own_paths, require_own_environment, require_visible, unit
 
@@ -107,6 +108,8 @@ def install(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return 0
     print(f"settings   {where.settings}")
+    for line in lock.remarks() if where.live and arguments.python is None else ():
+        print(f"packages   {line}")
     if where.user:
         print(f"people     {shlex.quote(command_beside(arguments.python))} enroll NAME")
         if where.live:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...errors import ServiceError
+from .lock import LOCK
 
 TEMPLATES = Path(__file__).parents[2] / "daemon" / "units"
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # ProtectHome=yes and PrivateTmp=yes of the system unit
@@ -96,7 +97,9 @@ def _into_opt() -> str:
     what = str(source) if source and source.suffix == ".whl" and source.exists() else "WHEEL"
     return (
         "Install earmark into /opt: `sudo python3 -I -m venv /opt/earmark && sudo /opt/earmark/bin/pip install "
-        f"{shlex.quote(what + '[enroll,service]')} && sudo /opt/earmark/bin/earmark service install`"
+        f"--no-deps {shlex.quote(what)} && sudo /opt/earmark/bin/pip install --require-hashes --only-binary :all: -r "
+        f"/opt/earmark/lib/python3*/site-packages/earmark/engine/commands/service/{LOCK.name} && sudo "
+        "/opt/earmark/bin/earmark service install`"
     )
 
 

@@ -318,11 +318,11 @@ def test_from_a_home_folder_it_says_the_line_that_leads_out(monkeypatch: pytest.
     for there in (False, True):
         text = said_of_home(monkeypatch, json.dumps({"url": wheel.as_uri(), "archive_info": {}}))
         assert (
-            f"pip install '{wheel}[enroll,service]' && sudo /opt/earmark/bin/earmark service install`" in text
+            f"pip install --no-deps '{wheel}' && sudo /opt/earmark/bin/pip install --require-hashes" in text
         ) == there
         wheel.touch()
     for told in (None, "{}", json.dumps({"url": "https://example.org/earmark"})):
-        assert "pip install 'WHEEL[enroll,service]'" in said_of_home(monkeypatch, told)
+        assert "pip install --no-deps WHEEL && " in said_of_home(monkeypatch, told)
 
 
 def test_who_is_enrolled_beside_the_service_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -117,7 +118,7 @@ def measured() -> dict[str, float]:
     size, projected = (int(head.parameters[key]) for key in ("embedding_size", "projection_size"))
     binding = binding_of(load_manifest("okay_nabu").model_sha256, speaker, head)
 
-    def unit(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def unit(*shape: int) -> Any:
         rows = rng.standard_normal(shape).astype(np.float32)
         return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 

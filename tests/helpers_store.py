@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +14,10 @@ from pathlib import Path
 from typing import Any, Optional
 from unittest import mock
 
+import forked
 import numpy as np
 import numpy.typing as npt
+from forked import environment as environment
 
 from earmark.engine.audio.samples import Float32
 from earmark.engine.networks.head import HeadWeights
@@ -130,12 +131,6 @@ class Run:
         return [line for line in map(json.loads, self.out.splitlines()) if line.get("type") != "file"]
 
 
-def environment(**changes: str) -> dict[str, str]:
-    """That of the tests, without what would make a run depend on the machine."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "EARMARK_", "PULSE_"))}
-    return {**kept, "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8", "EARMARK_SETTINGS": "", **changes}
-
-
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "earmark.cli", *map(str, arguments)]
 
@@ -156,15 +151,20 @@ def earmark(
     env: Mapping[str, str] | None = None,
 ) -> Run:
     """Runs `earmark` to its end, which must have the exit code."""
-    done = subprocess.run(
-        command(*arguments),
-        input=stdin,
-        capture_output=True,
-        timeout=RUN_LIMIT_S,
-        cwd=cwd,
-        env=env or environment(),
-        check=False,
-    )
+    where = env or environment()
+    done: subprocess.CompletedProcess[bytes]
+    if forked.begins_as_all(where):
+        done = forked.run([*map(str, arguments)], stdin, cwd, where, RUN_LIMIT_S)
+    else:
+        done = subprocess.run(
+            command(*arguments),
+            input=stdin,
+            capture_output=True,
+            timeout=RUN_LIMIT_S,
+            cwd=cwd,
+            env=where,
+            check=False,
+        )
     run = checked(done.returncode, done.stdout, done.stderr)
     assert run.code == code, f"exit code {run.code}\n{run.err}"
     return run

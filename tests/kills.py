@@ -29,6 +29,7 @@ from unittest import mock
 
 import numpy as np
 from helpers_store import KEY, opened, person, sound, weak_keys
+from turns import mine
 
 from earmark.cli import main as earmark
 from earmark.engine.audio.files import read_audio
@@ -414,7 +415,7 @@ def half_sealed(folder: Path) -> list[str]:
 def tally(operation: Operation, work: Path, most: int | None = None, most_renames: int = 0) -> Tally:
     """Kills an operation at every call, and judges each; or at every rename, and about `most` of the others.
 
-    Or at the last `most_renames` of the renames: those of the people.
+    Or at the last `most_renames` of the renames: those of the people. Of those the ones whose turn it is (turns.py).
     """
     model, after, folder = work / "model", work / "after", work / "people"
     store = opened(model)
@@ -433,7 +434,7 @@ def tally(operation: Operation, work: Path, most: int | None = None, most_rename
     others = [point for point in points if point not in renames]
     renames = renames[-most_renames:] if most_renames else renames
     chosen = points if most is None else [*renames, *others[:: max(1, len(others) // most)]]
-    for call, number in chosen:
+    for call, number in mine(chosen):
         _fresh(model, folder)
         assert killed(operation, folder, call, number)
         result.kills += 1

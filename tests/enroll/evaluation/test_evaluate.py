@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY, MakeNetwork, Read, Takes
 from conftest import Enrolled as Enrolled_
+from turns import mine
 
 from earmark import cli
 from earmark.engine.audio.files import read_audio
@@ -358,13 +359,13 @@ def test_the_folds_of_the_study_share_no_speaker() -> None:
 
 @pytest.mark.slow
 def test_real_people_whom_nothing_has_heard_are_told_apart(speech_data: Path, tmp_path: Path) -> None:
-    """Two words of people of fold 0, measured by what was trained without them; scripts/studies/study.py has the
-    figures."""
+    """A word each of two groups of people of fold 0, by what was trained without them: scripts/studies/study.py has
+    the figures."""
     from earmark.models.fold import fold_of
 
     enroller = Enroller.load(REPOSITORY / "models" / "folds" / "0")
     rows = []
-    for name, phrase in (("dsp", "speaker"), ("asc", "forward")):
+    for name, phrase in mine((("dsp", "speaker"), ("asc", "forward"))):
         with (speech_data / f"trials_{name}.csv").open(newline="") as file:
             found = [row for row in csv.DictReader(file) if row["phrase"] == phrase]
         rows += [

@@ -17,6 +17,7 @@ from ..storage.owners import refusal
 
 ANSWER_S = 5.0
 MAX_ANSWER_BYTES = 1 << 20
+PLACE_S = 0.02  # until a place among those who wait is looked for again
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -70,7 +71,7 @@ def _ask(path: Path) -> dict[str, Any] | None:
     deadline_s = time.monotonic() + ANSWER_S
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(ANSWER_S)
-        connection.connect(str(path))
+        _connect(connection, path, deadline_s)
         connection.sendall(b"status\n")
         received = b""
         while (left_s := deadline_s - time.monotonic()) > 0 and len(received) < MAX_ANSWER_BYTES:
@@ -84,6 +85,22 @@ def _ask(path: Path) -> dict[str, Any] | None:
             if not piece:
                 return None
     raise ValueError(f"no answer within {ANSWER_S:g} s")
+
+
+def _connect(connection: socket.socket, path: Path, deadline_s: float) -> None:
+    """Where so many wait already that there is no place among them, Linux says so at once to whoever has a time limit
+    (connect(2), EAGAIN): then again, until the deadline.
+
+    Raises:
+        OSError: nobody serves there, or there was no place until then.
+    """
+    while True:
+        try:
+            return connection.connect(str(path))
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(PLACE_S)
 
 
 def _lines(answer: dict[str, Any]) -> list[str]:

@@ -247,6 +247,30 @@ def test_nobody_can_keep_others_from_the_state(store: Path) -> None:
         assert daemon.stop().code == 0
 
 
+def test_who_asks_for_the_state_waits_for_a_place(tmp_path: Path) -> None:
+    """A crowd came all at once: Linux has so many places for who is not answered yet, and refuses the next."""
+    with socket.socket(socket.AF_UNIX) as listening, ExitStack() as crowd:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen(1)
+        with suppress(BlockingIOError):
+            while True:
+                one = crowd.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect(str(tmp_path / "s"))
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    with listening.accept()[0] as connection:
+                        connection.sendall(b'{"type": "status", "late": true}\n')
+
+        later = threading.Timer(0.2, answer)
+        later.start()
+        assert ask([tmp_path / "s"])["late"]
+        listening.shutdown(socket.SHUT_RDWR)
+        later.join()
+
+
 @pytest.mark.parametrize("says", [b"x", b"x" * 65_536, b'{"type": "event"}\n', b"\n", b"[" * 500 + b"\n"])
 def test_whoever_serves_the_socket_cannot_hold_who_asks_for_the_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: bytes

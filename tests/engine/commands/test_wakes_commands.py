@@ -361,7 +361,7 @@ def test_an_entry_is_drawn(heard: tuple[Run, Path], tmp_path: Path) -> None:
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert picture.stat().st_size > 10_000
     run = ask(heard[1] / "wakes", "show", "1", "--plot", tmp_path / "no" / "such.png", code=2)
-    assert "such.png: the picture cannot be written" in run.err
+    assert "such.png: cannot be written" in run.err
 
 
 def test_copies_are_what_was_stored_and_nothing_is_overwritten(wakes: Path, tmp_path: Path) -> None:

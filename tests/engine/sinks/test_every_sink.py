@@ -29,6 +29,7 @@ from wyoming.client import AsyncClient
 
 from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.daemon.daemon import Daemon
+from earmark.engine.daemon.unnamed import Names
 from earmark.engine.event import Event
 from earmark.engine.history.journal import open_journal
 from earmark.engine.history.queue import LearningQueue
@@ -94,7 +95,7 @@ def running(folder: Path, settings: dict[str, Any]) -> Iterator[Daemon]:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     try:
-        with Daemon(arguments) as daemon:
+        with Daemon(arguments, Names(arguments.loaded.settings)) as daemon:
             yield daemon
         assert daemon.stats.total("failed") == daemon.stats.total("dropped") == 0, "or what is missing shows nothing"
     finally:

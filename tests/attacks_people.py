@@ -313,6 +313,7 @@ def alone(work: Path) -> Iterator[None]:
     with contextlib.ExitStack() as changed:
         changed.enter_context(weak_keys())
         changed.enter_context(mock.patch.object(codec, "_read_arrays", read_once(honest)))
+        changed.enter_context(mock.patch("os.nice"))  # `learn now` would make this process ever more polite
         changed.enter_context(mock.patch.object(Enroller, "load", return_value=enroller()))
         changed.enter_context(mock.patch("earmark.cli.command_line", return_value=command_line()))
         changed.enter_context(

@@ -250,6 +250,7 @@ class Daemon:
             require_device(audio.device or None, None if audio.channel < 0 else audio.channel)
         self._names.meet(loaded.settings)
         household = load_household(loaded.settings)
+        self._names.add(household.names)  # who came in between
         new_sinks = self._outlets.prepare(loaded.settings, old)
         if why == "change":
             self._say_changes(changes)

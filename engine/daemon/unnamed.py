@@ -14,6 +14,7 @@ import json
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,7 @@ class Names:
         if not written <= self._written:
             self._written |= written
             longest_first = sorted(self._written, key=len, reverse=True)  # "Anna Maria" before "Anna"
-            self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
+            self._pattern = re.compile(rf"(?<![^\W_])(?:{'|'.join(map(re.escape, longest_first))})(?![^\W_])")
 
     def hide(self, text: str) -> str:
         """The text without them."""
@@ -111,8 +112,10 @@ def is_journal(stream: Any, environment: Mapping[str, str]) -> bool:
 
 
 def _forms(name: str) -> set[str]:
-    """A name as it is, in JSON, as Python quotes it, and as its folder is called."""
-    forms = {name, json.dumps(name)[1:-1], json.dumps(name, ensure_ascii=False)[1:-1], repr(name)[1:-1]}
+    """A name composed and not, in JSON, as Python quotes it, and as its folder is called."""
+    forms = set()
+    for text in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
+        forms |= {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]}
     with contextlib.suppress(InputError):  # of the settings: nobody can be called so
         forms.add(folder_name(name))
     return forms

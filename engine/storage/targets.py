@@ -44,5 +44,16 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def _is_special(path: Path) -> bool:
-    """Something that must not be replaced by a file: a device, a pipe, a socket."""
-    return path.exists() and not stat.S_ISREG(path.stat().st_mode)
+    """Something that must not be replaced by a file: a device, a pipe, a socket.
+
+    Raises:
+        InputError: it is a pipe of another user, who has perhaps laid it there to read what comes.
+    """
+    if not path.exists() or stat.S_ISREG(path.stat().st_mode):
+        return False
+    named = os.path.realpath(path)  # /dev/stdout may be a pipe of somebody else, too, but one without a name
+    if os.path.lexists(named):
+        found = os.lstat(named)
+        if stat.S_ISFIFO(found.st_mode) and found.st_uid not in (0, os.geteuid()):
+            raise InputError(f"{path}: cannot be written: it is no file, and is another user's; name another place")
+    return True

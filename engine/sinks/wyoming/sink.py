@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +30,7 @@ from ...settings.schema import Wyoming
 from ..base import Control
 from ..peers import EVENTS_A_SECOND, Allowed, Held, Peers, peer_of, who_gives_way
 from ..server import Address, Place, Server
+from . import tls
 from .announcement import Announcement, import_zeroconf
 from .client import MAX_HEADER_BYTES, Client
 from .messages import shortened
@@ -39,7 +39,6 @@ _LOG = logging.getLogger(__name__)
 
 MAX_SAID = 100  # unknown wake words, and clients cut off, that are logged; clients may send any number
 ENOUGH_S = 30.0  # of silence: then a place is given up to who wants one
-HANDSHAKE_S = 5.0
 URI_RULE = "must be tcp://HOST:PORT or unix:///PATH"
 
 
@@ -67,7 +66,7 @@ class WyomingSink(Server):
 
     def check(self) -> None:
         """Raises DaemonError where it cannot be announced, SettingsError where its certificates cannot be used."""
-        self._tls()
+        tls.context(self._settings)
         if self._settings.zeroconf:
             import_zeroconf()
 
@@ -85,12 +84,11 @@ class WyomingSink(Server):
         client = self.for_each(self._client)
         if listening.family == socket.AF_UNIX:
             return (await asyncio.start_unix_server(client, sock=listening, limit=MAX_HEADER_BYTES)).close
-        tls = self._tls()
-        handshake_s = HANDSHAKE_S if tls else None
-        server = await asyncio.start_server(
-            client, sock=listening, limit=MAX_HEADER_BYTES, ssl=tls, ssl_handshake_timeout=handshake_s
-        )
-        return server.close
+        context = tls.context(self._settings)
+        if context is not None:
+            handshakes = tls.Handshakes(context, client, MAX_HEADER_BYTES, self._is_refused, self._trusted)
+            return self.keep(handshakes.run(listening)).cancel
+        return (await asyncio.start_server(client, sock=listening, limit=MAX_HEADER_BYTES)).close
 
     def close(self) -> None:
         """Ends all connections, after a word to who has read the announcement."""
@@ -115,11 +113,8 @@ class WyomingSink(Server):
 
     def _is_welcome(self, client: Client) -> bool:
         """Whether a client has a place, perhaps one that another one had; why not is said."""
-        if self._settings.allow and client.host not in self._allowed:
-            self._say_once(f"{client.host} is not in wyoming.allow: it is turned away")
+        if self._is_refused(client.host):
             return False
-        if self._peers.of(client.host).locked_s(time.monotonic()):
-            return False  # that it is locked out was said when it began
         if len(self._clients) < self._settings.clients:
             self._full = False
             return True
@@ -138,29 +133,12 @@ class WyomingSink(Server):
         self.tell_note("full", f"{len(self._clients)} clients were connected, more were turned away")
         return False
 
-    def _tls(self) -> ssl.SSLContext | None:
-        """What connections are encrypted with; None: they are not.
-
-        Raises:
-            SettingsError: a file cannot be used.
-        """
-        settings = self._settings
-        if not settings.tls_certificate:
-            if settings.tls_key or settings.tls_clients:
-                raise SettingsError("wyoming.tls_key and wyoming.tls_clients want wyoming.tls_certificate too")
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            context.load_cert_chain(settings.tls_certificate, settings.tls_key or None)
-            if settings.tls_clients:
-                context.load_verify_locations(settings.tls_clients)
-                context.verify_mode = ssl.CERT_REQUIRED
-        except OSError as error:  # ssl's errors are some, too
-            raise SettingsError(
-                f"wyoming.tls_certificate, tls_key or tls_clients cannot be used: {text_of(error)}"
-            ) from error
-        return context
+    def _is_refused(self, host: str) -> bool:
+        """Whether an address may not connect at all, which is said."""
+        if self._settings.allow and host not in self._allowed:
+            self._say_once(f"{host} is not in wyoming.allow: it is turned away")
+            return True
+        return self._peers.of(host).locked_s(time.monotonic()) > 0  # that it is was said when it began
 
     def is_trusted(self, host: str) -> bool:
         """Whether what a client hears may be learned from, and may run the hook."""

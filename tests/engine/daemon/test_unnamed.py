@@ -10,6 +10,7 @@ import socket
 import string
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,6 +71,8 @@ def test_a_name_is_hidden_however_a_message_quotes_it(name: str) -> None:
     except InputError:  # nobody can be called so
         return
     hidden = names(name)
+    for composed in ("NFC", "NFD"):
+        assert PERSON in hidden.hide(unicodedata.normalize(composed, name))
     for form in (name, repr(name), json.dumps(name), json.dumps(name, ensure_ascii=False), f"/{folder}/"):
         text = hidden.hide(f"\n{form}\n")
         assert PERSON in text
@@ -79,6 +82,7 @@ def test_a_name_is_hidden_however_a_message_quotes_it(name: str) -> None:
 def test_the_longest_name_is_hidden_first_and_no_word_that_has_one_in_it() -> None:
     hidden = names("Anna", "Anna Maria")
     assert hidden.hide("Anna Maria, Anna and Annabel") == f"{PERSON}, {PERSON} and Annabel"
+    assert hidden.hide("anna_1 and Anna_1.wav") == f"anna_1 and {PERSON}_1.wav"
     assert hidden.counted(["Anna"]) == "1 person"
     assert hidden.counted(["Anna", "Anna Maria"]) == "2 people"
     assert hidden.counted([]) == "nobody"

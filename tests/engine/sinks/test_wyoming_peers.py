@@ -28,6 +28,7 @@ from earmark.engine.settings.reading import load
 from earmark.engine.settings.schema import Wyoming
 from earmark.engine.sinks import peers
 from earmark.engine.sinks.wyoming import sink as wyoming
+from earmark.engine.sinks.wyoming import tls
 from earmark.engine.sinks.wyoming.sink import WyomingSink
 
 pytestmark = pytest.mark.slow
@@ -261,6 +262,41 @@ def test_with_mutual_tls_only_who_has_a_signed_certificate_is_served(
     with served.connect() as plain:
         plain.sendall(PING)
         assert b"pong" not in read_all(plain)
+
+
+def test_who_connects_and_never_says_who_he_is_holds_no_more_than_a_few_places(
+    serve: Serve, certificates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds a descriptor of the process until its handshake is over; whom the settings trust still gets in."""
+    monkeypatch.setattr(tls, "MOST_PROVING", 4)
+    monkeypatch.setattr(tls, "HANDSHAKE_S", LIMIT_S)
+    good = str(certificates["good.pem"])
+    key, friends = str(certificates["good.key"]), ("127.0.0.1",)
+    served = serve(tls_certificate=good, tls_key=key, allow=("127.0.0.0/29",), trusted=friends)
+    context = ssl.create_default_context(cafile=good)
+    with contextlib.ExitStack() as stack:
+        early = stack.enter_context(served.connect("127.0.0.1"))  # trusted, and slow
+        silent = [stack.enter_context(served.connect(f"127.0.0.{2 + number % 5}")) for number in range(25)]
+        stranger = stack.enter_context(served.connect("127.0.0.9"))
+        assert stranger.recv(1) == b"", "who is not allowed has no handshake"
+        until(lambda: sum(map(is_ended, silent)) == 25 - 3, "all but three are gone", LIMIT_S)
+        greedy = [stack.enter_context(served.connect("127.0.0.2")) for _ in range(5)]
+        until(lambda: all(map(is_ended, greedy)), "who has as many as the others is turned away", LIMIT_S)
+        for plain in (early, stack.enter_context(served.connect())):
+            connection = stack.enter_context(context.wrap_socket(plain, server_hostname="127.0.0.1"))
+            connection.sendall(PING)
+            assert connection.recv(1) == b"{"
+
+
+def is_ended(connection: socket.socket) -> bool:
+    """Whether the other side has ended it; what comes behind it has been taken meanwhile."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def test_certificates_that_cannot_be_used_are_refused(serve: Serve, certificates: dict[str, Path]) -> None:

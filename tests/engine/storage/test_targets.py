@@ -52,6 +52,36 @@ def test_a_device_or_a_pipe_gets_the_content_and_stays(tmp_path: Path) -> None:
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a pipe to somebody")
+def test_a_pipe_that_somebody_else_has_laid_there_gets_nothing(tmp_path: Path) -> None:
+    pipe = tmp_path / "picture.png"
+    os.mkfifo(pipe)
+    os.chown(pipe, 12345, 12345)
+    link = tmp_path / "link.png"
+    link.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for path in (pipe, link):
+            with pytest.raises(InputError, match="it is no file, and is another user's"):
+                require_writable(path)
+            with pytest.raises(InputError, match="it is no file, and is another user's"):
+                write(path, b"content")
+        assert os.read(reader, 100) == b""
+    finally:
+        os.close(reader)
+
+
+def test_what_has_no_name_is_nobodys_trap() -> None:
+    """`/dev/stdout` behind sudo leads to a pipe of whoever typed it."""
+    reader, writer = os.pipe()
+    try:
+        write(f"/proc/self/fd/{writer}", b"content")
+        assert os.read(reader, 100) == b"content"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_a_file_is_replaced_whole_or_the_reason_is_told(tmp_path: Path) -> None:
     write(tmp_path / "out.json", b"one")
     write(tmp_path / "out.json", b"two")

@@ -30,6 +30,7 @@ def main() -> int:
     """Tries and prints; exit 1 if anything was broken."""
     parser = argparse.ArgumentParser(description="Run the attacks.")
     parser.add_argument("--only", default="", metavar="TEXT", help="attacks in whose name or attacker it is")
+    parser.add_argument("--but", default="\n", metavar="TEXT", help="not those")
     parser.add_argument("--share", type=float, default=1.0, help="of the cases of each (1.0)")
     arguments = parser.parse_args()
     logging.disable()  # what is said of a file made to harm is not of interest here
@@ -39,7 +40,7 @@ def main() -> int:
     told: list[str] = []
     cases = broken = 0
     for one in listed():
-        if arguments.only not in f"{one.attacker}: {one.name}":
+        if arguments.only not in f"{one.attacker}: {one.name}" or arguments.but in one.name:
             continue
         start_s = time.monotonic()
         with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:

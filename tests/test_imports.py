@@ -159,6 +159,12 @@ def test_no_arrow_of_engine_points_upward() -> None:
     assert upward == set()
 
 
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest imports each by its bare name."""
+    names = [path.name for path in (REPOSITORY / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert [name for name in set(names) if names.count(name) > 1] == []
+
+
 def test_no_room_is_a_hall() -> None:
     """About ten files a room: more is a room in which nobody finds anything."""
     rooms = {path.parent for path in FILES if place(path).startswith(("engine/", "enroll/"))}

@@ -94,12 +94,12 @@ def test_a_later_format_is_said_to_be_newer_and_not_damaged() -> None:
 
 def signed_export(key: bytes = b"k" * 32) -> bytes:
     pytest.importorskip("cryptography")
-    return bundle.to_bytes("anna", {("okay_nabu", 3): codec.encode(person("anna", 3))}, Vault(key))
+    return bundle.to_bytes("anna", {("okay_nabu", 3): codec.encode(person("anna", 3))}, Vault(bytearray(key)))
 
 
 def test_a_signature_names_the_store_and_two_stores_have_two() -> None:
     own = bundle.from_bytes(signed_export()).signed_by
-    assert own == Vault(b"k" * 32).sign(b"")[0]
+    assert own == Vault(bytearray(b"k" * 32)).sign(b"")[0]
     assert bundle.from_bytes(signed_export(b"x" * 32)).signed_by not in (None, own)
     assert bundle.from_bytes(exported()).signed_by is None
 
@@ -110,7 +110,7 @@ def test_a_signature_names_the_store_and_two_stores_have_two() -> None:
         lambda manifest: manifest.update(name="anna "),
         lambda manifest: manifest["signature"].update(value="00" * 64),
         lambda manifest: manifest["signature"].update(value="zz"),
-        lambda manifest: manifest["signature"].update(key=Vault(b"x" * 32).sign(b"")[0]),
+        lambda manifest: manifest["signature"].update(key=Vault(bytearray(b"x" * 32)).sign(b"")[0]),
         lambda manifest: manifest["signature"].update(key=7),
         lambda manifest: manifest["signature"].pop("key"),
         lambda manifest: manifest.update(signature=None),

@@ -41,6 +41,7 @@ READS_WHAT_A_PERSON_EDITED = {
 READS_SOMETHING_ELSE = {
     "engine/audio/microphone.py": "/proc",
     "engine/commands/diagnosis/report.py": "/proc and /etc",
+    "engine/commands/service/lock.py": "the lock, which earmark ships",
     "engine/commands/service/steps.py": "units, which earmark writes",
     "engine/commands/service/unit.py": "units, which earmark writes",
     "engine/commands/versions.py": "networks",

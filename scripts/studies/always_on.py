@@ -1,7 +1,7 @@
 """The always-on path and nothing else, for callgrind: `python scripts/studies/always_on.py SECONDS [KEYWORD …]`.
 
-Under `valgrind --tool=callgrind --instr-atstart=no` the SECONDS after the first one are counted, and Python's start is
-not. The first one is for what is done once.
+Under `valgrind --tool=callgrind --instr-atstart=no` the SECONDS after the first one are counted, and Python's start
+is not. The first one is for what is done once.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Instructions that an audio second costs, counted by valgrind: `scripts/studies/instructions.py [--record |
 --check]`.
 
-A count does not depend on what else the machine does. `scripts/studies/always_on.py` hears sixteen seconds and has the
-last fifteen counted: the always-on path without Python's start. `--record` writes the count of the installed runtime
-into tests/golden/instructions.json, once a release; `--check` fails where it has grown by more than 10 %.
+A count does not depend on what else the machine does. `scripts/studies/always_on.py` hears sixteen seconds and has
+the last fifteen counted: the always-on path without Python's start. `--record` writes the count of the installed
+runtime into tests/golden/instructions.json, once a release; `--check` fails where it has grown by more than 10 %.
 valgrind has no AVX-512, so the kernels are those of AVX2 on every x86 processor.
 """
 

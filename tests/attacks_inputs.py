@@ -25,8 +25,8 @@ def bombs_of_sound(work: Path, cases: int) -> Iterator[str]:
     for number in range(cases):
         file = work / f"bomb{number}.flac"
         with soundfile.SoundFile(file, "w", 16_000, 1, format=("FLAC", "OGG")[number]) as sound:
-            for _ in range(4):
-                sound.write(np.zeros(HOUR_SAMPLES, np.int16))
+            for _ in range(4 * 60):  # an hour at once is more than the writer of Ogg has stack for
+                sound.write(np.zeros(HOUR_SAMPLES // 60, np.int16))
         tracemalloc.start()
         try:
             read_audio(file)

@@ -29,15 +29,11 @@ print(build_meta.build_sdist(folder), build_meta.build_wheel(folder))
 
 def tracked() -> list[str]:
     """What a clone has; where there is no git, what lies here."""
-    done = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 0 and done.stdout:
-        return done.stdout.splitlines()
+    if shutil.which("git") is not None:
+        line = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        if done.returncode == 0 and done.stdout:
+            return done.stdout.splitlines()
     left_out = {"build", "dist", "__pycache__"}
     paths = (path.relative_to(REPOSITORY) for path in REPOSITORY.rglob("*") if path.is_file())
     return [str(p) for p in paths if not any(part.startswith(".") or part in left_out for part in p.parts)]

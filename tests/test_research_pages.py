@@ -24,6 +24,7 @@ CODE = sorted(
     for room in ROOMS
     for path in (REPOSITORY / room).rglob("*")
     if path.is_file() and (path.suffix in (".py", ".md") or room == "scripts") and path != Path(__file__)
+    if "__pycache__" not in path.parts
 )
 OLDER = "Measured with an older network"
 NO_NETWORK, NO_SCRIPT = "no network", "none; not repeatable"

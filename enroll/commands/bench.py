@@ -48,7 +48,8 @@ from ..enrolment import Enroller, Options, Recording
 
 PER_HOP, MS, SECONDS, MEGABYTES, RATIO = "µs per 10 ms", "ms", "s", "MB", "×"
 HOP_US = 1e6 * HOP_SAMPLES / RATE_HZ
-RUNS = 5
+RUNS = 5  # by default
+MOST_LONG_RUNS = 3  # of what takes seconds each
 AUDIO_SECONDS = 20
 BLOCK_SAMPLES = RATE_HZ // 10  # what a pipe gives at once
 PEOPLE = 10
@@ -58,7 +59,7 @@ PEER = "pymicro-wakeword"
 
 @dataclass(frozen=True)
 class Row:
-    """One stage, measured `RUNS` times."""
+    """One stage, measured several times."""
 
     stage: str
     unit: str
@@ -74,7 +75,7 @@ def bench(arguments: argparse.Namespace) -> int:
     """Measures, prints, and draws if asked."""
     rows = []
     print(f"earmark: {runtime.version()}, {os.cpu_count()} cores, one used; a minute or two", file=sys.stderr)
-    for row in measure(arguments.keyword, models(arguments), arguments.against):
+    for row in measure(arguments.keyword, models(arguments), arguments.against, arguments.runs):
         rows.append(row)
         if arguments.json:
             print(json.dumps(asdict(row), ensure_ascii=False), flush=True)
@@ -89,8 +90,8 @@ def bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def measure(keywords: Sequence[str], folder: Path, against: str | None = None) -> Iterator[Row]:
-    """Every stage in the order of the audio.
+def measure(keywords: Sequence[str], folder: Path, against: str | None = None, runs: int = RUNS) -> Iterator[Row]:
+    """Every stage in the order of the audio, so many times; what takes seconds, at most `MOST_LONG_RUNS` times.
 
     Raises:
         EarmarkError: a wake word, a network or the peer cannot be used.
@@ -99,21 +100,21 @@ def measure(keywords: Sequence[str], folder: Path, against: str | None = None) -
     enroller = Enroller.load(folder)
     sound, quiet = made_sound(AUDIO_SECONDS), made_quiet(AUDIO_SECONDS)
     frames = Frontend().push(sound)
-    yield _per_hop("gate", lambda: _push(ActivityGate(), sound), len(sound))
-    yield _per_hop("frontend", lambda: Frontend().push(sound), len(sound))
+    yield _per_hop("gate", lambda: _push(ActivityGate(), sound), len(sound), runs)
+    yield _per_hop("frontend", lambda: Frontend().push(sound), len(sound), runs)
     for network in networks:
         yield _per_hop(
-            f"keyword network {network.manifest.name}", functools.partial(network.push, frames), len(sound)
+            f"keyword network {network.manifest.name}", functools.partial(network.push, frames), len(sound), runs
         )
     plain = Policy(mode="label", skip_quiet=False)
     detector, ungated = (Detector(networks, Verifier([]), policy) for policy in (Policy(mode="label"), plain))
-    yield _per_hop("all that runs always, with sound", lambda: _push(detector, sound), len(sound))
+    yield _per_hop("all that runs always, with sound", lambda: _push(detector, sound), len(sound), runs)
     detector.reset()
     _push(detector, quiet)  # the gate closes
-    yield _per_hop("the same in a quiet room", lambda: _push(detector, quiet), len(quiet))
-    yield _per_hop("the same without the gate", lambda: _push(ungated, quiet), len(quiet))
+    yield _per_hop("the same in a quiet room", lambda: _push(detector, quiet), len(quiet), runs)
+    yield _per_hop("the same without the gate", lambda: _push(ungated, quiet), len(quiet), runs)
     if against:
-        yield from _against(against, networks[0], sound)
+        yield from _against(against, networks[0], sound, runs)
     crop = made_take(0)[-CROP_SAMPLES:]
     speech = to_float(crop[:MAX_SPEECH_SAMPLES])
 
@@ -121,8 +122,8 @@ def measure(keywords: Sequence[str], folder: Path, against: str | None = None) -
         locate_speech(crop)
         mel.power_mel(mel.to_level(speech))
 
-    yield _row("finding the speech, level and mel", MS, _times(prepare, 1e3))
-    yield _row("speaker network, 1.2 s", MS, _times(lambda: enroller.speaker.embed(crop), 1e3))
+    yield _row("finding the speech, level and mel", MS, _times(prepare, 1e3, runs))
+    yield _row("speaker network, 1.2 s", MS, _times(lambda: enroller.speaker.embed(crop), 1e3, runs))
     takes = [Recording(f"take {n}", made_take(n)) for n in range(5)]
     enrol = functools.partial(enroller.enrol, "bench", takes, None, Options())
     person = enrol().voiceprint
@@ -131,15 +132,15 @@ def measure(keywords: Sequence[str], folder: Path, against: str | None = None) -
     yield _row(
         f"head, {PEOPLE} people",
         MS,
-        _times(lambda: [household.score(one, embedding) for one in household.people], 1e3),
+        _times(lambda: [household.score(one, embedding) for one in household.people], 1e3, runs),
     )
     everything = functools.partial(household.verify, crop, networks[0].manifest.name)
-    yield _row(f"from the wake word to who, {PEOPLE} people", MS, _times(everything, 1e3))
+    yield _row(f"from the wake word to who, {PEOPLE} people", MS, _times(everything, 1e3, runs))
     rows = enroller.cohort.embeddings
     batch = TrainBatch(rows[:35], np.ones(35, np.float32), np.repeat(np.arange(5, dtype=np.int32), 7), rows[100:228])
-    yield _row("one training step", MS, _times(lambda: enroller.head.train(batch, 3e-4, 0.01), 1e3))
-    yield _row("an enrolment of five takes", SECONDS, _times(enrol, 1, runs=3))
-    started = [_start(keywords, person, sound) for _ in range(3)]
+    yield _row("one training step", MS, _times(lambda: enroller.head.train(batch, 3e-4, 0.01), 1e3, runs))
+    yield _row("an enrolment of five takes", SECONDS, _times(enrol, 1, min(runs, MOST_LONG_RUNS)))
+    started = [_start(keywords, person, sound) for _ in range(min(runs, MOST_LONG_RUNS))]
     yield _row('the daemon: start to "listening"', SECONDS, [start_s for start_s, _ in started])
     memory = [megabytes for _, megabytes in started]
     yield _row(f"the daemon: memory (PSS), {PEOPLE} people", MEGABYTES, memory)
@@ -184,7 +185,7 @@ def _push(stage: ActivityGate | Detector, audio: Int16) -> None:
         stage.push(audio[start : start + BLOCK_SAMPLES])
 
 
-def _times(run: Callable[[], object], factor: float, runs: int = RUNS) -> list[float]:
+def _times(run: Callable[[], object], factor: float, runs: int) -> list[float]:
     """Seconds of the processor times a factor, after a run that is not counted."""
     run()
     taken = []
@@ -195,8 +196,8 @@ def _times(run: Callable[[], object], factor: float, runs: int = RUNS) -> list[f
     return taken
 
 
-def _per_hop(stage: str, run: Callable[[], object], samples: int) -> Row:
-    row = _row(stage, PER_HOP, _times(run, 1e6 * HOP_SAMPLES / samples))
+def _per_hop(stage: str, run: Callable[[], object], samples: int, runs: int) -> Row:
+    row = _row(stage, PER_HOP, _times(run, 1e6 * HOP_SAMPLES / samples, runs))
     return dataclasses.replace(row, core_share=row.median / HOP_US)
 
 
@@ -204,7 +205,7 @@ def _row(stage: str, unit: str, values: list[float]) -> Row:
     return Row(stage, unit, statistics.median(values), min(values), max(values), None)
 
 
-def _against(peer: str, network: KeywordNetwork, sound: Int16) -> Iterator[Row]:
+def _against(peer: str, network: KeywordNetwork, sound: Int16, runs: int) -> Iterator[Row]:
     """Our path and the peer's own loop in turn, with the first wake word.
 
     Raises:
@@ -229,7 +230,7 @@ def _against(peer: str, network: KeywordNetwork, sound: Int16) -> Iterator[Row]:
 
     ours = Detector([network], Verifier([]), "label")
     pairs = []
-    for _ in range(RUNS):
+    for _ in range(runs):
         pair = [_times(run, 1e6 * HOP_SAMPLES / len(sound), runs=1)[0] for run in (loop, lambda: _push(ours, sound))]
         pairs.append(pair)
     values = [pair[0] for pair in pairs]

@@ -17,6 +17,7 @@ STEADY = ("gate", "frontend", "keyword network okay_nabu", "all that runs always
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     picture = tmp_path_factory.mktemp("bench") / "costs.png"
     line = ["bench", "--json", "--keyword", "okay_nabu", "--against", "pymicro-wakeword", "--plot", str(picture)]
+    line += ["--runs", "2"]
     return earmark(*line), picture
 
 

@@ -16,10 +16,11 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from helpers_store import earmark, environment
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from earmark.engine.audio.files import FileSource, read_audio
+from earmark.engine.audio.pipes import sound_at
 from earmark.engine.audio.samples import FULL_SCALE, Block, Int16
 from earmark.engine.audio.sources import ArraySource, Source, StdinSource
 from earmark.engine.errors import AudioError
@@ -368,8 +369,21 @@ class Pieces(io.RawIOBase):
         return piece
 
 
+def begins_as_a_file(content: bytes) -> bool:
+    """Which a pipe refuses; hypothesis tries it, because it reads the constants of what it tests."""
+    try:
+        return sound_at(content, 1) > 0
+    except AudioError:
+        return True
+
+
 @given(content=st.binary(min_size=2, max_size=200), sizes=st.lists(st.integers(1, 9), max_size=60))
+@example(content=b"fLaC", sizes=[])
 def test_a_pipe_may_give_pieces_of_any_size(content: bytes, sizes: list[int]) -> None:
+    if begins_as_a_file(content):
+        with pytest.raises(AudioError, match="not raw audio"):
+            gathered(StdinSource(Pieces(content, sizes)))
+        return
     found, _ = gathered(StdinSource(Pieces(content, sizes)))
     np.testing.assert_array_equal(found, np.frombuffer(content[: len(content) & ~1], "<i2"))
 

@@ -192,6 +192,7 @@ def _less(samples: Int16, offset: int) -> Int16:
     """(n,) int16 less the offset; what would leave the range of int16 stays at its end."""
     if offset == 0:
         return samples
+    cleaned: Int16
     if offset > 0:
         cleaned = np.maximum(samples, np.int16(offset - FULL_SCALE))
     else:

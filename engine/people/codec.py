@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -249,9 +249,8 @@ def _read_arrays(content: bytes, kind: str) -> dict[str, Float32]:
 
 
 def _read_array(content: bytes) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = np.lib.format.read_array(  # type: ignore[no-untyped-call]
-        io.BytesIO(content), allow_pickle=False
-    )
+    read: Callable[..., Any] = np.lib.format.read_array  # numpy 1 gives it no types
+    array: npt.NDArray[Any] = read(io.BytesIO(content), allow_pickle=False)
     return array
 
 

@@ -13,6 +13,7 @@ from .audio.samples import Float32, Int16
 from .decision import LOOSE_SHARE
 from .errors import ModelError, text_of
 from .networks.card import MODELS_DIR, KeywordManifest, load_card
+from .networks.conditions import PLAIN, Open, handicaps, open_to
 from .networks.head import SpeakerHead
 from .networks.speaker import CROP_SAMPLES, SpeakerNetwork, Utterance
 from .people.loading import load_people
@@ -23,10 +24,12 @@ _LOG = logging.getLogger(__name__)
 
 DECADE = {COSINE: 0.07, TRAINED: 0.08}  # added to a threshold for each tenth of the FAR (docs/how_it_works.md)
 
-HEAD_SHARE = 1 / 3  # of the score, where the trained head is used (docs/research/head.md)
+HEAD_SHARE = 0.5  # of the score, where the trained head is used (docs/research/channels.md)
+HEAD_SHARE_WITHOUT_ELSEWHERE = 1 / 3  # of people who were enrolled before (docs/research/head.md)
 
 CLEAN_DB = 20.0  # from this SNR on a try counts as clean: of clean recordings nine in ten have more
-# Noise lowers everybody's score, strangers' too: with this, 1 % of strangers in quiet are 1 % in noise.
+# Noise lowers everybody's score, strangers' too: with this, 1 % of strangers in quiet are 1 % in noise. Who has a
+# prototype in noise needs none.
 ALLOWANCE_PER_DB = 0.003  # docs/research/thresholds.md, "Tries in noise"
 
 
@@ -49,9 +52,12 @@ class Verdict:
 class Verifier:
     """Scores a crop against everybody who is enrolled for the wake word.
 
-    A person's score is the raw cosine to the mean of the takes, or, where enrolment kept the trained head, two parts
-    of it and one of the head's cosine; a try that is noisier than the takes has an allowance. It is that person if
-    the score reaches the person's own threshold; of several, the one farthest above it.
+    A person's score is the largest over the prototypes that the try may be compared with: the mean of the takes, and
+    the takes as they would be in noise, by telephone and so on (engine/networks/conditions.py). Of each it is the raw
+    cosine, or, where enrolment kept the trained head, the mean of it and the head's cosine; less what strangers reach
+    of it. It is that person if the score reaches the person's own threshold; of several, the one farthest above it.
+
+    People who were enrolled before there were such prototypes have the score of then: `_score_without_elsewhere`.
     """
 
     def __init__(
@@ -117,10 +123,15 @@ class Verifier:
         scores = [score for _, score in asked if score is not None]
         if not people:
             raise ModelError(f"nobody who is enrolled for {keyword!r} can be asked: `earmark doctor` says why")
-        thresholds = [policy.threshold(person.name, person.threshold, DECADE[person.kind]) for person in people]
+        decades = policy.home_decades(len({person.name for person in people}))
+        enrolled = [person.threshold + decades * DECADE[person.kind] for person in people]
+        thresholds = [
+            policy.threshold(person.name, threshold, DECADE[person.kind])
+            for person, threshold in zip(people, enrolled)
+        ]
         best = max(range(len(people)), key=lambda i: scores[i] - thresholds[i])
         known = scores[best] >= thresholds[best]
-        as_enrolled = any(score >= person.threshold for score, person in zip(scores, people))
+        as_enrolled = any(score >= threshold for score, threshold in zip(scores, enrolled))
         person = people[best]
         return Verdict(
             person.name if known else None,
@@ -133,7 +144,7 @@ class Verifier:
     def _asked(self, person: Voiceprint, heard: Utterance) -> float | None:
         """The score of what was heard; None: this person's numbers give none; the others are asked all the same."""
         try:
-            score = float(self.score(person, heard.embedding[None])[0])
+            score = float(self.score(person, heard.embedding[None], open_to(heard))[0])
             why = "" if np.isfinite(score) else f"the score is {score}"
         except (ModelError, ValueError) as error:  # numbers of another size: no store has checked this voiceprint
             why = text_of(error)
@@ -144,21 +155,45 @@ class Verifier:
         self.unusable[person.name, person.keyword] = self.unusable.get((person.name, person.keyword), 0) + 1
         return None
 
-    def score(self, person: Voiceprint, embeddings: Float32) -> Float32:
-        """(n, embedding size) embeddings -> (n,) scores in -1…1, without an allowance."""
+    def score(self, person: Voiceprint, embeddings: Float32, may: Open = PLAIN) -> Float32:
+        """(n, embedding size) embeddings -> (n,) scores in -1…1, without an allowance.
+
+        `may` is what they may be compared with, of `open_to`: of all alike, or (n, 1 + len(CONDITIONS)).
+        """
+        if not len(person.offsets):
+            return self._score_without_elsewhere(person, embeddings)
+        prototypes = person.prototypes
+        scores = embeddings @ prototypes.T
+        if person.kind == TRAINED:
+            head = self._head_of(person)
+            projected = head.project(np.concatenate([embeddings, prototypes[1:]]))
+            own = np.concatenate([person.prototype[None], projected[len(embeddings) :]])
+            scores = fused(scores, projected[: len(embeddings)] @ own.T)
+        count = len(prototypes)
+        scores = np.where(may[..., :count], scores - person.offsets - handicaps()[:count], np.float32(-1))
+        largest: Float32 = np.clip(scores.max(axis=1), np.float32(-1), np.float32(1))
+        return largest
+
+    def _score_without_elsewhere(self, person: Voiceprint, embeddings: Float32) -> Float32:
+        """Of people who were enrolled before there were prototypes by condition: their thresholds are for it."""
         cosine: Float32 = embeddings @ person.centroid
         if person.kind == COSINE:
             return cosine
+        trained = self._head_of(person).score(embeddings, person.prototype)
+        return fused(cosine, trained, HEAD_SHARE_WITHOUT_ELSEWHERE)
+
+    def _head_of(self, person: Voiceprint) -> SpeakerHead:
+        """The head with the person's weights in it."""
         head = self._networks()[1]
         head.set_weights(person.weights)
-        return fused(cosine, head.score(embeddings, person.prototype))
+        return head
 
-    def margin(self, person: Voiceprint, embeddings: Float32) -> Float32:
+    def margin(self, person: Voiceprint, embeddings: Float32, may: Open = PLAIN) -> Float32:
         """(n, embedding size) embeddings -> (n,) scores less the person's threshold: comparable between people.
 
-        They count as heard in as much noise as the takes were.
+        They count as heard in as much noise as the takes were; `may` is that of `score`.
         """
-        margins: Float32 = self.score(person, embeddings) - np.float32(person.threshold)
+        margins: Float32 = self.score(person, embeddings, may) - np.float32(person.threshold)
         return margins
 
     def _networks(self) -> tuple[SpeakerNetwork, SpeakerHead]:
@@ -174,13 +209,23 @@ def loose_share_of(person: Voiceprint) -> float:
 
 
 def allowance(person: Voiceprint, snr_db: float) -> float:
-    """Added to the score of a try at an SNR, 0…0.06: nothing where the takes are as noisy, or nobody knows."""
+    """Added to the score of a try at an SNR, 0…0.06: nothing where the takes are as noisy, or nobody knows.
+
+    Nothing either where there is a prototype in noise.
+    """
+    if len(person.offsets):
+        return 0.0
     known = person.report.get("takes_snr_db")
     takes_db = min(CLEAN_DB, known) if isinstance(known, (int, float)) else 0.0
     return ALLOWANCE_PER_DB * max(0.0, takes_db - max(0.0, snr_db))
 
 
-def fused(cosine: Float32, trained: Float32) -> Float32:
-    """The score where the trained head is used: both cosines, (n,) each, by their shares."""
-    score: Float32 = np.float32(1 - HEAD_SHARE) * cosine + np.float32(HEAD_SHARE) * trained
+def head_share(person: Voiceprint) -> float:
+    """Of the person's score, where the trained head is used."""
+    return HEAD_SHARE if len(person.offsets) else HEAD_SHARE_WITHOUT_ELSEWHERE
+
+
+def fused(cosine: Float32, trained: Float32, share: float = HEAD_SHARE) -> Float32:
+    """The score where the trained head is used: both cosines, of one shape, by their shares."""
+    score: Float32 = np.float32(1 - share) * cosine + np.float32(share) * trained
     return score

@@ -12,11 +12,13 @@ import numpy as np
 from earmark.engine.audio.samples import Float32
 from earmark.engine.errors import AudioError, EnrolmentRefused, ModelError
 from earmark.engine.networks.card import MODELS_DIR
+from earmark.engine.networks.conditions import CONDITIONS
 from earmark.engine.networks.head import HeadWeights, SpeakerHead
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people.loading import binding_of
 from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore, Voiceprint
+from earmark.engine.verifier import HEAD_SHARE, HEAD_SHARE_WITHOUT_ELSEWHERE
 
 from .guided.session import Ended, Phase, advance, for_files
 from .options import SILENT, Options, Watcher
@@ -25,7 +27,7 @@ from .takes import voices
 from .takes.hearing import AcceptedTake, Hearing
 from .takes.others import MAX_PIECES, Others, other_crops, own_crops
 from .takes.quality import Fault
-from .training import calibrate, loose_cutoff
+from .training import calibrate, elsewhere, loose_cutoff
 from .training.achieved import Achieved
 from .training.augment import augmented
 from .training.cohort import Cohort
@@ -154,6 +156,7 @@ class Enroller:
         keyword_sha256: str,
         options: Options | None = None,
         copies: Float32 | None = None,
+        through: Float32 | None = None,
         watcher: Watcher = SILENT,
     ) -> Voiceprint:
         """Makes a voiceprint from embeddings alone, where there is no sound of the takes any more.
@@ -168,12 +171,19 @@ class Enroller:
             keyword_sha256: of its network; empty for `any-phrase`.
             options: seed and plan say nothing here but the steps of the training.
             copies: (n, c, embedding size) variations of the takes; None: there are none.
+            through: (n, k, embedding size) the takes from elsewhere; None: there are none.
             watcher: told each training step's loss.
         """
         options = options or Options()
         none = np.zeros((0, takes.shape[1]), np.float32)
-        varied = copies if copies is not None and len(copies) == len(takes) else [none] * len(takes)
-        embedded = [TakeEmbeddings(*pair) for pair in zip(takes[: self.head.take_rows], varied)]
+        varied, away = (
+            rows if rows is not None and len(rows) == len(takes) else [none] * len(takes)
+            for rows in (copies, through)
+        )
+        embedded = [
+            TakeEmbeddings(take, rows, elsewhere=others)
+            for take, rows, others in zip(takes[: self.head.take_rows], varied, away)
+        ]
         nobody = Others.nobody(takes.shape[1])
         return self._make(name, embedded, nobody, phrase, keyword_sha256, options, watcher).voiceprint
 
@@ -240,14 +250,23 @@ class Enroller:
         for copy in range(min(options.plan.copies, self.head.take_rows // of - 1)):
             rng = np.random.default_rng([options.seed, number, copy])
             try:
-                elsewhere = augmented(heard.take.analysis, rng)
+                varied = augmented(heard.take.analysis, rng)
                 if keyword is not None:
-                    shares.append(loose_cutoff.share_of_cutoff(elsewhere, keyword))
-                rows.append(self.speaker.embed(elsewhere))
+                    shares.append(loose_cutoff.share_of_cutoff(varied, keyword))
+                rows.append(self.speaker.embed(varied))
             except AudioError:  # the jitter cut a very short word too short: the take itself is copied instead
                 rows.append(heard.embedding)
         copies = np.array(rows, np.float32).reshape(len(rows), len(heard.embedding))
-        return TakeEmbeddings(heard.embedding, copies, heard=tuple(shares))
+        through = [self._through(heard, condition, [options.seed, number]) for condition in CONDITIONS]
+        return TakeEmbeddings(heard.embedding, copies, heard=tuple(shares), elsewhere=np.array(through, np.float32))
+
+    def _through(self, heard: AcceptedTake, condition: str, seed: list[int]) -> Float32:
+        """The embedding of a take in a condition; the take's own where nothing can be heard there any more."""
+        rng = np.random.default_rng([*seed, *condition.encode()])
+        try:
+            return self.speaker.embed(elsewhere.through(heard.take.analysis, condition, rng))
+        except AudioError:
+            return heard.embedding
 
     def enrol_takes(
         self,
@@ -301,21 +320,29 @@ class Enroller:
         to_train, to_measure = self.cohorts(phrase, mean)
         at_home = others.embeddings[np.argsort(-(others.embeddings @ mean), kind="stable")[:MAX_OTHERS]]
         to_train = np.concatenate([at_home, to_train])[: self.head.cohort_rows]
-        trials = calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan)
+        away = _all_or_none(takes)
+        share = HEAD_SHARE if away.size else HEAD_SHARE_WITHOUT_ELSEWHERE
+        trials = calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan, share)
         kind = calibrate.better_kind(trials)
         trained = train(self.head, takes, to_train, options.plan, watcher.step) if kind == TRAINED else None
         achieved = {}
         for each in sorted({COSINE, kind, *trials}):
             if each in (COSINE, kind):
-                impostors = calibrate.kind_scores(each, self.head, trained, mean, to_measure)
-                home = calibrate.kind_scores(each, self.head, trained, mean, others.embeddings)
+                rows = [self.cohort.embeddings, to_measure, others.embeddings]
+                every, impostors, home = (
+                    calibrate.kind_scores(each, self.head, trained, mean, some, share) for some in rows
+                )
             else:  # it lost, and was trained on all takes but one only
-                impostors, home = trials[each].others.mean(axis=0), np.zeros(0, np.float32)
-            threshold = calibrate.threshold(each, len(takes), options.far)
+                every = impostors = trials[each].others.mean(axis=0)
+                home = np.zeros(0, np.float32)
+            off = calibrate.offset(every) if away.size else 0.0
+            threshold = calibrate.threshold(each, len(takes), options.far, bool(away.size))
             own = trials[each].own if each in trials else np.zeros(0, np.float32)
-            achieved[each] = Achieved(threshold, own, impostors, home)
+            achieved[each] = Achieved(threshold, *(np.clip(scores - off, -1, 1) for scores in (own, impostors, home)))
+            if each == COSINE:
+                cosine_limit = threshold + off
         limit = achieved[kind].threshold
-        measured = report(trials, kind, achieved, len(to_measure))
+        measured = {**report(trials, kind, achieved, len(to_measure)), "cosine_threshold": rounded(cosine_limit)}
         measured = {"seed": options.seed, "wanted_far": options.far, **measured}
         if others.recordings:
             trained_on = len(at_home) if kind == TRAINED else 0
@@ -334,15 +361,24 @@ class Enroller:
             weights=trained.weights if trained else HeadWeights(none.reshape(0, 0), none),
             report=measured,
             copies=np.array([take.copies for take in takes]),
+            elsewhere=away,
             loose_share=loose_cutoff.loose_share([share for take in takes for share in take.heard]),
         )
-        return Enrolment(voiceprint, [], achieved)
+        off_all = calibrate.offsets(voiceprint, self.head, self.cohort.embeddings)
+        return Enrolment(replace(voiceprint, offsets=off_all), [], achieved)
 
     def cohorts(self, phrase: str, mean: Float32) -> tuple[Float32, Float32]:
         """Impostors to train against and, other people, to measure with: the phrase's own where there are enough."""
         same = self.cohort.pick(self.cohort.phrase == phrase)
         halves = (same if len(same) >= MIN_PHRASE_COHORT else self.cohort).halves()
         return halves[0].nearest(mean, self.head.cohort_rows).embeddings, halves[1].embeddings
+
+
+def _all_or_none(takes: Sequence[TakeEmbeddings]) -> Float32:
+    """(n, k, d) of all takes from elsewhere; (0, 0, 0) where one has none, or others than the rest."""
+    if len({take.elsewhere.shape for take in takes}) > 1 or not takes[0].elsewhere.size:
+        return np.zeros((0, 0, 0), np.float32)
+    return np.array([take.elsewhere for take in takes], np.float32)
 
 
 def _require_one_voice(name: str, embeddings: Float32, files: Sequence[str], faults: Sequence[Fault]) -> None:

@@ -39,7 +39,7 @@ ALLOWED = {
     "matplotlib": ("enroll/evaluation/plots.py",),
     "rich": ("enroll/guided/",),
     "sounddevice": ("engine/audio/microphone.py",),
-    "soundfile": ("engine/audio/files.py", "enroll/evaluation/channels.py"),
+    "soundfile": ("engine/audio/files.py", "enroll/training/telephone.py"),
     "threading": (
         "engine/audio/microphone.py",
         "engine/audio/quiet_stderr.py",

@@ -23,7 +23,7 @@ from .parsing.options import (
     unit,
 )
 
-CODECS = ("mu-law", "gsm")  # those of enroll/evaluation/channels.py, which is loaded when it is called
+CODECS = ("mu-law", "gsm")  # those of enroll/training/telephone.py, which is loaded when it is called
 
 
 def command_line() -> Parser:

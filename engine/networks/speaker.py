@@ -36,6 +36,10 @@ class Utterance(NamedTuple):
     """(embedding_size,), of unit length."""
     snr_db: float
     """Of the speech over the noise around it: `Analysis.snr_db`."""
+    high_db: float = 0.0
+    """How much of it lies above 4.6 kHz: `Analysis.high_db`."""
+    clipped_share: float = 0.0
+    """How much of it is cut off: `Analysis.clipped_share`."""
 
 
 class SpeakerNetwork:
@@ -86,7 +90,8 @@ class SpeakerNetwork:
             raise ModelError(
                 f"{self.card.file}: the embedding of {end - start} samples is not finite: `earmark doctor`"
             )
-        return Utterance(embedding / np.float32(length), crop.snr_db)
+        unit = embedding / np.float32(length)
+        return Utterance(unit, crop.snr_db, crop.high_db, crop.clipped_share)
 
     def _run(self, frames: Float32) -> Float32:
         """(frames, mels) -> (embedding_size,)."""

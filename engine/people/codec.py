@@ -26,7 +26,8 @@ from ..storage.names import folder_name
 from . import meaning
 from .voiceprint import COSINE, TRAINED, Binding, Voiceprint
 
-FORMAT = 1
+FORMAT = 2
+FORMAT_WITHOUT_ELSEWHERE = 1  # what has no takes from elsewhere is written as it ever was, and older versions read it
 HEADER_FILE, ARRAYS_FILE = "header.json", "arrays.npz"
 MAX_RECORDINGS = 99  # two digits; the head has no room for more takes than 80
 MAX_FILE_BYTES = 4 << 20  # two minutes of sound, ten times everything else: refuses a bomb before it is unpacked
@@ -39,7 +40,8 @@ _ARRAYS: Mapping[str, tuple[str, str]] = {  # name -> type, and a letter a dimen
     "projection": ("float16", "dp"),
     "bias": ("float32", "1"),
 }
-_COPIES = "copies"  # float16 (e, c, d); not in the file where there are none, so that older files stay as they are
+_VARIED = ("copies", "elsewhere")  # float16 (e, c, d) each; not in the file where there are none, as in older files
+_OFFSETS = "offsets"  # float32 (1 + k,), with `elsewhere` only
 _TRAINED_ARRAYS = ("prototype", "projection", "bias")  # empty where the kind is `cosine`
 _HEADER: Mapping[str, type] = {
     "format": int,
@@ -74,7 +76,8 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
     if len(recordings) > MAX_RECORDINGS:
         raise InputError(f"{len(recordings)} recordings, at most {MAX_RECORDINGS} can be kept")
     arrays = io.BytesIO()
-    copies: dict[str, Any] = {_COPIES: voiceprint.copies.astype(np.float16)} if voiceprint.copies.size else {}
+    varied = {"copies": voiceprint.copies, "elsewhere": voiceprint.elsewhere}
+    kept: dict[str, Any] = {name: varied[name].astype(np.float16) for name in _VARIED if varied[name].size}
     np.savez(
         arrays,
         takes=voiceprint.takes.astype(np.float32),
@@ -82,14 +85,15 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         prototype=voiceprint.prototype.astype(np.float32),
         projection=voiceprint.weights.projection.astype(np.float16),  # training rounds to it: nothing is lost here
         bias=voiceprint.weights.bias.astype(np.float32),
-        **copies,
+        **kept,
+        **({_OFFSETS: voiceprint.offsets.astype(np.float32)} if voiceprint.elsewhere.size else {}),
     )
     wavs = {recording_file(number): to_wav(samples) for number, samples in enumerate(recordings, start=1)}
     for number, wav in enumerate(wavs.values(), start=1):
         if len(wav) > MAX_FILE_BYTES - MAX_SEAL_BYTES:
             raise InputError(f"recording {number} has {len(wav)} bytes, at most {MAX_FILE_BYTES} can be kept: cut it")
     header: dict[str, Any] = {
-        "format": FORMAT,
+        "format": FORMAT if voiceprint.elsewhere.size else FORMAT_WITHOUT_ELSEWHERE,
         "name": voiceprint.name,
         "keyword": voiceprint.keyword,
         "kind": voiceprint.kind,
@@ -119,8 +123,16 @@ def decode(contents: Mapping[str, bytes]) -> Voiceprint:
     arrays = _read_arrays(contents[ARRAYS_FILE], header["kind"])
     learned = tuple(header.get("learned", ()))
     enrolled = len(arrays["takes"]) - len(learned)
-    if enrolled < 1 or (arrays[_COPIES].size and len(arrays[_COPIES]) != enrolled):
-        raise ValueError(f"{len(arrays['takes'])} takes, {len(learned)} learned, copies of {len(arrays[_COPIES])}")
+    if enrolled < 1:
+        raise ValueError(f"{len(arrays['takes'])} takes, {len(learned)} learned")
+    if (header["format"] == FORMAT) != bool(arrays["elsewhere"].size):
+        raise ValueError(f"format {header['format']} has {len(arrays['elsewhere'])} takes from elsewhere")
+    wanted = (1 + arrays["elsewhere"].shape[1],) if arrays["elsewhere"].size else (0,)
+    if arrays[_OFFSETS].shape != wanted:
+        raise ValueError(f"{_OFFSETS} has {arrays[_OFFSETS].shape}, it must have {wanted}")
+    for name in _VARIED:
+        if arrays[name].size and len(arrays[name]) != enrolled:
+            raise ValueError(f"{enrolled} enrolled takes, {name} of {len(arrays[name])}")
     voiceprint = Voiceprint(
         name=header["name"],
         keyword=header["keyword"],
@@ -132,7 +144,9 @@ def decode(contents: Mapping[str, bytes]) -> Voiceprint:
         prototype=arrays["prototype"],
         weights=HeadWeights(arrays["projection"], arrays["bias"]),
         report=header["report"],
-        copies=arrays[_COPIES],
+        copies=arrays["copies"],
+        elsewhere=arrays["elsewhere"],
+        offsets=arrays[_OFFSETS],
         learned=learned,
         loose_share=header.get("gate"),
     )
@@ -216,8 +230,9 @@ def _read_arrays(content: bytes, kind: str) -> dict[str, Float32]:
     """The arrays of a voiceprint as float32; exactly these, finite, of their types and shapes."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         found = {info.filename.removesuffix(".npy") for info in archive.infolist()}
-        if found - {_COPIES} != set(_ARRAYS) or len(found) != len(archive.infolist()):
-            raise ValueError(f"the arrays must be exactly {sorted(_ARRAYS)}, and may be {_COPIES}")
+        may = {*_VARIED, _OFFSETS}
+        if found - may != set(_ARRAYS) or len(found) != len(archive.infolist()):
+            raise ValueError(f"the arrays must be exactly {sorted(_ARRAYS)}, and may be {' and '.join(sorted(may))}")
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
             raise ValueError("the arrays must not be packed: they could unpack to any size")
         arrays = {info.filename.removesuffix(".npy"): _read_array(archive.read(info)) for info in archive.infolist()}
@@ -239,12 +254,16 @@ def _read_arrays(content: bytes, kind: str) -> dict[str, Float32]:
                 f"{name} is {array.dtype}{array.shape}, it must be finite {dtype}, shape {letters!r} with {lengths}, "
                 f"kind {kind!r}"
             )
-    copies = arrays.setdefault(_COPIES, np.zeros((0, 0, 0), np.float16))
-    numbers.setdefault(_COPIES, np.zeros((0, 0, 0), np.float32))
-    if copies.dtype != np.float16 or copies.ndim != 3 or not np.isfinite(numbers[_COPIES]).all():
-        raise ValueError(f"{_COPIES} is {copies.dtype}{copies.shape}, it must be finite float16 in three dimensions")
-    if copies.size and copies.shape[2] != lengths["d"]:
-        raise ValueError(f"{_COPIES} has rows of {copies.shape[2]}, the takes have {lengths['d']}")
+    offsets = arrays.setdefault(_OFFSETS, np.zeros(0, np.float32))
+    if offsets.dtype != np.float32 or not np.isfinite(numbers.setdefault(_OFFSETS, offsets)).all():
+        raise ValueError(f"{_OFFSETS} is {offsets.dtype}{offsets.shape}, it must be finite float32")
+    for name in _VARIED:
+        rows = arrays.setdefault(name, np.zeros((0, 0, 0), np.float16))
+        finite = np.isfinite(numbers.setdefault(name, np.zeros((0, 0, 0), np.float32))).all()
+        if rows.dtype != np.float16 or rows.ndim != 3 or not finite:
+            raise ValueError(f"{name} is {rows.dtype}{rows.shape}, it must be finite float16 in three dimensions")
+        if rows.size and rows.shape[2] != lengths["d"]:
+            raise ValueError(f"{name} has rows of {rows.shape[2]}, the takes have {lengths['d']}")
     return numbers
 
 
@@ -261,8 +280,8 @@ def _checked_header(header: Any) -> dict[str, Any]:
     written = header.get("format")
     if type(written) is int and written > FORMAT:
         raise PersonNewer(f"it is of format {written}, this earmark knows {FORMAT}: install a newer earmark")
-    if written != FORMAT:
-        raise ValueError(f"its format must be {FORMAT}")
+    if type(written) is not int or not written >= FORMAT_WITHOUT_ELSEWHERE:
+        raise ValueError(f"its format must be {FORMAT_WITHOUT_ELSEWHERE} or {FORMAT}")
     if header["header_sha256"] != _header_sha256(header):
         raise ValueError("the header's checksum does not hold")
     kinds = {**_HEADER, **{key: kind for key, kind in _OPTIONAL.items() if key in header}}

@@ -15,10 +15,12 @@ import numpy as np
 
 from ..audio.samples import Float32
 from ..errors import InputError
+from ..networks.conditions import CONDITIONS
 from ..storage.names import folder_name
 from .voiceprint import COSINE, TRAINED, Voiceprint
 
 NORM_TOLERANCE = 1e-3  # rows are kept as float32, and variations as float16, whose rounding changes a norm by 5e-4
+MOST_OFFSET = 0.75  # half of what lies between a cosine of -1 and where strangers are usually (calibrate.py)
 LATEST_S = 253_402_300_799  # the last second of the year 9999: no later one can be written as a date
 MOST_COUNT = 1 << 53  # what a float holds exactly
 _ID = re.compile(r"[0-9]{13,18}-[0-9a-f]{8}")
@@ -36,8 +38,11 @@ def check(voiceprint: Voiceprint) -> None:
         # embeddings that have nothing to do with each other have cosines around 0: half of all voices would pass
         raise ValueError(f"threshold={voiceprint.threshold} must be above 0 and at most 1")
     rows: dict[str, Float32] = {"takes": voiceprint.takes, "centroid": voiceprint.centroid[None]}
-    if voiceprint.copies.size:
-        rows["copies"] = voiceprint.copies.reshape(-1, voiceprint.copies.shape[-1])
+    for name, varied in (("copies", voiceprint.copies), ("elsewhere", voiceprint.elsewhere)):
+        if varied.size:
+            rows[name] = varied.reshape(-1, varied.shape[-1])
+    if voiceprint.elsewhere.shape[1] > len(CONDITIONS):
+        raise ValueError(f"{voiceprint.elsewhere.shape[1]} conditions, there are {len(CONDITIONS)}")
     if voiceprint.kind == TRAINED:
         rows["prototype"] = voiceprint.prototype[None]
         if not voiceprint.weights.projection.any():
@@ -47,6 +52,8 @@ def check(voiceprint: Voiceprint) -> None:
         worst = int(np.argmax(np.abs(norms - 1)))
         if not abs(float(norms[worst]) - 1) <= NORM_TOLERANCE:  # NaN is not, either
             raise ValueError(f"row {worst} of {name} has the length {norms[worst]:.6g}, it must be 1")
+    if np.any(np.abs(voiceprint.offsets) > MOST_OFFSET):
+        raise ValueError(f"offsets={voiceprint.offsets.tolist()!r:.80} must be within ±{MOST_OFFSET:g}")
     _check_table("report", voiceprint.report, _REPORT)
     for facts in voiceprint.learned:
         missing = _FACTS.keys() - facts.keys()

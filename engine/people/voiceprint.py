@@ -51,6 +51,11 @@ class Voiceprint:
     """What enrolment measured, for people to read."""
     copies: Float32 = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
     """(e, c, d) variations of the e enrolled takes, to train with again; (0, 0, 0): none were kept."""
+    elsewhere: Float32 = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    """(e, k, d) the e enrolled takes as they would come through each of the first k `CONDITIONS`; (0, 0, 0): they
+    were enrolled before there were any."""
+    offsets: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(1 + k,) taken off the scores of the prototypes: what strangers reach of each; (0,) where k is 0."""
     learned: tuple[Mapping[str, Any], ...] = ()
     """Where each of the last rows of `takes` is from (engine/history/queue.py); the enrolled ones come before
     them."""
@@ -62,6 +67,16 @@ class Voiceprint:
     def enrolled_takes(self) -> int:
         """How many of the takes are from the enrolment."""
         return len(self.takes) - len(self.learned)
+
+    @property
+    def prototypes(self) -> Float32:
+        """(1 + k, d) unit rows: the mean of the takes, and the means of the enrolled ones in each condition."""
+        if not self.elsewhere.size:
+            return self.centroid[None]
+        means = self.elsewhere.mean(axis=0, dtype=np.float32).reshape(-1, len(self.centroid))
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        rows: Float32 = np.concatenate([self.centroid[None], means / np.maximum(lengths, np.float32(1e-9))])
+        return rows
 
 
 def check_binding(voiceprint: Voiceprint, binding: Binding) -> None:

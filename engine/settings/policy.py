@@ -14,6 +14,8 @@ from ..errors import InputError
 
 Mode = Literal["only", "prefer", "label"]
 OnError = Literal["accept", "reject"]
+FarOf = Literal["home", "person"]
+FARS_OF: tuple[FarOf, ...] = get_args(FarOf)
 MODES: tuple[Mode, ...] = get_args(Mode)
 ON_ERROR: tuple[OnError, ...] = get_args(OnError)
 
@@ -43,6 +45,9 @@ class Policy:
     """Of the people: half a unit is a factor of ten in the share of strangers that enrolment allowed."""
     voice_sensitivity_of: Mapping[str, float] = field(default_factory=dict)
     """person -> the own sensitivity."""
+    far_of: FarOf = "home"
+    """Whose share of strangers it is that enrolment allowed: of all together who are enrolled for a wake word, or of
+    each one alone."""
     skip_quiet: bool = True
     """Whether the keyword networks rest while the room is quiet (engine/features/activity.py)."""
 
@@ -51,6 +56,8 @@ class Policy:
             raise InputError(f"mode={self.mode!r} must be one of {', '.join(MODES)}")
         if self.on_error not in ON_ERROR:
             raise InputError(f"on_error={self.on_error!r} must be one of {', '.join(ON_ERROR)}")
+        if self.far_of not in FARS_OF:
+            raise InputError(f"far_of={self.far_of!r} must be one of {', '.join(FARS_OF)}")
         values = {"sensitivity": self.sensitivity, "voice_sensitivity": self.voice_sensitivity}
         values.update({f"sensitivity of {name}": value for name, value in self.sensitivity_of.items()})
         values.update({f"voice sensitivity of {name}": value for name, value in self.voice_sensitivity_of.items()})
@@ -65,6 +72,13 @@ class Policy:
             return published
         odds = math.exp(_CUTOFF_LOGITS * (NEUTRAL - sensitivity))
         return published * odds / (1 - published + published * odds)
+
+    def home_decades(self, people: int) -> float:
+        """How many tenths of the enrolled share of strangers is left to each of so many people, as a power of ten.
+
+        Strangers who pass as one are seldom those who pass as another: two people let in twice as many.
+        """
+        return math.log10(max(1, people)) if self.far_of == "home" else 0.0
 
     def threshold(self, person: str, enrolled: float, decade: float) -> float:
         """A person's threshold; `decade` is how much a tenth of the share of strangers raises it."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .policy import MODES, NEUTRAL, ON_ERROR, Policy
+from .policy import FARS_OF, MODES, NEUTRAL, ON_ERROR, Policy
 
 TEXT, TEXTS, NUMBER, WHOLE, YES_NO, NUMBERS = (
     "text",
@@ -84,6 +84,9 @@ class People:
         NUMBER, NEUTRAL, "of the voices: 0.5 as enrolled; 1 lets in ten times as many strangers, 0 a tenth", 0, 1
     )
     sensitivity_of: Mapping[str, float] = _key(NUMBERS, {}, "the same for single people: name = number", 0, 1)
+    far_of: str = _key(
+        TEXT, "home", "whose --far is kept: home: of all together, person: of each one alone", choices=FARS_OF
+    )
     watch_s: float = _key(NUMBER, 5.0, "look so often whether somebody was enrolled or erased; 0: never", 0, 3600)
 
 
@@ -223,6 +226,7 @@ class Settings:
             sensitivity_of=self.wake.sensitivity_of,
             voice_sensitivity=self.people.sensitivity,
             voice_sensitivity_of=self.people.sensitivity_of,
+            far_of=self.people.far_of,  # type: ignore[arg-type]
             skip_quiet=self.wake.skip_quiet,
         )
 

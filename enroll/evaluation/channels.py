@@ -1,4 +1,4 @@
-"""Channels that a voice may come through, for measuring: telephones, other talkers, overload, other microphones.
+"""Channels that a voice may come through, for measuring: other talkers, far rooms, other microphones.
 
 Everything takes and gives float32 (n,) at 16 kHz, full scale 1.0, of the same length. What the training of the
 speaker network does to its rows is in models/degrade.py, drawn anew for each row; what stands here is fixed, and the
@@ -8,24 +8,17 @@ curves of the microphones are in no training.
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
-import soxr
-from scipy.signal import butter, fftconvolve, sosfilt
+from scipy.signal import fftconvolve
 
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float
 from earmark.engine.errors import InputError
 
 from ..training.augment import in_room, mixed
 
-LINE_RATE_HZ = 8_000
-LINE_HZ = (300.0, 3400.0)  # ITU-T G.712: the band of a telephone line
-LINE_ORDER = 6  # of the filter, at each edge
-CODECS = {"mu-law": "ULAW", "gsm": "GSM610"}  # ITU-T G.711 and GSM 06.10, as libsndfile has them
 BABBLE_VOICES = 4
 FAR_RT60_S, FAR_DIRECT_DB = 0.6, -3.0  # a living room, three metres away
 _FFT_SAMPLES = 4096
@@ -58,39 +51,6 @@ MICROPHONES: dict[str, Sequence[tuple[float, float]]] = {
 }
 
 
-def line(samples: Float32, codec: str | None = "mu-law") -> Float32:
-    """Through a telephone line: 8 kHz, 300…3400 Hz, and a codec of `CODECS` (None: none; GSM filters by itself).
-
-    Raises:
-        InputError: no such codec.
-    """
-    narrow = soxr.resample(samples, RATE_HZ, LINE_RATE_HZ)
-    if codec != "gsm":
-        narrow = sosfilt(_line_band(), narrow).astype(np.float32)
-    if codec is not None:
-        narrow = _coded(narrow, codec)
-    wide: Float32 = soxr.resample(narrow, LINE_RATE_HZ, RATE_HZ)
-    return _as_long(wide, len(samples))
-
-
-def _coded(narrow: Float32, codec: str) -> Float32:
-    """(n,) at 8 kHz -> what a codec leaves of it."""
-    try:
-        subtype = CODECS[codec]
-    except KeyError:
-        raise InputError(f"no codec {codec!r}: there are {', '.join(CODECS)}") from None
-    content = io.BytesIO()
-    soundfile.write(content, np.clip(narrow, -1, 1), LINE_RATE_HZ, format="WAV", subtype=subtype)
-    content.seek(0)
-    coded, _ = soundfile.read(content, dtype="float32")
-    return _as_long(coded, len(narrow))  # GSM has blocks of 20 ms
-
-
-@functools.lru_cache(maxsize=1)
-def _line_band() -> npt.NDArray[np.float64]:
-    return np.asarray(butter(LINE_ORDER, LINE_HZ, "bandpass", fs=LINE_RATE_HZ, output="sos"))
-
-
 def babble(voices: Sequence[Int16], length: int, rng: np.random.Generator, count: int = BABBLE_VOICES) -> Float32:
     """(length,): `count` pieces of recordings of speech at once, each as loud as the others; 1 is a talker."""
     parts = []
@@ -118,12 +78,6 @@ def beside(
 def far(samples: Float32, rng: np.random.Generator) -> Float32:
     """From the other end of a living room: RT60 0.6 s, direct to reverberant -3 dB."""
     return in_room(samples, FAR_RT60_S, FAR_DIRECT_DB, rng)
-
-
-def clipped(samples: Float32, over_db: float) -> Float32:
-    """What is left where the loudest sample lies `over_db` over full scale; as loud at its peaks as before."""
-    limit = float(np.abs(samples).max()) * 10 ** (-over_db / 20)
-    return np.clip(samples, -limit, limit)
 
 
 def first_part(samples: Float32, bounds: tuple[int, int], share: float) -> Float32:
@@ -162,10 +116,3 @@ def _response(name: str) -> npt.NDArray[np.float64]:
     half = _FFT_SAMPLES // 2
     fold = np.concatenate([[1.0], np.full(half - 1, 2.0), [1.0], np.zeros(half - 1)])
     return np.fft.irfft(np.exp(np.fft.rfft(cepstrum * fold)), _FFT_SAMPLES)[:half]
-
-
-def _as_long(samples: Float32, length: int) -> Float32:
-    """Cut, or filled up with zeros."""
-    fitted = np.zeros(length, np.float32)
-    fitted[: min(length, len(samples))] = samples[:length]
-    return fitted

@@ -16,6 +16,7 @@ from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float, to_i
 from earmark.engine.errors import AudioError, InputError
 from earmark.engine.features.speech import locate_speech
 
+from ..training import telephone
 from ..training.augment import DIRECT_TO_REVERBERANT_DB, in_room, mixed
 from . import channels
 
@@ -48,7 +49,7 @@ class Conditions:
     clipped_db: float = 0.0
     """By so much the loudest sample would lie over full scale."""
     telephone: str | None = None
-    """A line of 8 kHz with one of `channels.CODECS`."""
+    """A line of 8 kHz with one of `telephone.CODECS`."""
     gain_db: float = 0.0
 
     def apply(self, samples: Int16, key: str) -> Int16:
@@ -79,9 +80,9 @@ class Conditions:
             drawn = names[int(rng.integers(len(names)))]
             heard = channels.microphone(heard, drawn if self.microphone == ANY_MICROPHONE else self.microphone)
         if self.clipped_db:
-            heard = channels.clipped(heard, self.clipped_db)
+            heard = telephone.clipped(heard, self.clipped_db)
         if self.telephone is not None:
-            heard = channels.line(heard, self.telephone)
+            heard = telephone.line(heard, self.telephone)
         return to_int16(heard * np.float32(10 ** (self.gain_db / 20)))
 
 

@@ -19,6 +19,7 @@ from earmark.engine.audio.offset import without_offset
 from earmark.engine.audio.samples import RATE_HZ
 from earmark.engine.detector import FLUSH_SAMPLES, Detector
 from earmark.engine.errors import AudioError, EnrolmentRefused, InputError
+from earmark.engine.networks.conditions import PLAIN, open_to
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import Utterance
 from earmark.engine.people.store import COSINE, Voiceprint
@@ -306,7 +307,8 @@ def _score(enroller: Enroller, person: Voiceprint, tries: list[_Try]) -> dict[st
     known = np.array([each.embedding for each in heard], np.float32)
     known = known.reshape(len(known), enroller.speaker.embedding_size)
     allowed = np.array([allowance(person, each.snr_db) for each in heard], np.float32)
-    margins = {HEAD: Verifier([], enroller.speaker, enroller.head).margin(person, known)}
+    may = np.array([open_to(each) for each in heard], bool).reshape(len(heard), len(PLAIN))
+    margins = {HEAD: Verifier([], enroller.speaker, enroller.head).margin(person, known, may)}
     for name, comparator in COMPARATORS.items():
         margins[name] = comparator(enroller, person, known)
     for system in (HEAD, COSINE):  # log odds are on another scale

@@ -29,7 +29,7 @@ from ..takes.hearing import AcceptedTake
 from ..takes.quality import Take
 from ..training.train import TakeEmbeddings
 
-FORMAT = 2
+FORMAT = 3
 MAX_BYTES = 4 << 20  # 9 takes with 6 copies and 200 crops of others are 0.5 MB
 _NO_AUDIO = np.zeros(0, np.int16)
 
@@ -89,6 +89,7 @@ class KeptSession:
             header=np.frombuffer(json.dumps(header).encode(), np.uint8),
             clean=np.array([take.clean for take in kept.varied], np.float32),
             copies=np.array([take.copies for take in kept.varied], np.float32),
+            elsewhere=np.array([take.elsewhere for take in kept.varied], np.float32),
             room=kept.room.astype(np.float32),
         )
         digest = hashlib.sha256(content.getvalue()).hexdigest().encode()
@@ -133,15 +134,20 @@ class KeptSession:
             raise ValueError("its checksum does not hold")
         with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes())
-            clean, copies, room = (arrays[name].astype(np.float32) for name in ("clean", "copies", "room"))
-        if header["format"] != FORMAT or header["bound"] != self._bound:
-            return None
-        if not len(header["takes"]) == len(header["shares"]) == len(clean) == len(copies):
+            if header["format"] != FORMAT or header["bound"] != self._bound:
+                return None
+            clean, copies, elsewhere, room = (
+                arrays[name].astype(np.float32) for name in ("clean", "copies", "elsewhere", "room")
+            )
+        if not len(header["takes"]) == len(header["shares"]) == len(clean) == len(copies) == len(elsewhere):
             raise ValueError("its takes differ in number")
         heard = [
             AcceptedTake(Take(file, Analysis(_NO_AUDIO), *figures), embedding, crop_snr_db)
             for (file, *figures, crop_snr_db), embedding in zip(header["takes"], clean)
         ]
         shares = [tuple(float(share) for share in each) for each in header["shares"]]
-        varied = [TakeEmbeddings(take, rows, heard=each) for take, rows, each in zip(clean, copies, shares)]
+        varied = [
+            TakeEmbeddings(take, rows, heard=each, elsewhere=away)
+            for take, rows, each, away in zip(clean, copies, shares, elsewhere)
+        ]
         return Kept(heard, varied, room, header["room_dbfs"])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from earmark.engine.audio.samples import Float32
+from earmark.engine.networks.conditions import ANYWHERE
 from earmark.engine.people.store import Voiceprint
 from earmark.engine.verifier import Verifier
 
@@ -52,9 +53,10 @@ def impostors(embeddings: Float32, people: Iterable[Voiceprint], verifier: Verif
     """
     keep = np.ones(len(embeddings), bool)
     for person in people:
-        own = np.concatenate([person.takes, unit_rows(person.copies.reshape(-1, person.takes.shape[1]))])
+        varied = [rows.reshape(-1, person.takes.shape[1]) for rows in (person.copies, person.elsewhere)]
+        own = np.concatenate([person.takes, *map(unit_rows, varied)])
         near = (embeddings @ own.T).max(axis=1, initial=-1.0) >= APART
-        keep &= (verifier.margin(person, embeddings) < -BELOW) & ~near
+        keep &= (verifier.margin(person, embeddings, ANYWHERE) < -BELOW) & ~near
     kept: Float32 = embeddings[keep]
     return kept
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from earmark.engine.audio.samples import Float32
+from earmark.engine.networks.conditions import ANYWHERE, PLAIN, Open
 from earmark.engine.people.store import TRAINED, Voiceprint
-from earmark.engine.verifier import DECADE, Verifier, fused
+from earmark.engine.verifier import DECADE, Verifier, fused, head_share
 
 from ..enrolment import MAX_OTHERS, Enroller, Options
 from ..takes.rules import SAME_COSINE
@@ -177,11 +178,9 @@ class Learner:
         trained = train(head, takes, to_train, self.plan) if person.kind == TRAINED else None
         # The rule's term for few takes stays that of the enrolment, which it was fitted to, but for one or two takes.
         count = person.enrolled_takes if person.kind == TRAINED else max(person.enrolled_takes, min(3, len(takes)))
-        threshold = calibrate.threshold(person.kind, count, float(person.report.get("wanted_far", Options().far)))
-        if len(home.strangers):
-            highest = float(calibrate.kind_scores(person.kind, head, trained, mean, home.strangers).max())
-            threshold = max(threshold, min(highest + TOLERANCE, threshold + DECADE[person.kind]))
-        return replace(
+        far = float(person.report.get("wanted_far", Options().far))
+        threshold = calibrate.threshold(person.kind, count, far, bool(person.elsewhere.size))
+        made = replace(
             person,
             threshold=threshold,
             takes=np.array([take.clean for take in takes], np.float32),
@@ -190,6 +189,11 @@ class Learner:
             weights=trained.weights if trained else person.weights,
             learned=tuple(one.facts for one in learned),
         )
+        made = replace(made, offsets=calibrate.offsets(made, head, self.enroller.cohort.embeddings))
+        if len(home.strangers):
+            highest = float(self._margin(made, home.strangers, ANYWHERE).max()) + threshold
+            made = replace(made, threshold=max(threshold, min(highest + TOLERANCE, threshold + DECADE[person.kind])))
+        return made
 
     def figures(self, person: Voiceprint, home: HomeImpostors, others: Sequence[Voiceprint]) -> Figures:
         """What the guard compares.
@@ -210,12 +214,12 @@ class Learner:
             if person.kind == TRAINED:
                 prototype = (weight * (take_of_row != number)) @ projected
                 clean = projected[int(np.flatnonzero(take_of_row == number)[0])]
-                score = fused(score, clean @ prototype / np.linalg.norm(prototype))
-            own[number] = score - person.threshold
+                score = fused(score, clean @ prototype / np.linalg.norm(prototype), head_share(person))
+            own[number] = score - person.offsets[:1].sum() - person.threshold
         strangers = np.concatenate([self._cohorts(person, person.centroid, home)[1], home.everybody])
         near = [other.takes[: other.enrolled_takes] for other in others if other.binding == person.binding]
         nearest = float(self._margin(person, np.concatenate(near)).max()) if near else -2.0
-        return Figures(own, int(np.sum(self._margin(person, strangers) >= 0)), nearest)
+        return Figures(own, int(np.sum(self._margin(person, strangers, ANYWHERE) >= 0)), nearest)
 
     def _cohorts(self, person: Voiceprint, mean: Float32, home: HomeImpostors) -> tuple[Float32, Float32]:
         """Impostors to train against, those of the home first, and to measure with."""
@@ -224,8 +228,8 @@ class Learner:
         nearest = heard[np.argsort(-(heard @ mean), kind="stable")[:MAX_OTHERS]]
         return np.concatenate([nearest, to_train])[: self.enroller.head.cohort_rows], to_measure
 
-    def _margin(self, person: Voiceprint, embeddings: Float32) -> Float32:
-        return Verifier([], self.enroller.speaker, self.enroller.head).margin(person, embeddings)
+    def _margin(self, person: Voiceprint, embeddings: Float32, may: Open = PLAIN) -> Float32:
+        return Verifier([], self.enroller.speaker, self.enroller.head).margin(person, embeddings, may)
 
 
 def learned_of(person: Voiceprint) -> list[Addition]:
@@ -237,11 +241,11 @@ def _material(person: Voiceprint, learned: Sequence[Addition]) -> list[TakeEmbed
     """The enrolled takes with their variations, and the learned ones, which together weigh no more."""
     count = person.enrolled_takes
     none = np.zeros((0, person.takes.shape[1]), np.float32)
-    copies = person.copies if len(person.copies) == count else [none] * count
+    copies, away = (rows if len(rows) == count else [none] * count for rows in (person.copies, person.elsewhere))
     share = min(1.0, count / max(1, len(learned)))
-    return [TakeEmbeddings(*pair) for pair in zip(person.takes[:count], copies)] + [
-        TakeEmbeddings(one.embedding, none, share) for one in learned
-    ]
+    return [
+        TakeEmbeddings(take, rows, elsewhere=others) for take, rows, others in zip(person.takes[:count], copies, away)
+    ] + [TakeEmbeddings(one.embedding, none, share) for one in learned]
 
 
 def _weighted_mean(takes: Sequence[TakeEmbeddings]) -> Float32:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from earmark.engine.audio.samples import Int16
+from earmark.engine.audio.samples import Float32, Int16
 from earmark.engine.errors import EnrolmentRefused, InputError, PersonDamaged, PersonMismatch
 from earmark.engine.history import erasure
 from earmark.engine.history.journal import Journal
@@ -164,10 +164,14 @@ def _remade(
         )
     sha256 = network.manifest.model_sha256 if network else ""
     takes = np.concatenate([each.takes[: each.enrolled_takes] for each in of])
-    copies = [each.copies for each in of]
-    varied = np.concatenate(copies) if len({each.shape[1:] for each in copies}) == 1 else None
-    made = enroller.remake(old.name, takes, old.keyword, sha256, options, varied, watcher)
+    varied, through = (_joined(rows) for rows in ([one.copies for one in of], [one.elsewhere for one in of]))
+    made = enroller.remake(old.name, takes, old.keyword, sha256, options, varied, through, watcher)
     loose_share = old.loose_share if old.binding.keyword == sha256 else None  # of another network it says nothing
     if "takes_snr_db" in report:  # no sound, no SNR; it is of the same takes, though
         made = replace(made, report={**made.report, "takes_snr_db": report["takes_snr_db"]})
     return Remade(replace(made, loose_share=loose_share), [], EMBEDDINGS)
+
+
+def _joined(varied: Sequence[Float32]) -> Float32 | None:
+    """(e, c, d) variations of several people's takes as one; None: they are not of the same kinds."""
+    return np.concatenate(varied) if len({rows.shape[1:] for rows in varied}) == 1 else None

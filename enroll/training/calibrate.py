@@ -10,17 +10,21 @@ from scipy.stats import beta, betabinom
 
 from earmark.engine.audio.samples import Float32
 from earmark.engine.networks.head import SpeakerHead
-from earmark.engine.people.store import COSINE, TRAINED
-from earmark.engine.verifier import DECADE, fused
+from earmark.engine.people.store import COSINE, TRAINED, Voiceprint
+from earmark.engine.verifier import DECADE, HEAD_SHARE_WITHOUT_ELSEWHERE, fused
 
 from .train import TakeEmbeddings, Trained, TrainPlan, train
 
 MIN_TRAINED_TAKES = 2  # of a single one nothing can be left out
+NEAREST_SHARE = 0.06  # of the cohort: about a hundred strangers, who resemble a prototype most
+USUAL_SCORE = 0.32  # of these; so what is taken off is about 0
+LOWEST_OFFSET = -0.04  # of the people measured, one in a hundred; a cohort that is far from everything says little
+OFFSET_SHARE = 0.5  # of how much nearer they come: more than half moves the sets apart (docs/research/channels.md)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """The threshold as a sum; the numbers are from the people of fold 0 (docs/research/thresholds.md)."""
+    """The threshold as a sum (docs/research/thresholds.md, docs/research/channels.md)."""
 
     constant: float
     one_take: float
@@ -30,6 +34,10 @@ class Rule:
 
 
 RULES = {
+    COSINE: Rule(constant=0.65, one_take=-0.047, decade=DECADE[COSINE]),
+    TRAINED: Rule(constant=0.664, one_take=-0.06, decade=DECADE[TRAINED]),
+}
+RULES_WITHOUT_ELSEWHERE = {  # where there is no sound of the takes any more, and so no prototype by condition
     COSINE: Rule(constant=0.69, one_take=-0.045, decade=DECADE[COSINE]),
     TRAINED: Rule(constant=0.665, one_take=-0.035, decade=DECADE[TRAINED]),
 }
@@ -60,6 +68,7 @@ def leave_one_out(
     cohort: Float32,
     negatives: Float32,
     plan: TrainPlan,
+    share: float = HEAD_SHARE_WITHOUT_ELSEWHERE,
 ) -> dict[str, Trial]:
     """What each kind of score would have said of every take, had it not been there.
 
@@ -67,6 +76,8 @@ def leave_one_out(
         takes: n of them; with a single one there is nothing to leave out, and no trial.
         cohort: (k, 192) impostors who score.
         negatives: (j, 192) impostors who train; other speakers than those of `cohort`.
+        plan: of the training.
+        share: of the head in the score.
     """
     own: dict[str, list[float]] = {COSINE: [], TRAINED: []}
     varied: dict[str, list[float]] = {COSINE: [], TRAINED: []}
@@ -77,7 +88,7 @@ def leave_one_out(
         scores = {COSINE: probe @ centroid(rest)}
         if len(takes) >= MIN_TRAINED_TAKES:
             trained = train(head, rest, negatives, plan)
-            scores[TRAINED] = fused(scores[COSINE], head.score(probe, trained.prototype))
+            scores[TRAINED] = fused(scores[COSINE], head.score(probe, trained.prototype), share)
         for kind, values in scores.items():
             copies = values[1 : 1 + len(take.copies)]
             own[kind].append(float(values[0]))
@@ -97,7 +108,17 @@ def better_kind(trials: dict[str, Trial]) -> str:
     return TRAINED
 
 
-def threshold(kind: str, takes: int, far: float) -> float:
+def offset(scores: Float32) -> float:
+    """What is taken off the scores of a prototype, of the (n,) scores of the cohort.
+
+    Whom strangers resemble more has to be nearer to be known (F. Bimbot et al., "A tutorial on text-independent
+    speaker verification", 2004: zero normalisation, here of half).
+    """
+    count = max(1, round(NEAREST_SHARE * len(scores)))
+    return max(LOWEST_OFFSET, OFFSET_SHARE * (float(np.sort(scores)[-count:].mean()) - USUAL_SCORE))
+
+
+def threshold(kind: str, takes: int, far: float, elsewhere: bool) -> float:
     """The score from which on it is the person.
 
     The own takes have no say: how well they agree depends on whether they were said in one go or on five days, and
@@ -108,8 +129,9 @@ def threshold(kind: str, takes: int, far: float) -> float:
         kind: of the score.
         takes: how many the person has.
         far: the wanted share of accepted strangers, 0…1.
+        elsewhere: whether there are prototypes by condition.
     """
-    rule = RULES[kind]
+    rule = (RULES if elsewhere else RULES_WITHOUT_ELSEWHERE)[kind]
     decades = float(np.log10(0.01 / far))
     return float(np.clip(rule.constant + rule.one_take / takes + rule.decade * decades, -1, 1))
 
@@ -148,9 +170,29 @@ def unit_mean(embeddings: Float32) -> Float32:
     return mean
 
 
-def kind_scores(kind: str, head: SpeakerHead, trained: Trained | None, mean: Float32, rows: Float32) -> Float32:
-    """(n,) scores of (n, 192) embeddings as the detector will compute them; `head` has the trained weights in it."""
+def kind_scores(
+    kind: str,
+    head: SpeakerHead,
+    trained: Trained | None,
+    mean: Float32,
+    rows: Float32,
+    share: float = HEAD_SHARE_WITHOUT_ELSEWHERE,
+) -> Float32:
+    """(n,) scores of (n, 192) embeddings by the mean of the takes; `head` has the trained weights in it."""
     cosine: Float32 = rows @ mean
     if kind == COSINE or trained is None:
         return cosine
-    return fused(cosine, head.score(rows, trained.prototype))
+    return fused(cosine, head.score(rows, trained.prototype), share)
+
+
+def offsets(person: Voiceprint, head: SpeakerHead, cohort: Float32) -> Float32:
+    """(1 + k,) of a person's prototypes, by the (n, 192) cohort; (0,) where there is none by condition."""
+    if not person.elsewhere.size:
+        return np.zeros(0, np.float32)
+    prototypes = person.prototypes
+    scores = cohort @ prototypes.T
+    if person.kind == TRAINED:
+        head.set_weights(person.weights)
+        own = np.concatenate([person.prototype[None], head.project(prototypes[1:])])
+        scores = fused(scores, head.project(cohort) @ own.T)
+    return np.array([offset(column) for column in scores.T], np.float32)

@@ -19,7 +19,7 @@ def report(
 ) -> dict[str, Any]:
     """Of each kind of score what it would have done, and of the kept `kind` how often it will reject the owner."""
     threshold = achieved[kind].threshold
-    own = trials[kind].own if kind in trials else np.zeros(0, np.float32)
+    own = achieved[kind].own
     rejected = int(np.sum(own < threshold))
     return {
         "kept": kind,
@@ -31,7 +31,7 @@ def report(
             "ci95": [rounded(bound) for bound in calibrate.share_interval(rejected, len(own))],
         },
         "leave_one_out": {
-            name: {"own": [rounded(score) for score in trial.own], "margin": rounded(trial.margin())}
+            name: {"own": [rounded(score) for score in achieved[name].own], "margin": rounded(trial.margin())}
             for name, trial in trials.items()
         },
         "achieved": {name: one.to_json() for name, one in achieved.items()},

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from earmark.engine.errors import BundleError
+from earmark.engine.networks.conditions import ANYWHERE
 from earmark.engine.people.loading import check_networks
 from earmark.engine.people.voiceprint import Voiceprint
 from earmark.engine.verifier import Verifier
@@ -35,7 +36,8 @@ class LetIn:
 def let_in(person: Voiceprint, enroller: Enroller) -> LetIn:
     """Asks a voiceprint about every stranger of the cohort.
 
-    The threshold is computed anew by the rule of the enrolment. A higher one stays: learning may have raised it.
+    The threshold is computed anew by the rule of the enrolment. A higher one stays: learning may have raised it. The
+    offsets are believed: where they are too low, strangers get in, and these are counted.
 
     Raises:
         PersonMismatch: it was made with other networks, of which the cohort says nothing.
@@ -43,9 +45,10 @@ def let_in(person: Voiceprint, enroller: Enroller) -> LetIn:
     """
     check_networks(person, person.binding.keyword, enroller.speaker.card, enroller.head.card)
     far = float(person.report.get("wanted_far", Options().far))
-    lowest = threshold(person.kind, person.enrolled_takes, min(far, MOST_SHARE))
+    elsewhere = bool(person.elsewhere.size)
+    lowest = threshold(person.kind, person.enrolled_takes, min(far, MOST_SHARE), elsewhere)
     person = replace(person, threshold=max(person.threshold, lowest))
-    margins = Verifier([], enroller.speaker, enroller.head).margin(person, enroller.cohort.embeddings)
+    margins = Verifier([], enroller.speaker, enroller.head).margin(person, enroller.cohort.embeddings, ANYWHERE)
     return LetIn(int(np.sum(~(margins < 0))), len(margins), person)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -40,6 +40,8 @@ class TakeEmbeddings:
     """Of all its rows, against 1 of an enrolled one."""
     heard: tuple[float, ...] = ()
     """How well the keyword network hears the copies, as shares of its cutoff; () for any phrase (own_gate.py)."""
+    elsewhere: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    """(k, 192) through the first k `CONDITIONS` (elsewhere.py); (0, 0): there is no sound of it any more."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,14 @@ def prototype(head: SpeakerHead, embeddings: Float32, weight: Float32) -> Float3
 def rows_of(
     takes: Sequence[TakeEmbeddings], plan: TrainPlan, limit: int
 ) -> tuple[Float32, Float32, np.ndarray[tuple[int], np.dtype[np.int32]]]:
-    """Embeddings, weights and take numbers; with many takes fewer copies of each fit into `limit` rows."""
-    varied = sum(len(take.copies) > 0 for take in takes)
-    most = min(plan.copies, (limit - len(takes)) // max(1, varied))
+    """Embeddings, weights and take numbers; with many takes fewer variations of each fit into `limit` rows."""
+    varied = sum(len(take.copies) + len(take.elsewhere) > 0 for take in takes)
+    most = (limit - len(takes)) // max(1, varied)
     embeddings: list[Float32] = []
     weight: list[float] = []
     take_of_row: list[int] = []
     for number, take in enumerate(takes):
-        rows = [take.clean, *take.copies[:most]]
+        rows = [take.clean, *[*take.copies[: plan.copies], *take.elsewhere][:most]]
         embeddings += rows
         weight += [take.weight, *([take.weight * plan.copy_weight] * (len(rows) - 1))]
         take_of_row += [number] * len(rows)

@@ -16,6 +16,7 @@ import numpy as np
 from heading import FOLD_NETWORKS, heading
 
 from earmark.engine.audio.files import read_audio
+from earmark.engine.networks.conditions import PLAIN, open_to
 from earmark.engine.verifier import DECADE, Verifier, allowance
 from earmark.enroll.evaluation.evaluate import enrol, hear_first
 from earmark.enroll.training.expected import heard_share
@@ -68,7 +69,8 @@ def people(data: Path, corpus: str, fold: int) -> Iterator[Person]:
             files = trials.people[phrase][voiceprint.name]["test"]
             all_heard = [hear_first(setup.enroller, read_audio(path), setup.keyword) for path in files]
             heard = [each for each in all_heard if each is not None]
-            margins = verifier.margin(voiceprint, np.array([each.embedding for each in heard], np.float32))
+            may = np.array([open_to(each) for each in heard], bool).reshape(len(heard), len(PLAIN))
+            margins = verifier.margin(voiceprint, np.array([each.embedding for each in heard], np.float32), may)
             tries = [float(margin) + allowance(voiceprint, each.snr_db) for margin, each in zip(margins, heard)] + [
                 -np.inf
             ] * (len(files) - len(heard))

@@ -30,8 +30,9 @@ from earmark.engine.detector import FLUSH_SAMPLES
 from earmark.engine.errors import AudioError
 from earmark.engine.features.frontend import Frontend
 from earmark.engine.networks.card import load_manifest
+from earmark.engine.networks.conditions import PLAIN, open_to
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.networks.speaker import CROP_SAMPLES
+from earmark.engine.networks.speaker import CROP_SAMPLES, Utterance
 from earmark.engine.people.store import Voiceprint
 from earmark.engine.verifier import Verifier, allowance, loose_share_of
 from earmark.enroll.enrolment import Enroller, Recording
@@ -85,8 +86,8 @@ class Group:
     heard: list[Heard]
     embeddings: Float32
     """(n, embedding size) of all candidates."""
-    snr_db: list[float]
-    """Of each of them."""
+    voices: list[Utterance]
+    """Each of them."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Bench:
         print(file=sys.stderr)
         embeddings = np.array([voice.embedding for voice in voices], np.float32)
         embeddings = embeddings.reshape(len(voices), self.enroller.speaker.embedding_size)
-        return Group(name, heard, embeddings, [voice.snr_db for voice in voices])
+        return Group(name, heard, embeddings, voices)
 
     def misses(self, group: Group) -> str:
         """A row: how many of the enrolled voices' own recordings do not wake."""
@@ -152,8 +153,9 @@ class Bench:
         """Everybody enrolled with every recording, and how often it wakes for each of `COLUMNS`."""
         verifier = Verifier([], self.enroller.speaker, self.enroller.head)
         for person in self.people:
-            allowed = np.array([allowance(person, snr_db) for snr_db in group.snr_db], np.float32)
-            known = verifier.margin(person, group.embeddings) + allowed >= 0
+            allowed = np.array([allowance(person, voice.snr_db) for voice in group.voices], np.float32)
+            may = np.array([open_to(voice) for voice in group.voices], bool).reshape(len(group.voices), len(PLAIN))
+            known = verifier.margin(person, group.embeddings, may) + allowed >= 0
             for heard in group.heard:
                 yield person, heard, heard.wakes(known, self._own_cutoff(person))
 

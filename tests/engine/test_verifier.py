@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Read, Takes
-from helpers_store import make_voiceprint
+from helpers_store import make_voiceprint, unit
 
 from earmark.engine.audio.samples import Float32, Int16
 from earmark.engine.errors import AudioError
+from earmark.engine.networks.conditions import ANYWHERE, CONDITIONS, PLAIN, Open, open_to
 from earmark.engine.networks.head import HeadWeights, SpeakerHead
 from earmark.engine.networks.speaker import SpeakerNetwork, Utterance
 from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, Voiceprint
@@ -188,10 +189,19 @@ def test_another_person_who_is_known_as_enrolled_is_no_work_of_the_sensitivity()
 
 
 @pytest.mark.parametrize(
-    ("cosine", "head", "score"), [(0.6, 0.9, 0.7), (0.9, 0.0, 0.6), (0.0, 0.9, 0.3), (-0.3, 0.6, 0.0)]
+    ("cosine", "head", "share", "score"),
+    [
+        (0.6, 0.9, 1 / 3, 0.7),
+        (0.9, 0.0, 1 / 3, 0.6),
+        (-0.3, 0.6, 1 / 3, 0.0),
+        (0.6, 0.9, 0.5, 0.75),
+        (0.6, 0.9, 0, 0.6),
+    ],
 )
-def test_fused_is_two_parts_of_the_cosine_and_one_of_the_head(cosine: float, head: float, score: float) -> None:
-    found = fused(np.array([cosine, 1], np.float32), np.array([head, 1], np.float32))
+def test_fused_is_both_cosines_by_the_share_of_the_head(
+    cosine: float, head: float, share: float, score: float
+) -> None:
+    found = fused(np.array([cosine, 1], np.float32), np.array([head, 1], np.float32), share)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, [score, 1], atol=1e-6)
 
@@ -206,6 +216,80 @@ def test_only_who_has_a_trained_head_is_asked_for_it() -> None:
 def test_a_margin_is_the_score_less_the_enrolled_threshold() -> None:
     asked = verifier(ANNA)
     np.testing.assert_allclose(asked.margin(ANNA, np.stack([VOICE, -VOICE])), [0.25, -1.25])
+
+
+# --- prototypes by condition
+
+OFFSETS = np.array([0.01, -0.02, 0.0, 0.0, 0.0, 0.0, 0.0], np.float32)
+
+
+def elsewhere(name: str, cosine: float, threshold: float, **by_condition: float) -> Voiceprint:
+    """Somebody to whom `VOICE` has these cosines: as the takes are, and in conditions; in the others -0.5."""
+    cosines = np.array([by_condition.get(each.replace(" ", "_"), -0.5) for each in CONDITIONS])
+    rows = np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1).astype(np.float32)
+    return replace(person(name, cosine, threshold), elsewhere=rows[None], offsets=OFFSETS)
+
+
+def heard_as(embedding: Float32 = VOICE, snr_db: float = 60.0, high_db: float = -20.0, clipped: float = 0.0) -> Open:
+    return open_to(Utterance(embedding, snr_db, high_db, clipped))
+
+
+def test_a_score_is_the_largest_of_the_prototypes_that_are_open_less_what_strangers_reach() -> None:
+    anna = elsewhere("anna", 0.5, 0.6, noise=0.7, line=0.9)
+    asked = verifier(anna)
+    for may, score in (
+        (PLAIN, 0.49),
+        (heard_as(snr_db=10.0), 0.72),
+        (heard_as(high_db=-70.0), 0.84),
+        (ANYWHERE, 0.84),
+    ):
+        assert float(asked.score(anna, VOICE[None], may)[0]) == pytest.approx(score, abs=1e-6)
+    both = np.stack([PLAIN, heard_as(snr_db=10.0)])
+    np.testing.assert_allclose(asked.score(anna, np.stack([VOICE, VOICE]), both), [0.49, 0.72], atol=1e-6)
+
+
+def test_a_decision_asks_what_the_try_shows() -> None:
+    anna = elsewhere("anna", 0.5, 0.6, noise=0.7)
+    assert verify(anna, snr_db=60.0).person is None
+    noisy = verify(anna, snr_db=10.0)
+    assert noisy.person == "anna"
+    assert noisy.score == pytest.approx(0.72)
+
+
+def test_who_has_a_prototype_in_noise_needs_no_allowance() -> None:
+    report = {"takes_snr_db": 50.0}
+    assert allowance(replace(elsewhere("anna", 0.5, 0.6), report=report), 0.0) == 0
+    assert allowance(person("ben", 0.5, 0.6, report=report), 0.0) > 0
+
+
+def test_a_score_stays_within_1_whatever_is_taken_off() -> None:
+    near = replace(elsewhere("anna", 1.0, 0.6), offsets=np.full(7, -0.75, np.float32))
+    far = replace(elsewhere("anna", -1.0, 0.6), offsets=np.full(7, 0.75, np.float32))
+    for each, score in ((near, 1.0), (far, -1.0)):
+        assert float(verifier(each).score(each, VOICE[None])[0]) == score
+
+
+# --- the home
+
+
+def test_in_a_home_the_promise_is_of_all_together_or_of_each_alone() -> None:
+    """Ten people: a tenth of the strangers is left to each, 0.07 more of the plain cosine."""
+    people = [person("anna", 0.75, 0.7), *(person(f"other {number}", 0.1, 0.7) for number in range(9))]
+    assert verify(*people[:1]).person == "anna"
+    assert verify(*people).person is None
+    assert verify(*people, policy=Policy(far_of="person")).person == "anna"
+    assert not verify(*people).by_sensitivity, "the settings said so, and no sensitivity"
+
+
+def test_who_is_enrolled_twice_counts_once() -> None:
+    twice = person("anna", 0.75, 0.74), replace(person("anna", 0.75, 0.74), keyword=ANY_PHRASE)
+    assert verify(*twice).person == "anna"
+
+
+@pytest.mark.parametrize(("people", "decades"), [(0, 0.0), (1, 0.0), (2, 0.30103), (10, 1.0)])
+def test_each_of_so_many_people_has_a_part_of_the_strangers(people: int, decades: float) -> None:
+    assert Policy().home_decades(people) == pytest.approx(decades, abs=1e-5)
+    assert Policy(far_of="person").home_decades(people) == 0
 
 
 # --- noise
@@ -238,7 +322,7 @@ def test_the_allowance_counts_before_the_threshold_and_is_each_persons_own() -> 
         ([noisy], 9.0, "anna", 0.753),
         ([without, noisy], 9.0, "anna", 0.753),
     ):
-        verdict = verify(*people, snr_db=snr_db)
+        verdict = verify(*people, snr_db=snr_db, policy=Policy(far_of="person"))
         assert verdict.person == name
         assert verdict.score == pytest.approx(score)
 
@@ -290,7 +374,12 @@ def test_a_known_voice_is_known_by_its_score_and_a_stranger_is_not(
         heard = speaker.hear(crop)
         head.set_weights(slt.weights)
         from_head = float(head.score(heard.embedding[None], slt.prototype)[0])
-        expected = (2 * float(heard.embedding @ slt.centroid) + from_head) / 3 + allowance(slt, heard.snr_db)
+        clean = (float(heard.embedding @ slt.centroid) + from_head) / 2 - slt.offsets[0]
+        away = unit(slt.elsewhere[:, CONDITIONS.index("far")].mean(axis=0))
+        both = head.project(np.stack([heard.embedding, away]))
+        far = (float(heard.embedding @ away) + float(both[0] @ both[1])) / 2 - slt.offsets[2] - 0.03
+        expected = max(clean, far)
+        assert heard.snr_db > 22
         verdict = asked.verify(crop, WORD)
         assert verdict.person == name
         assert verdict.score == pytest.approx(expected, abs=1e-6)

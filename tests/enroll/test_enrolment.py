@@ -108,7 +108,7 @@ def left_out(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[Float3
 
     def says(*own: float) -> list[tuple[Float32, Float32]]:
         def leave_one_out(
-            _head: Any, _takes: Any, measure: Float32, learn: Float32, _plan: TrainPlan
+            _head: Any, _takes: Any, measure: Float32, learn: Float32, _plan: TrainPlan, _share: float
         ) -> dict[str, calibrate.Trial]:
             calls.append((measure, learn))
             scores = np.array(own, np.float32)
@@ -185,7 +185,7 @@ def test_an_enrolment_that_would_reject_most_of_its_takes_is_refused(
 def test_a_take_that_scores_the_threshold_is_accepted(
     enroller: Enroller, left_out: Callable[..., list[tuple[Float32, Float32]]], rng: np.random.Generator
 ) -> None:
-    limit = float(np.float32(calibrate.threshold(COSINE, 2, 0.01)))
+    limit = float(np.float32(calibrate.threshold(COSINE, 2, 0.01, False)))
     left_out(limit, limit - 1e-3)
     report = enroller.enrol_takes("anna", bare(2, rng), None, Options()).voiceprint.report
     assert report["expected_frr"]["rejected"] == report["achieved"][COSINE]["frr"]["rejected"] == 1
@@ -398,12 +398,13 @@ def test_takes_left_out_are_scored_with_their_variations(household: list[Voicepr
     np.testing.assert_array_equal(trial.varied, trial.own)
 
 
+@pytest.mark.parametrize("elsewhere", [True, False])
 @pytest.mark.parametrize("kind", [COSINE, TRAINED])
-def test_the_threshold_rises_with_the_takes_and_a_smaller_far(kind: str) -> None:
-    base = calibrate.threshold(kind, 5, 0.01)
-    assert calibrate.threshold(kind, 1, 0.01) < calibrate.threshold(kind, 2, 0.01) < base
-    assert calibrate.threshold(kind, 5, 0.001) > base > calibrate.threshold(kind, 5, 0.1)
-    assert calibrate.threshold(kind, 5, 1e-30) == 1, "no score is higher"
+def test_the_threshold_rises_with_the_takes_and_a_smaller_far(kind: str, elsewhere: bool) -> None:
+    base = calibrate.threshold(kind, 5, 0.01, elsewhere)
+    assert calibrate.threshold(kind, 1, 0.01, elsewhere) < calibrate.threshold(kind, 2, 0.01, elsewhere) < base
+    assert calibrate.threshold(kind, 5, 0.001, elsewhere) > base > calibrate.threshold(kind, 5, 0.1, elsewhere)
+    assert calibrate.threshold(kind, 5, 1e-30, elsewhere) == 1, "no score is higher"
 
 
 def test_a_share_of_few_is_announced_with_its_interval() -> None:

@@ -9,6 +9,7 @@ import pytest
 from earmark.engine.audio.samples import RATE_HZ, Float32
 from earmark.engine.errors import InputError
 from earmark.enroll.evaluation import channels
+from earmark.enroll.training import telephone
 
 SECONDS = 1.0
 
@@ -34,7 +35,7 @@ def tone(hertz: float) -> Float32:
 
 @pytest.mark.parametrize("codec", [None, "mu-law"])
 def test_a_telephone_line_keeps_its_band_alone(noise: Float32, codec: str | None) -> None:
-    heard = channels.line(noise, codec)
+    heard = telephone.line(noise, codec)
     assert heard.shape == noise.shape
     assert heard.dtype == np.float32
     assert band_db(heard, 500, 3000) == pytest.approx(band_db(noise, 500, 3000), abs=0.5)
@@ -46,7 +47,7 @@ def test_mu_law_leaves_a_noise_that_follows_the_voice_and_gsm_more_of_it() -> No
     """G.711 has a signal-to-noise ratio of some 38 dB at all levels; GSM does not keep the wave."""
 
     def snr_db(codec: str, gain: float) -> float:
-        plain, coded = channels.line(gain * tone(997), None), channels.line(gain * tone(997), codec)
+        plain, coded = telephone.line(gain * tone(997), None), telephone.line(gain * tone(997), codec)
         inner = slice(2000, -2000)
         return float(10 * np.log10(np.mean(plain[inner] ** 2) / np.mean((coded - plain)[inner] ** 2)))
 
@@ -56,14 +57,14 @@ def test_mu_law_leaves_a_noise_that_follows_the_voice_and_gsm_more_of_it() -> No
 
 
 def test_gsm_comes_back_as_long_as_it_went_and_as_loud(noise: Float32) -> None:
-    heard = channels.line(noise[:12345], "gsm")
+    heard = telephone.line(noise[:12345], "gsm")
     assert heard.shape == (12345,)
-    assert 0.2 < np.sqrt(np.mean(heard**2)) / np.sqrt(np.mean(channels.line(noise[:12345], None) ** 2)) < 2
+    assert 0.2 < np.sqrt(np.mean(heard**2)) / np.sqrt(np.mean(telephone.line(noise[:12345], None) ** 2)) < 2
 
 
 def test_an_unknown_codec_or_microphone_is_named(noise: Float32) -> None:
     with pytest.raises(InputError, match="no codec 'mp3': there are mu-law, gsm"):
-        channels.line(noise, "mp3")
+        telephone.line(noise, "mp3")
     with pytest.raises(InputError, match="no microphone 'carbon': there are MEMS"):
         channels.microphone(noise, "carbon")
 
@@ -128,12 +129,12 @@ def test_the_far_room_is_more_reverberation_than_voice(rng: np.random.Generator)
 
 def test_clipping_cuts_at_the_limit_and_leaves_the_rest() -> None:
     speech = tone(200)
-    heard = channels.clipped(speech, 6.0)
+    heard = telephone.clipped(speech, 6.0)
     limit = np.abs(speech).max() * 10 ** (-6 / 20)
     assert np.abs(heard).max() == pytest.approx(limit)
     quiet = np.abs(speech) < limit
     np.testing.assert_array_equal(heard[quiet], speech[quiet])
-    np.testing.assert_array_equal(channels.clipped(speech, 0.0), speech)
+    np.testing.assert_array_equal(telephone.clipped(speech, 0.0), speech)
 
 
 def test_of_a_word_its_first_part_is_left() -> None:

@@ -25,7 +25,7 @@ from earmark.engine.errors import InputError
 from earmark.engine.features.speech import locate_speech
 from earmark.enroll.commands import evaluate_command
 from earmark.enroll.enrolment import Enroller
-from earmark.enroll.evaluation import channels, error_rates
+from earmark.enroll.evaluation import error_rates
 from earmark.enroll.evaluation.conditions import Conditions, read_noises
 from earmark.enroll.evaluation.evaluate import (
     HEAD,
@@ -38,7 +38,7 @@ from earmark.enroll.evaluation.evaluate import (
     read_trials,
 )
 from earmark.enroll.options import as_they_are
-from earmark.enroll.training import cohort
+from earmark.enroll.training import cohort, telephone
 
 VOICES = ("slt", "rms", "kal16")
 
@@ -104,7 +104,7 @@ def test_any_microphone_is_another_one_for_each_try(audio_dir: Path, read: Read)
 
 
 def test_the_command_line_names_the_codecs_that_there_are() -> None:
-    assert set(parser.CODECS) == set(channels.CODECS)
+    assert set(parser.CODECS) == set(telephone.CODECS)
 
 
 def test_gain_is_in_decibels(audio_dir: Path, read: Read) -> None:

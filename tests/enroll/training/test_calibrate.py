@@ -29,22 +29,23 @@ def trial(own: list[float], varied: list[float]) -> Trial:
 
 
 @pytest.mark.parametrize(
-    ("kind", "takes", "far", "wanted"),
+    ("kind", "takes", "far", "wanted", "without_elsewhere"),
     [
-        (COSINE, 1, 0.01, 0.645),
-        (COSINE, 5, 0.01, 0.681),
-        (COSINE, 5, 0.001, 0.751),
-        (COSINE, 5, 0.1, 0.611),
-        (TRAINED, 1, 0.01, 0.63),
-        (TRAINED, 5, 0.01, 0.658),
-        (TRAINED, 5, 0.001, 0.738),
-        (TRAINED, 5, 0.1, 0.578),
-        (TRAINED, 5, 1e-30, 1.0),  # a score is a cosine: never more than 1, …
-        (TRAINED, 5, 1e30, -1.0),  # … never less than −1
+        (COSINE, 1, 0.01, 0.603, 0.645),
+        (COSINE, 5, 0.01, 0.6406, 0.681),
+        (COSINE, 5, 0.001, 0.7106, 0.751),
+        (COSINE, 5, 0.1, 0.5706, 0.611),
+        (TRAINED, 1, 0.01, 0.604, 0.63),
+        (TRAINED, 5, 0.01, 0.652, 0.658),
+        (TRAINED, 5, 0.001, 0.732, 0.738),
+        (TRAINED, 5, 0.1, 0.572, 0.578),
+        (TRAINED, 5, 1e-30, 1.0, 1.0),  # a score is a cosine: never more than 1, …
+        (TRAINED, 5, 1e30, -1.0, -1.0),  # … never less than −1
     ],
 )
-def test_the_threshold_in_numbers(kind: str, takes: int, far: float, wanted: float) -> None:
-    assert calibrate.threshold(kind, takes, far) == pytest.approx(wanted, abs=1e-9)
+def test_the_threshold_in_numbers(kind: str, takes: int, far: float, wanted: float, without_elsewhere: float) -> None:
+    assert calibrate.threshold(kind, takes, far, True) == pytest.approx(wanted, abs=1e-9)
+    assert calibrate.threshold(kind, takes, far, False) == pytest.approx(without_elsewhere, abs=1e-9)
 
 
 def test_half_way_lies_between_the_strangers_and_the_own_takes() -> None:
@@ -160,3 +161,20 @@ def test_scores_are_of_the_kind_that_was_kept() -> None:
     np.testing.assert_allclose(calibrate.kind_scores(TRAINED, head, trained, mean, rows), [5 / 6, 1 / 6], atol=1e-6)
     np.testing.assert_array_equal(calibrate.kind_scores(COSINE, head, trained, mean, rows), [1, 0])
     np.testing.assert_array_equal(calibrate.kind_scores(TRAINED, head, None, mean, rows), [1, 0])
+
+
+# --- what is taken off
+
+
+def test_what_strangers_reach_is_taken_off_by_half_and_never_given_without_end() -> None:
+    usual = np.r_[np.full(94, -0.5), np.full(6, calibrate.USUAL_SCORE)].astype(np.float32)
+    assert calibrate.offset(usual) == pytest.approx(0, abs=1e-6)
+    assert calibrate.offset(usual + np.float32(0.2)) == pytest.approx(0.1, abs=1e-6)
+    assert calibrate.offset(usual - np.float32(0.06)) == pytest.approx(-0.03, abs=1e-6)
+    assert calibrate.offset(usual - np.float32(0.5)) == calibrate.LOWEST_OFFSET
+
+
+def test_only_the_nearest_strangers_count() -> None:
+    scores = np.r_[np.full(94, -0.5), np.full(6, 0.4)].astype(np.float32)
+    others = np.r_[np.full(94, 0.2), np.full(6, 0.4)].astype(np.float32)
+    assert calibrate.offset(scores) == calibrate.offset(others)

@@ -78,7 +78,8 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
     arrays = io.BytesIO()
     varied = {"copies": voiceprint.copies, "elsewhere": voiceprint.elsewhere}
     kept: dict[str, Any] = {name: varied[name].astype(np.float16) for name in _VARIED if varied[name].size}
-    np.savez(
+    save: Callable[..., None] = np.savez  # numpy 2 would take what is named at run time for its own arguments
+    save(
         arrays,
         takes=voiceprint.takes.astype(np.float32),
         centroid=voiceprint.centroid.astype(np.float32),

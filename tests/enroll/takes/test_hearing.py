@@ -10,6 +10,7 @@ from conftest import MakeNetwork, Read, Takes
 
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16
 from earmark.engine.features import mel
+from earmark.engine.networks.conditions import CONDITIONS
 from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.enroll.enrolment import Enroller, Options, Recording
@@ -78,7 +79,7 @@ def test_the_mel_of_a_take_is_computed_once_for_its_recording_and_once_for_its_c
 
 
 @pytest.mark.parametrize("word", [None, "okay_nabu"])
-def test_an_enrolment_computes_one_mel_for_each_take_and_one_for_each_of_its_variations(
+def test_an_enrolment_computes_one_mel_for_each_take_its_variations_and_conditions(
     word: str | None,
     five: list[Int16],
     mels: Counter[str],
@@ -90,5 +91,5 @@ def test_an_enrolment_computes_one_mel_for_each_take_and_one_for_each_of_its_var
     enroller = Enroller(network, head, cohort.load())
     plan = TrainPlan(steps=1, copies=COPIES)
     enroller.enrol("slt", recordings, make_network(word) if word else None, Options(plan=plan))
-    each = len(five) * (1 + COPIES)
+    each = len(five) * (1 + COPIES + len(CONDITIONS))
     assert mels == {"slaney": each, "htk": each}

@@ -258,7 +258,8 @@ class Enroller:
                 rows.append(heard.embedding)
         copies = np.array(rows, np.float32).reshape(len(rows), len(heard.embedding))
         through = [self._through(heard, condition, [options.seed, number]) for condition in CONDITIONS]
-        return TakeEmbeddings(heard.embedding, copies, heard=tuple(shares), elsewhere=np.array(through, np.float32))
+        kept = np.array(through, np.float16).astype(np.float32)  # as the store keeps it: the score is of its mean
+        return TakeEmbeddings(heard.embedding, copies, heard=tuple(shares), elsewhere=kept)
 
     def _through(self, heard: AcceptedTake, condition: str, seed: list[int]) -> Float32:
         """The embedding of a take in a condition; the take's own where nothing can be heard there any more."""

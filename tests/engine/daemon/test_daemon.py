@@ -261,8 +261,8 @@ def test_who_asks_for_the_state_waits_for_a_place(tmp_path: Path) -> None:
         def answer() -> None:
             with suppress(OSError):
                 while True:
-                    with listening.accept()[0] as connection:
-                        connection.sendall(b'{"type": "status", "late": true}\n')
+                    connection = crowd.enter_context(listening.accept()[0])
+                    connection.sendall(b'{"type": "status", "late": true}\n')
 
         later = threading.Timer(0.2, answer)
         later.start()

@@ -13,13 +13,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is loaded: on
 import platform
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from heading import heading
+from timing import lowest
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Float32
@@ -53,7 +52,7 @@ def main() -> int:
     for count in PEOPLE:
         with tempfile.TemporaryDirectory() as folder:
             print(f"| {count} | {' | '.join(_row(count, Path(folder)))} |", flush=True)
-    print(f"\nOpening the keyring, once in a process: {_number(_lowest(_derived, runs=5))} ms, ", end="")
+    print(f"\nOpening the keyring, once in a process: {_number(lowest(_derived, runs=5))} ms, ", end="")
     print(f"{128 * vault.SCRYPT['n'] * vault.SCRYPT['r'] >> 20} MiB while it lasts.")
     return 0
 
@@ -68,15 +67,15 @@ def _row(count: int, folder: Path) -> list[str]:
     crop = read_audio(TAKE)
     settings = Settings(people=People(store=str(store.folder)))
     times = [
-        _lowest(lambda: _load(store)),
+        lowest(lambda: _load(store), RUNS),
         0.0,
-        _lowest(store.fingerprint),
-        _lowest(lambda: load_household(settings), runs=5),
-        _lowest(lambda: verifier.verify(crop, "okay_nabu")),
+        lowest(store.fingerprint, RUNS),
+        lowest(lambda: load_household(settings), runs=5),
+        lowest(lambda: verifier.verify(crop, "okay_nabu"), RUNS),
     ]
     sealing.encrypt(store, b"correct horse")
     sealed = PersonStore(store.folder, lambda: b"correct horse")
-    times[1] = _lowest(lambda: _load(sealed))
+    times[1] = lowest(lambda: _load(sealed), RUNS)
     return [*map(_number, times), str(size)]
 
 
@@ -102,17 +101,6 @@ def _unit(rows: npt.NDArray[np.float64]) -> Float32:
 
 def _derived() -> None:
     vault.new_vault().keyring(b"correct horse")
-
-
-def _lowest(run: Callable[[], object], runs: int = RUNS) -> float:
-    """ms of processor time, after one run that is not counted."""
-    run()
-    taken = []
-    for _ in range(runs):
-        start_s = time.process_time()
-        run()
-        taken.append(1000 * (time.process_time() - start_s))
-    return min(taken)
 
 
 def _number(value: float) -> str:

@@ -12,14 +12,13 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+from timing import lowest
 
 HERE = Path(__file__).resolve()
 CLONE = HERE.parents[2]
@@ -156,17 +155,6 @@ def measured() -> dict[str, float]:
             # as the sink does it, for each wake anew
             found[f"queue {kind}"] = lowest(lambda: LearningQueue(PersonStore(folder, lambda: KEY)).add(queued), 25)  # noqa: B023
     return found
-
-
-def lowest(run: Callable[[], object], runs: int) -> float:
-    """ms of processor time, after one run that is not counted."""
-    run()
-    taken = []
-    for _ in range(runs):
-        start_s = time.process_time()
-        run()
-        taken.append(1000 * (time.process_time() - start_s))
-    return min(taken)
 
 
 if __name__ == "__main__":

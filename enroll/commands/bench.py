@@ -48,7 +48,6 @@ from ..enrolment import Enroller, Options, Recording
 
 PER_HOP, MS, SECONDS, MEGABYTES, RATIO = "µs per 10 ms", "ms", "s", "MB", "×"
 HOP_US = 1e6 * HOP_SAMPLES / RATE_HZ
-RUNS = 5  # by default
 MOST_LONG_RUNS = 3  # of what takes seconds each
 AUDIO_SECONDS = 20
 BLOCK_SAMPLES = RATE_HZ // 10  # what a pipe gives at once
@@ -90,7 +89,7 @@ def bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def measure(keywords: Sequence[str], folder: Path, against: str | None = None, runs: int = RUNS) -> Iterator[Row]:
+def measure(keywords: Sequence[str], folder: Path, against: str | None, runs: int) -> Iterator[Row]:
     """Every stage in the order of the audio, so many times; what takes seconds, at most `MOST_LONG_RUNS` times.
 
     Raises:

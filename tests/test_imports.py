@@ -45,6 +45,7 @@ ALLOWED = {
         "engine/audio/quiet_stderr.py",
         "engine/daemon/daemon.py",
         "engine/sinks/",
+        "engine/storage/atomic.py",
     ),
     "time": (
         "engine/audio/microphone.py",

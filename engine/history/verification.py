@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import EarmarkError, StoreTampered, text_of
+from ..errors import EarmarkError, PersonError, StoreTampered, text_of
 from ..people import codec, transaction
 from ..people.index import PLAIN, WAITING_FOLDER, Index, Marks, survey
 from ..people.store import PersonStore
@@ -44,12 +44,29 @@ class Verified:
 
 
 def verify(store: PersonStore) -> Verified:
-    """Reads every file of a store.
+    """Reads every file of a store; again where something differs and the store has changed meanwhile.
 
     Raises:
         PersonLocked: it is sealed, and its key is not to be had.
         PersonError: it cannot be read at all.
     """
+    while True:
+        before = _state(store)
+        found = _verified(store)
+        if not found.differences or _state(store) == before:
+            return found
+
+
+def _state(store: PersonStore) -> object:
+    """Another one after each change of a person, and while their folder is on its way."""
+    try:
+        people = transaction.people_in(store.folder)
+        return store.fingerprint(), [transaction.whereabouts(store.folder, person) for person in people]
+    except PersonError as error:  # `_verified` raises it too, or says more
+        return text_of(error)
+
+
+def _verified(store: PersonStore) -> Verified:
     differences, index = [], None
     try:
         sealed, vault = store.encrypted, store.vault()

@@ -127,6 +127,7 @@ class Seal:
             seen = _seen(path)
             if self._index is not None and self._index[0] == seen:
                 return self._index[1]
+            remembered = self.witness.read()  # before the index, which may be changed meanwhile: never ahead of it
             index = decode(read_limited(path, MAX_INDEX_BYTES), vault)
         except FileNotFoundError:
             return self._without_index(vault)
@@ -136,7 +137,7 @@ class Seal:
             if not is_encrypted(self._folder) or self.vault() is not vault:  # sealed anew meanwhile
                 return self.index()
             raise StoreTampered(f"{path}: {text_of(error)}; {WHAT_TO_DO}") from error
-        self._check_counter(vault, index)
+        self._check_counter(vault, index, remembered)
         self._index = seen, index
         return index
 
@@ -210,13 +211,15 @@ class Seal:
         faults = []
         for folder in sorted(index.folders) if index is not None else []:
             person, _, word = folder.partition("/")
-            place = transaction.place_of(self._folder, person) if word else None
-            if word and (place is None or not (place / word).is_dir()):
+            if word and not self._has(person, word):
                 try:
                     self.check_versions(person, word, [])
                 except StoreTampered as error:
                     faults.append(error)
         return faults
+
+    def _has(self, person: str, word: str) -> bool:
+        return transaction.looked(self._folder, person, lambda place: place is not None and (place / word).is_dir())
 
     # --- changing: whoever calls these holds the lock of the store
 
@@ -351,8 +354,7 @@ class Seal:
             raise StoreTampered(f"{self._folder / INDEX_FILE}: it is gone; {WHAT_TO_DO}")
         return None
 
-    def _check_counter(self, vault: Vault, index: Index) -> None:
-        remembered = self.witness.read()
+    def _check_counter(self, vault: Vault, index: Index, remembered: Remembered | None) -> None:
         if remembered is None:
             self.witness.remember(Remembered(vault.id, index.counter))
         elif not remembered.sealed:  # opened, and perhaps sealed anew just now: whoever changes it remembers that

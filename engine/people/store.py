@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,7 +41,7 @@ from ..errors import (
 )
 from ..storage.atomic import make_folder, put_in_place
 from ..storage.locked import LOCK_FILE, LockedFolder
-from ..storage.names import folder_name, folders_in, is_person_folder, is_real, is_version, name_of
+from ..storage.names import folder_name, is_real, name_of
 from ..storage.owners import refusal
 from ..storage.user_folders import people_folder
 from . import transaction
@@ -118,21 +119,19 @@ class PersonStore:
 
     def versions(self, name: str, keyword: str) -> list[int]:
         """The kept versions, oldest first; the last one counts."""
-        place = self._place(name, keyword)
-        if place is None or not is_real(place, self.folder):
-            return []
-        return self._all_versions(place)[-KEPT_VERSIONS:]
+        word = folder_name(keyword)
+
+        def look(person: Path | None) -> list[int]:
+            real = person is not None and is_real(person / word, self.folder)
+            return transaction.versions_in(person / word)[-KEPT_VERSIONS:] if person is not None and real else []
+
+        return transaction.looked(self.folder, folder_name(name), look)
 
     def fingerprint(self) -> frozenset[tuple[str, str, int, int]]:
         """Person, wake word, newest version and its place on the disk: another one after every change."""
-        found: set[tuple[str, str, int, int]] = set()
-        for name in self.names():
-            with contextlib.suppress(PersonUnknown, FileNotFoundError):  # erased meanwhile
-                for keyword in self.keywords(name):
-                    for version in self.versions(name, keyword)[-1:]:
-                        place = self._version(name, keyword, version)
-                        found.add((name, keyword, version, place.stat().st_ino if place else 0))
-        return frozenset(found)
+        names = map(folder_name, self.names())
+        look = partial(transaction.newest_in, self.folder)
+        return frozenset().union(*(transaction.looked(self.folder, name, look) for name in names))
 
     def load(self, name: str, keyword: str, version: int | None = None) -> Voiceprint:
         """A voiceprint: the newest version, or another one.
@@ -247,7 +246,7 @@ class PersonStore:
             self.keywords(name)  # raises, and makes no store
         with self.changing(f"{name!r} could not be erased", "allow writing", erasing=True):
             place = self.folder / folder_name(name)
-            count = sum(len(self._all_versions(place / folder_name(key))) for key in self.keywords(name))
+            count = sum(len(transaction.versions_in(place / folder_name(key))) for key in self.keywords(name))
             with self.seal.changing(lambda index: replaced(index, {folder_name(name): {}}), keyless=True):
                 away = self._locked.move_away(place)
                 self._locked.sync()
@@ -298,7 +297,7 @@ class PersonStore:
         place = self.folder / folder_name(name) / folder_name(keyword)
         if not is_real(place, self.folder):
             raise OSError("its folder is a link")
-        kept = self._all_versions(place)
+        kept = transaction.versions_in(place)
         version = (kept[-1] if kept else 0) + 1
         top = new = place / f"{version:04d}"
         while not top.parent.is_dir():
@@ -395,14 +394,4 @@ class PersonStore:
         return place and place / f"{version:04d}"
 
     def _keywords(self, name: str) -> list[str]:
-        person = transaction.place_of(self.folder, folder_name(name))
-        if person is None or not is_real(person, self.folder):
-            return []
-        return sorted(
-            name_of(path.name)
-            for path in folders_in(person)
-            if is_person_folder(path.name) and any(is_version(inner.name) for inner in folders_in(path))
-        )
-
-    def _all_versions(self, place: Path) -> list[int]:
-        return sorted(int(path.name) for path in folders_in(place) if is_version(path.name))
+        return transaction.looked(self.folder, folder_name(name), partial(transaction.keywords_in, self.folder))

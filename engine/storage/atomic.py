@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def replace_synced(path: str | Path, content: bytes, beside: str | Path | None =
         OSError: it cannot be written; the old one is as it was.
     """
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder if beside is None else beside, f"{NEW_PREFIX}{os.getpid()}-{name}")
+    temporary = os.path.join(folder if beside is None else beside, f"{NEW_PREFIX}{threading.get_native_id()}-{name}")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
     try:

@@ -38,6 +38,7 @@ IMPOSTORS = "enroll/learning/impostors.py"
 LEARN = "enroll/learning/learn.py"
 RATES = "enroll/evaluation/error_rates.py"
 STORE = "engine/people/store.py"
+TRANSACTION = "engine/people/transaction.py"
 BUNDLE = "engine/people/bundle.py"
 JOURNAL = "engine/history/journal.py"
 QUEUE = "engine/history/queue.py"
@@ -50,6 +51,7 @@ _IMPOSTORS = ("test_impostors.py",)
 _LEARN = ("test_learn.py",)
 _RATES = ("test_error_rates.py",)
 _STORE = ("test_store.py", "test_operations.py")
+_LOOKS = ("test_looks.py",)
 _BUNDLE = ("test_bundle.py",)
 _JOURNAL = ("test_journal.py",)
 _QUEUE = ("test_queue.py",)
@@ -978,7 +980,21 @@ STORING = (
     Mutation(STORE, "KEPT_VERSIONS = 5", "KEPT_VERSIONS = 6", "six versions are kept", _STORE),
     Mutation(STORE, "version = versions[-2]", "version = versions[0]", "rollback goes to the oldest", _STORE),
     Mutation(
-        STORE,
+        TRANSACTION,
+        "if after == before:",
+        "if found:",
+        "what moved while it was looked at counts",
+        _LOOKS,
+    ),
+    Mutation(
+        TRANSACTION,
+        "first, plan, second = folders_in(store), read_plan(store), folders_in(store)",
+        "first, plan, second = folders_in(store), read_plan(store), []",
+        "who is between two places is missed",
+        _LOOKS,
+    ),
+    Mutation(
+        TRANSACTION,
         "return sorted(int(path.name) for path in folders_in(place) if is_version(path.name))",
         "return [*map(int, sorted(one.name for one in folders_in(place) if is_version(one.name)))]",
         "versions are sorted as texts",

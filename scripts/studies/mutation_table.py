@@ -982,7 +982,7 @@ STORING = (
     Mutation(
         TRANSACTION,
         "if after == before:",
-        "if found:",
+        "if found is not None:",
         "what moved while it was looked at counts",
         _LOOKS,
     ),

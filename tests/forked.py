@@ -64,13 +64,23 @@ def run(
     cwd: Path | None,
     started: Mapping[str, str],
     limit_s: float,
+    program: str = "",
 ) -> subprocess.CompletedProcess[bytes]:
     """As `subprocess.run` of `python -m earmark.cli` does it, in an environment that `begins_as_all`.
+
+    Args:
+        arguments: of the run.
+        stdin: what it reads.
+        cwd: its folder; None: this one.
+        started: its environment.
+        limit_s: it is killed after.
+        program: what it runs instead, as with `python -c`.
 
     Raises:
         subprocess.TimeoutExpired: it hangs, and was killed.
     """
     request = {"arguments": list(arguments), "cwd": str(cwd or Path.cwd()), "environment": dict(started)}
+    request["program"] = program
     (in_there, in_here), (out_here, out_there), (err_here, err_there) = (os.pipe() for _ in range(3))
     out, err = io.BytesIO(), io.BytesIO()
     streams = [
@@ -135,8 +145,8 @@ def _load() -> None:
     gc.freeze()  # or a run would look through all of it when it ends: 0.4 s
 
 
-def _serve(address: str) -> None:
-    """Returns in each process that is to be a run, and in no other."""
+def _serve(address: str) -> str:
+    """Returns in each process that is to be a run, and in no other; gives what is to be run, if it is not earmark."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks after those who wait for a run
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind("\0" + address)
@@ -153,8 +163,8 @@ def _serve(address: str) -> None:
     os._exit(0)
 
 
-def _begin(connection: socket.socket) -> None:
-    """Forks a run and says its number, and how it ended; returns in the run alone."""
+def _begin(connection: socket.socket) -> str:
+    """Forks a run and says its number, and how it ended; returns in the run alone, as `_serve`."""
     with connection:
         descriptors = socket.recv_fds(connection, 1, 3)[1]
         request = json.loads(connection.makefile().read())
@@ -178,9 +188,13 @@ def _begin(connection: socket.socket) -> None:
     os.environ.update(request["environment"])
     sys.path[0] = request["cwd"]  # as `python -m` has it
     sys.argv[1:] = request["arguments"]
+    return str(request["program"])
 
 
 if __name__ == "__main__":
     _load()
-    _serve(sys.argv[1])
-    runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
+    asked = _serve(sys.argv[1])
+    if asked:
+        exec(compile(asked, "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        runpy.run_module(MODULE, run_name="__main__", alter_sys=True)

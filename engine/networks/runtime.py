@@ -44,6 +44,8 @@ _RESOLVER = {
     True: _MODULE.OpResolverType.AUTO,
     False: _MODULE.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
 }
+DELEGATE_IS_SMALL = NAME == "ai-edge-litert"
+"""Whether the delegate keeps its copy of the weights once, and not once for each length of input."""
 
 
 def version() -> str:

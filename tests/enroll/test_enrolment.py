@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import Enrolled
 from noisy import in_noise
+from turns import mine
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import Float32, Int16
@@ -262,7 +263,7 @@ def test_the_report_has_the_median_snr_of_the_takes(
 # --- a household
 
 
-@pytest.fixture(scope="session", params=["okay_nabu", "alexa"])
+@pytest.fixture(scope="session", params=mine(["okay_nabu", "alexa"]))
 def household(request: pytest.FixtureRequest, enrolled: Enrolled) -> list[Voiceprint]:
     return [enrolled(voice, request.param).voiceprint for voice in VOICES]
 

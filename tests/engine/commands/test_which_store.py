@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 import pytest
 from conftest import REPOSITORY
-from helpers_store import Run, checked, environment, save_cosine
+from helpers_store import RUN_LIMIT_S, Run, checked, environment, save_cosine
 
 NOBODY, ANNA = 65534, 12345
 
@@ -67,8 +66,9 @@ class Machine:
         for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "SUDO_USER"):
             if name not in variables:
                 env.pop(name, None)
-        line = [sys.executable, "-c", PROGRAM, str(self.root), str(user), *map(str, arguments)]
-        done = subprocess.run(line, env=env, capture_output=True, cwd="/", check=False)
+        done = forked.run(
+            [str(self.root), str(user), *map(str, arguments)], b"", Path("/"), env, RUN_LIMIT_S, PROGRAM
+        )
         run = checked(done.returncode, done.stdout, done.stderr)
         assert run.code == code, run.err
         return run

@@ -567,7 +567,7 @@ def main(arguments: list[str]) -> int:
     for number, operation in enumerate(OPERATIONS):
         work = folder / str(number)
         work.mkdir()
-        few = (1, 3) if operation.most is not None else (most, 0)
+        few = (1, 3) if operation.most is not None else (most, 8)
         result = {"name": operation.name, **asdict(tally(operation, work, *few))}
         sys.stdout.write(json.dumps(result) + "\n")
     return 0

@@ -57,9 +57,10 @@ sys.exit(code)
 """
 
 
-@pytest.mark.parametrize(
-    "line", ["people list", "doctor --json", "replay {scene}", "listen -", "settings show", "--version", "sing"]
-)
+LINES = ["people list", "doctor --json", "replay {scene}", "listen -", "settings show", "--version", "sing"]
+
+
+@pytest.mark.parametrize("line", mine(LINES))
 def test_ctrl_c_at_any_moment_shows_no_traceback(line: str, audio_dir: Path, tmp_path: Path) -> None:
     words = line.format(scene=audio_dir / "slt_okay_nabu_test_1.flac").split()
     with (tmp_path / "out").open("wb") as out:

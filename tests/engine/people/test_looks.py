@@ -6,9 +6,11 @@ the two is tried, which chance would try once in weeks.
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,6 +27,7 @@ LOOKS_AT = {"lstat", "stat", "scandir", "listdir", "open", "readlink"}
 RENAMES = {"rename", "replace"}
 MOST = 100  # of them
 KEY = b"a passphrase"
+MEMORY = Path("/dev/shm")
 
 Reader = Callable[[PersonStore], object]
 READERS: dict[str, Reader] = {
@@ -37,11 +40,13 @@ READERS: dict[str, Reader] = {
     "verify": lambda store: verify(store).differences,
 }
 KINDS = {
-    **{("plain", reader): 1 for reader in ("names", "keywords", "versions", "load", "fingerprint")},
-    ("plain", "verify"): 4,
-    ("sealed", "load"): 5,
-    ("sealed", "missing"): 3,
-    ("sealed", "verify"): 7,
+    **{("plain", reader): 1 for reader in ("names", "keywords", "versions")},
+    ("plain", "load"): 2,
+    ("plain", "fingerprint"): 2,
+    ("plain", "verify"): 7,
+    ("sealed", "load"): 7,
+    ("sealed", "missing"): 5,
+    ("sealed", "verify"): 11,
 }
 """Store and reader -> every which of the reader's system calls is tried, in one turn; what reads much reads alike."""
 
@@ -118,6 +123,16 @@ def opened(folder: Path) -> PersonStore:
     return PersonStore(folder, lambda: KEY)
 
 
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, if there is some: thousands of changes, each synced."""
+    if not os.access(MEMORY, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        yield Path(folder)
+
+
 def renames_of_a_change(folder: Path) -> int:
     change = Change(opened(folder))
     change.end()
@@ -125,8 +140,8 @@ def renames_of_a_change(folder: Path) -> int:
 
 
 @pytest.mark.parametrize(("kind", "reader"), KINDS)
-def test_who_reads_while_a_person_is_exchanged_finds_them(tmp_path: Path, kind: str, reader: str) -> None:
-    folder = tmp_path / "people"
+def test_who_reads_while_a_person_is_exchanged_finds_them(memory: Path, kind: str, reader: str) -> None:
+    folder = memory / "people"
     opened(folder).save(make_voiceprint())
     if kind == "sealed":
         sealing.encrypt(opened(folder), KEY)

@@ -87,6 +87,8 @@ class Sink:
     later, with near misses, and have a clip."""
     idle_s: float | None = None
     """`idle` is called where nothing came for so long; None: never."""
+    counts_sent = False
+    """Whether it counts itself what was sent, when somebody has confirmed it."""
     fault: str | None = None
     """Why it cannot work now, where it knows that without an event; None: it can, as far as it knows."""
     note: str | None = None
@@ -200,7 +202,7 @@ class Outbox:
                 break
             if not self._is_open:
                 self._stats.add("failed", sink=self.sink.name)
-            elif self._try("send", self.sink.send, notice):
+            elif self._try("send", self.sink.send, notice) and not self.sink.counts_sent:
                 self._stats.add("sent", sink=self.sink.name)
         if self._is_open:
             self._try("close", self.sink.close)

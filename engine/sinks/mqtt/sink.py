@@ -9,6 +9,7 @@ it is said anew at every connection, and a state of before that came once more a
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import ipaddress
 import json
@@ -16,6 +17,7 @@ import logging
 import os
 import re
 import secrets
+import socket
 import ssl
 import stat
 import sys
@@ -50,11 +52,13 @@ class MqttSink(Sink):
     """A client of one broker; connects by itself, and again, and never makes anybody wait."""
 
     name = "mqtt"
+    counts_sent = True
 
     def __init__(self, settings: Any, control: Control) -> None:
         super().__init__(settings, control)
         self._topic: str = settings.topic
         self._client: paho.Client | None = None
+        self._unconfirmed: collections.deque[tuple[paho.MQTTMessageInfo, Notice]] = collections.deque()
         self._connected = threading.Event()
         self._closing = False
         self._state = threading.Lock()  # held while state is read and said, so that the last that is said is true
@@ -105,17 +109,17 @@ class MqttSink(Sink):
         client.max_inflight_messages_set(MAX_INFLIGHT)
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_disconnect, client.on_message = self._on_disconnect, self._on_message
-        client.on_subscribe = self._on_subscribe
+        client.on_subscribe, client.on_socket_open = self._on_subscribe, _at_once
         self._client = client
         self.fault = f"not connected: {settings.host}:{settings.port} has not answered yet"
         client.connect_async(settings.host, settings.port, KEEPALIVE_S)
         client.loop_start()
 
     def send(self, notice: Notice) -> None:
-        """Sends an event, and waits until the broker has it.
+        """Sends an event; who has no other to send waits in `idle` until the broker has it.
 
         Raises:
-            DaemonError: no broker took it within 10 s; it is lost.
+            DaemonError: no broker took this one, or an earlier one, within 10 s; it is lost.
         """
         client = self._opened()
         if not self._connected.wait(max(0.0, LATE_S - _age_s(notice))) or _age_s(notice) > LATE_S:
@@ -127,12 +131,30 @@ class MqttSink(Sink):
                 self._say("last", self._last)
         # Home Assistant's event entities want `event_type`.
         told = client.publish(f"{self._topic}/event", _as_json({**event, "event_type": event["type"]}), qos=1)
-        try:
-            told.wait_for_publish(LATE_S)
-        except (ValueError, RuntimeError) as error:  # its queue is full, or the connection broke just now
-            raise DaemonError(f"an event may be lost: {text_of(error)}") from error
-        if not told.is_published():
-            raise DaemonError(f"an event may be lost: the broker has not confirmed it for {LATE_S:g} s")
+        self._unconfirmed.append((told, notice))
+        self.idle_s = 0.0
+        self._confirm(MAX_INFLIGHT - 1)
+
+    def idle(self) -> None:
+        """There is nothing to send just now: waits until the broker has what was sent.
+
+        Raises:
+            DaemonError: it did not take it within 10 s; it is lost.
+        """
+        self._confirm(0)
+
+    def _confirm(self, most: int) -> None:
+        """Waits until at most so many events are on their way; raises DaemonError as `idle`."""
+        while len(self._unconfirmed) > most:
+            told, notice = self._unconfirmed.popleft()
+            self.idle_s = 0.0 if self._unconfirmed else None
+            try:
+                told.wait_for_publish(max(0.0, LATE_S - _age_s(notice)))
+            except (ValueError, RuntimeError) as error:  # its queue is full, or the connection broke just now
+                raise DaemonError(f"an event may be lost: {text_of(error)}") from error
+            if not told.is_published():
+                raise DaemonError(f"an event may be lost: the broker has not confirmed it for {LATE_S:g} s")
+            self._control.stats.add("sent", sink=self.name)
 
     def close(self) -> None:
         """Says goodbye where somebody listens."""
@@ -302,6 +324,11 @@ class MqttSink(Sink):
 
     def _say(self, name: str, payload: str) -> None:
         self._opened().publish(f"{self._topic}/{name}", payload, retain=True)
+
+
+def _at_once(_client: paho.Client, _data: Any, connection: Any) -> None:
+    """Small messages are sent when they are there: else the second of two waits until the first is confirmed."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,10 +15,10 @@ from typing import Any, Union
 import numpy as np
 
 from ..audio.samples import FULL_SCALE, RATE_HZ, Int16
-from ..errors import InputError, StoreUnwritable, WakeError, WakeUnknown, did_you_mean, system_text_of
+from ..errors import InputError, StoreUnwritable, WakeDamaged, WakeError, WakeUnknown, did_you_mean, system_text_of
 from ..history import vouched
 from ..history.journal import Journal, open_journal
-from ..history.journal_entry import Entry
+from ..history.journal_entry import AUDIO_FILE, Entry
 from ..history.labels import NOISE, NOT_ME, check_label
 from ..people.keys import secret_from
 from ..people.store import PersonStore
@@ -34,12 +36,15 @@ Row = Union[Entry, tuple[int, WakeError]]
 
 
 def wakes_list(arguments: argparse.Namespace) -> int:
-    """The entries that pass the filters, oldest first; a damaged one is shown with what is wrong."""
+    """The entries that pass the filters, oldest first; a damaged one is shown with what is wrong.
+
+    No more of them is read than is shown, and of the sound only that it is there: `show` and `export` hear it whole.
+    """
     journal = _journal_of(settings_of(arguments))
-    rows = [row for row in _rows(journal) if not isinstance(row, Entry) or _passes(row, arguments)]
-    rows = rows[-arguments.last :] if arguments.last else rows
+    newest_first = (row for row in _rows(journal) if not isinstance(row, Entry) or _passes(row, arguments))
+    rows = list(itertools.islice(newest_first, arguments.last or None))[::-1]
     for row in rows:
-        number, fault = (row.number, _fault(journal, row.number)) if isinstance(row, Entry) else row
+        number, fault = (row.number, _fault(row)) if isinstance(row, Entry) else row
         if arguments.json:
             facts = row.to_json() if isinstance(row, Entry) else {"number": number}
             print(json.dumps({**facts, "damaged": fault and str(fault)}))
@@ -161,7 +166,8 @@ def _journal_of(settings: Settings) -> Journal:
 
 
 def _rows(journal: Journal) -> Iterator[Row]:
-    for number in journal.numbers():
+    """Newest first."""
+    for number in reversed(journal.numbers()):
         try:
             yield journal.read(number)
         except WakeUnknown:  # erased meanwhile
@@ -177,13 +183,16 @@ def _passes(entry: Entry, arguments: argparse.Namespace) -> bool:
     )
 
 
-def _fault(journal: Journal, number: int) -> WakeError | None:
-    """What is wrong with an entry's sound."""
+def _fault(entry: Entry) -> WakeError | None:
+    """What is wrong with an entry's sound, as far as that is seen without reading it."""
+    path = entry.folder / AUDIO_FILE
     try:
-        journal.samples(number)
-    except WakeError as error:
-        return error
-    return None
+        if stat.S_ISREG(path.lstat().st_mode):
+            return None
+        why = "its sound is no plain file"
+    except OSError as error:
+        why = f"its sound cannot be read: {system_text_of(error)}"
+    return WakeDamaged(f"{entry.folder}: damaged: {why}; `earmark wakes forget {entry.number}` removes it")
 
 
 def _line(entry: Entry) -> str:

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import StoreUnwritable, system_text_of
@@ -131,15 +131,15 @@ class LockedFolder:
         ending = f"-{of}" if of else ""
         return [name for name in found if is_leftover(name) and name.endswith(ending)]
 
-    def sweep(self, of: str = "") -> list[OSError]:
+    def sweep(self, of: str = "", only: Iterable[str] | None = None) -> list[OSError]:
         """Deletes the leftovers; what cannot be deleted is logged and returned: it keeps nobody from a change.
 
         Args:
             of: as for `leftovers`.
+            only: what `move_away` gave, for who knows that there is nothing else; None: the folder is looked through.
         """
         faults = []
-        for name in self.leftovers(of):
-            path = os.path.join(self.path, name)
+        for path in (os.path.join(self.path, name) for name in self.leftovers(of)) if only is None else only:
             try:
                 _delete(path)
             except OSError as error:

@@ -55,6 +55,7 @@ ALLOWED = {
         "engine/sinks/",
         "engine/commands/status.py",
         "enroll/commands/bench.py",
+        "enroll/commands/live.py",
         "enroll/commands/learn_now.py",
     ),
     "datetime": ("engine/history/", "engine/commands/learn_commands.py", "engine/sinks/"),

@@ -155,6 +155,7 @@ def command_line() -> Parser:
     add_keyword(bench)
     bench.add_argument("--against", metavar="PEER", help="compare with this program's own loop: pymicro-wakeword")
     bench.add_argument("--runs", type=positive, default=5, metavar="N", help="measure each stage so often (5)")
+    bench.add_argument("--live", action="store_true", help="instead the daemon in real time, which takes minutes")
     bench.add_argument("--plot", metavar="PICTURE.png", help="draw what runs always")
     add_models(bench)
     doctor = add_command(

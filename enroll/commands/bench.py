@@ -45,6 +45,7 @@ from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Options, Recording
+from . import live
 
 PER_HOP, MS, SECONDS, MEGABYTES, RATIO = "µs per 10 ms", "ms", "s", "MB", "×"
 HOP_US = 1e6 * HOP_SAMPLES / RATE_HZ
@@ -72,6 +73,8 @@ class Row:
 
 def bench(arguments: argparse.Namespace) -> int:
     """Measures, prints, and draws if asked."""
+    if arguments.live:
+        return _bench_live(arguments)
     rows = []
     print(f"earmark: {runtime.version()}, {os.cpu_count()} cores, one used; a minute or two", file=sys.stderr)
     for row in measure(arguments.keyword, models(arguments), arguments.against, arguments.runs):
@@ -86,6 +89,29 @@ def bench(arguments: argparse.Namespace) -> int:
         from ..evaluation.plots import costs  # matplotlib is not installed everywhere
 
         costs([(row.stage, row.median) for row in rows if row.unit == PER_HOP], arguments.plot)
+    return 0
+
+
+def _bench_live(arguments: argparse.Namespace) -> int:
+    """The daemon in real time; with --json one object, for who sends it in."""
+    sounds = {
+        "quiet room": made_quiet(AUDIO_SECONDS),
+        "fan, -50 dBFS": made_quiet(AUDIO_SECONDS, -50.0),
+        "speech": made_sound(AUDIO_SECONDS),
+    }
+    rows = []
+    print(f"earmark: {runtime.version()}, in real time: some minutes", file=sys.stderr)
+    for row in live.measure(sounds, arguments.keyword, arguments.runs):
+        rows.append(row)
+        if not arguments.json:
+            calls = "" if row["syscalls_per_s"] is None else f", {row['syscalls_per_s']:.1f} system calls"
+            print(
+                f"{row['sound']:16} {100 * row['core_share']:.3f} % of a core, "
+                f"a second {row['wakeups_per_s']:.1f} wake-ups{calls}",
+                flush=True,
+            )
+    if arguments.json:
+        print(json.dumps({"machine": live.machine(), "rows": rows}, ensure_ascii=False))
     return 0
 
 

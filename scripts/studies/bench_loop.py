@@ -4,7 +4,8 @@
 KIND is earmark (blocks of 100 ms, what a pipe gives), replay (earmark in blocks of 1 s, what a file gives), pymicro
 (pymicro-wakeword, 10 ms at a time, as its own program does) or openwakeword (80 ms at a time). Runs in the peer's own
 environment. The first 12 seconds are a run-up that is not counted. Prints a JSON object: seconds of the processor,
-seconds of audio, and when it was woken.
+seconds of audio, and when it was woken. With - instead of a file it hears standard input to its end and prints
+nothing.
 """
 
 from __future__ import annotations
@@ -69,8 +70,12 @@ KINDS = {
 def main() -> int:
     """Runs it and prints."""
     make, block_samples = KINDS[sys.argv[1]]
-    audio = np.fromfile(sys.argv[2], np.int16)
     hear = make(sys.argv[3:])
+    if sys.argv[2] == "-":
+        while piece := sys.stdin.buffer.read(2 * block_samples):
+            hear(np.frombuffer(piece, np.int16))
+        return 0
+    audio = np.fromfile(sys.argv[2], np.int16)
     woken_s: list[float] = []
     start_s = 0.0
     first = LEAD_S * RATE_HZ // block_samples * block_samples

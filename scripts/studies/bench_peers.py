@@ -8,6 +8,7 @@ of a process of its own; the detectors take turns, and a ratio is the median of 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from earmark.engine.networks.card import builtin_keywords
 REPOSITORY = Path(__file__).parents[2]
 AUDIO = REPOSITORY / "tests" / "audio"
 WORD = "alexa"  # the one that all three have
+OPENWAKEWORD_NAME = "openWakeWord 0.5.1"
 OPENWAKEWORD = ("openwakeword==0.5.1", "numpy<2")
 LEAD_S, SPEECH_S, QUIET_S = 12, 60, 60
 LATE_S = 0.15  # blocks of 100 ms, and an inference: so much may two of them differ about the same wake
@@ -57,7 +59,7 @@ def main() -> int:
     parser.add_argument("--peers", type=Path, default=REPOSITORY / ".venv-peers", metavar="DIR")
     parser.add_argument("--runs", type=int, default=7, metavar="N", help="turns (7)")
     arguments = parser.parse_args()
-    python = _openwakeword(arguments.peers)
+    python = openwakeword(arguments.peers)
     versions = f"{runtime.version()}, Python {platform.python_version()}, numpy {np.__version__}"
     print(heading("Benchmarks", __file__, head=True))
     print(HEADER.format(versions=versions, processor=_processor(), runs=arguments.runs))
@@ -66,15 +68,17 @@ def main() -> int:
             print(line, flush=True)
         for line in _replay(Path(folder), arguments.runs):
             print(line, flush=True)
-    for line in _stages():
+    from bench_live import RESULTS, section  # which has the peers from here
+
+    for line in (*section(json.loads(RESULTS.read_text("utf-8"))), *_stages()):
         print(line, flush=True)
     return 0
 
 
-def _peers(folder: Path, openwakeword: str, runs: int) -> Iterator[str]:
+def _peers(folder: Path, peer_python: str, runs: int) -> Iterator[str]:
     speech, quiet = folder / "speech.raw", folder / "quiet.raw"
     _speech(LEAD_S + SPEECH_S).tofile(speech)
-    _quiet(LEAD_S + QUIET_S).tofile(quiet)
+    AUDIO_OF["quiet room"](LEAD_S + QUIET_S).tofile(quiet)
     others = [name for name in builtin_keywords() if name != WORD]
     jobs: dict[str, tuple[str, str, Path, list[str]]] = {}
     for sound, file in (("speech", speech), ("quiet room", quiet)):
@@ -82,7 +86,7 @@ def _peers(folder: Path, openwakeword: str, runs: int) -> Iterator[str]:
         jobs[f"earmark, blocks of 1 s, {sound}"] = (sys.executable, "replay", file, [WORD])
         jobs[f"earmark, 4 wake words, {sound}"] = (sys.executable, "earmark", file, [WORD, *others])
         jobs[f"pymicro-wakeword, {sound}"] = (sys.executable, "pymicro", file, [WORD])
-        jobs[f"openWakeWord 0.5.1, {sound}"] = (openwakeword, "openwakeword", file, [WORD])
+        jobs[f"{OPENWAKEWORD_NAME}, {sound}"] = (peer_python, "openwakeword", file, [WORD])
     answers: dict[str, list[dict[str, Any]]] = {name: [] for name in jobs}
     for turn in range(runs):
         for name, (interpreter, kind, file, words) in jobs.items():
@@ -96,7 +100,7 @@ def _peers(folder: Path, openwakeword: str, runs: int) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name, values in cost.items():
         sound = name.rsplit(", ", 1)[1]
-        over = [_ratio(values, cost[f"{peer}, {sound}"]) for peer in ("pymicro-wakeword", "openWakeWord 0.5.1")]
+        over = [_ratio(values, cost[f"{peer}, {sound}"]) for peer in ("pymicro-wakeword", OPENWAKEWORD_NAME)]
         median = statistics.median(values)
         wakes = len(answers[name][0]["woken_s"])
         yield f"| {name} | {_number(median)} | {median / 100:.3f} % | {over[0]} | {over[1]} | {wakes} |"
@@ -109,7 +113,7 @@ def _peers(folder: Path, openwakeword: str, runs: int) -> Iterator[str]:
 
 
 def _loop(python: str, kind: str, file: Path, words: list[str]) -> dict[str, Any]:
-    line = [python, str(REPOSITORY / "scripts" / "bench_loop.py"), kind, str(file), *words]
+    line = [python, str(REPOSITORY / "scripts" / "studies" / "bench_loop.py"), kind, str(file), *words]
     answer = _run(line)
     value: dict[str, Any] = json.loads(answer.splitlines()[-1])
     return value
@@ -175,7 +179,7 @@ def _stages() -> Iterator[str]:
         yield f"* {value['with']}: {value['instructions_per_audio_second'] / 1e6:.1f} million"
 
 
-def _openwakeword(folder: Path) -> str:
+def openwakeword(folder: Path) -> str:
     """The interpreter of an environment with openWakeWord in it."""
     python = folder / "bin" / "python"
     if not python.exists():
@@ -196,10 +200,18 @@ def _speech(seconds: int) -> Int16:
     return np.resize(np.concatenate(pieces), seconds * RATE_HZ)
 
 
-def _quiet(seconds: int) -> Int16:
-    noise = np.random.default_rng(0).normal(0, FULL_SCALE * 10 ** (-65 / 20), seconds * RATE_HZ)
-    quiet: Int16 = np.rint(noise).astype(np.int16)
-    return quiet
+def _noise(seconds: int, level_dbfs: float) -> Int16:
+    noise = np.random.default_rng(0).normal(0, FULL_SCALE * 10 ** (level_dbfs / 20), seconds * RATE_HZ)
+    steady: Int16 = np.rint(noise).astype(np.int16)
+    return steady
+
+
+AUDIO_OF: dict[str, Callable[[int], Int16]] = {
+    "quiet room": functools.partial(_noise, level_dbfs=-65.0),
+    "fan, -50 dBFS": functools.partial(_noise, level_dbfs=-50.0),
+    "speech": _speech,
+}
+"""Sound -> what makes so many seconds of it."""
 
 
 def _ratio(ours: list[float], theirs: list[float]) -> str:

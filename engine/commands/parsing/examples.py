@@ -70,5 +70,5 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("earmark learn now --dry-run", "what would be learned"),
         ("earmark learn undo anna", "takes the last update back"),
     ),
-    "bench": (("earmark bench --against pymicro-wakeword", ""),),
+    "bench": (("earmark bench --against pymicro-wakeword", ""), ("earmark bench --live", "")),
 }

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers_store import Run, earmark
+
+from earmark.engine.errors import ModelError
+from earmark.enroll.commands import live
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +46,27 @@ def test_a_picture_is_drawn(run: tuple[Run, Path]) -> None:
 def test_another_peer_is_refused_with_what_there_is() -> None:
     done = earmark("bench", "--against", "porcupine", code=2)
     assert "only pymicro-wakeword is known here" in done.err
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LEAD_S", 1)
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_program_in_real_time_costs_something() -> None:
+    reader = [sys.executable, "-c", "import sys\nwhile sys.stdin.buffer.read(3200): pass"]
+    row = live.cost(reader, np.zeros(16_000, np.int16), windows=2, window_s=1).to_json()
+    assert 0 < row["lowest"] <= row["core_share"] <= row["highest"] < 1
+    assert row["wakeups_per_s"] > 0
+    assert (row["syscalls_per_s"] is None) == (shutil.which("strace") is None)
+    assert row["syscalls_per_s"] is None or row["syscalls_per_s"] >= row["wakeups_per_s"] / 2
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_program_that_ends_before_its_time_is_an_error() -> None:
+    with pytest.raises(ModelError, match="ended before its time"):
+        live.cost([sys.executable, "-c", ""], np.zeros(1600, np.int16), windows=1, window_s=1)
 
 
 def test_one_object_a_line(run: tuple[Run, Path]) -> None:

@@ -16,6 +16,9 @@ REFRACTORY_SAMPLES = RATE_HZ  # 1 s: longer than any shipped wake word, shorter 
 LOOSE_SHARE = (
     0.6  # of the published cutoff: the loose cutoff for voices that are known; measured by scripts/studies/gates.py
 )
+# A word's first probabilities are mostly higher, and so are 4 to 6 in 100 of other words. A lower limit costs
+# more pieces, with a higher one more decisions come late (not repeatable: no script here does it).
+STIR_PROBABILITY = 0.03
 # So long a peak waits for a higher mean or the fall. The ring of 4 s must still hold the 1.2 s before it when it is
 # judged, and one push may run 1 s ahead: that leaves 0.8 s, less one inference. In real and synthetic wake words
 # the mean fell to the loose cutoff within 0.54 s of its peak, and rose above an earlier peak at most 0.36 s after it
@@ -102,6 +105,34 @@ class KeywordDecision:
     def skip(self, frames: int) -> None:
         """So many frames were left out of the stream; the probabilities go on behind them."""
         self._first_frame += frames
+
+    @property
+    def stirs(self) -> bool:
+        """Whether one of the last probabilities may be the beginning of a word."""
+        return max(self._last, default=0.0) > STIR_PROBABILITY or self._peak is not None
+
+    @property
+    def earliest_sample(self) -> int:
+        """No candidate is decided before the stream has come so far, whatever the network says until then.
+
+        From the probabilities that the mean still has: so many ones must follow before it can pass a cutoff.
+        """
+        least = self._fewest_to_pass(self._cutoff)
+        if self._loose_cutoff is not None and self._peak is None:  # a weak one is decided when the mean has fallen
+            least = min(least, self._fewest_to_pass(self._loose_cutoff) + 1)
+        if self._peak is not None:
+            least = 1
+        return frame_end(self._first_frame + (self._count + least) * self._stride - 1)
+
+    def _fewest_to_pass(self, cutoff: float) -> int:
+        """How many probabilities must follow at least, 1 to `window`, for a mean above a cutoff."""
+        last, least = list(self._last), self._window
+        while least > max(1, self._window - len(last)):
+            kept = sum(last[len(last) - self._window + least - 1 :])  # of those that the mean has now
+            if kept + least - 1 <= cutoff * self._window:
+                break
+            least -= 1
+        return least
 
     def push(self, probabilities: npt.NDArray[np.float32]) -> list[Candidate]:
         """(n,) probabilities in order -> the candidates that they complete, mostly none."""

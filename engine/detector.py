@@ -29,6 +29,9 @@ from .verifier import Verdict, Verifier
 _LOG = logging.getLogger(__name__)
 
 PUSH_SAMPLES = RATE_HZ  # what one step takes at most: far less than the ring holds
+# What a live source may gather before it gives more, so that a processor that would rather sleep is woken seldom:
+REST_SAMPLES = RATE_HZ // 2  # while the gate rests: a wake word is longer, so that what follows its start comes soon
+LATE_SAMPLES = RATE_HZ * 3 // 20  # 150 ms; docs/research/latency.md has how late decisions are for it
 FLUSH_SAMPLES = RATE_HZ // 2  # silence after the end: a network fires up to 0.3 s after the word's last sound
 
 
@@ -140,6 +143,21 @@ class Detector:
         """How many samples of the stream have been pushed."""
         return self._ring.end + self._offset.held_samples
 
+    @property
+    def patience_samples(self) -> int:
+        """So many samples may be gathered before the next push, 0 where a network begins to hear something.
+
+        No network can decide sooner, whatever it says, or by 150 ms at most. It changes no event: any cut of the
+        stream gives the same.
+        """
+        if self._offset.held_samples:  # the first sound of a stream is late enough
+            return 0
+        if self._gate.is_resting or not self._channels:
+            return REST_SAMPLES
+        if any(decision.stirs for _, decision in self._channels):
+            return 0
+        return min(decision.earliest_sample for _, decision in self._channels) - self.samples + LATE_SAMPLES
+
     def audio(self, start: int, end: int) -> Int16:
         """A copy of the samples [start, end) of the stream, of its last 4 s, without a constant offset."""
         return self._ring.last(start, end)
@@ -237,6 +255,7 @@ class Detector:
             speaker_score=verdict.score,
             reason=f"{found}:{setting}" if setting else found,
             embedding=verdict.embedding,
+            decided_sample=candidate.sample + candidate.waited_samples,
         )
 
     def _ask(self, candidate: Candidate) -> tuple[Verdict, str]:

@@ -36,6 +36,8 @@ class Event:
     `:sensitivity` (of the wake word, or of the person)."""
     embedding: Float32 | None = field(default=None, compare=False, repr=False)
     """(embedding size,) of the voice, for who learns from it; None where nobody could be asked."""
+    decided_sample: int = field(default=0, compare=False, repr=False)
+    """`sample`, or later by what a peak waited until it was known to be one."""
 
     @property
     def time_ms(self) -> int:

@@ -73,6 +73,11 @@ class Listener:
         """How many samples of the stream have been pushed."""
         return self._detector.samples
 
+    @property
+    def patience_samples(self) -> int:
+        """So many samples may be gathered before the next push; 0: as few as there are."""
+        return self._detector.patience_samples
+
     def follow(self, household: Household, clips: bool | None = None) -> None:
         """Goes on with another state of the household, where it is another; what it has heard stays.
 

@@ -34,6 +34,7 @@ BLOCK_MS = 20
 POLL_S = 0.005  # a quarter of a block
 STALL_S = 1.0  # fifty blocks: a device that gives nothing for so long is gone, and PortAudio itself never says so
 FIRST_AUDIO_S = 3.0  # a source that was asleep may take this long to wake: an idle monitor of PulseAudio takes 1.8 s
+GATHERED_BLOCKS = 50  # 1 s, in which a detector cuts it anyway
 QUEUE_BLOCKS = 500  # 10 s: whoever listens may be that late before audio is lost
 FIRST_RETRY_S, LAST_RETRY_S = 0.2, 0.5  # grows from one to the other: a device that is back is heard within 2 s
 HANG_S = 5.0  # opening and closing take milliseconds; a sound system that takes so long will not come back
@@ -87,10 +88,12 @@ class MicrophoneSource(Source):
         self._stream: Any = None
         self._opened_s = self._last_s = 0.0
         self._frames = 0
+        self._missing_s = 0.0  # of the next block, when it was looked for
         self._busy_since: float | None = None
         self._failure: Exception | None = None
         """What ended the capture thread, which nothing should."""
         self._blocks: queue.Queue[Int16] = queue.Queue(QUEUE_BLOCKS)
+        self._gathered_s = 0.0
         self._stopping = threading.Event()
         try:
             self._open_anew()
@@ -106,8 +109,10 @@ class MicrophoneSource(Source):
 
     def _pieces(self) -> Iterator[Int16 | None]:
         while True:
+            if self._blocks.qsize() * BLOCK_MS < 1000 * self._gathered_s:
+                self._stopping.wait(self._gathered_s)
             try:
-                yield self._blocks.get(timeout=WAIT_S)
+                yield self._waiting_audio()
             except queue.Empty:
                 if self._failure is not None:
                     raise self._failure from None  # a daemon that ends is started again; one that is deaf is not
@@ -117,6 +122,17 @@ class MicrophoneSource(Source):
                         "sound server, or plug the microphone in again"
                     ) from None
                 yield None
+
+    def _waiting_audio(self) -> Int16:
+        """What there is; raises queue.Empty where nothing comes for a while."""
+        blocks = [self._blocks.get(timeout=WAIT_S)]
+        for _ in range(min(self._blocks.qsize(), GATHERED_BLOCKS - 1) if self._gathered_s else 0):
+            blocks.append(self._blocks.get_nowait())  # nobody else takes any
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+    def gather(self, samples: int) -> None:
+        """The queue is looked at that much later."""
+        self._gathered_s = samples / RATE_HZ
 
     def skip(self) -> None:
         """Empties the queue."""
@@ -158,7 +174,7 @@ class MicrophoneSource(Source):
                 self._release()
                 continue
             if samples is None:
-                time.sleep(POLL_S)
+                time.sleep(max(POLL_S, self._missing_s))
                 continue
             retry_s = FIRST_RETRY_S
             try:
@@ -175,7 +191,9 @@ class MicrophoneSource(Source):
         """
         block_frames = self._format.rate_hz * BLOCK_MS // 1000
         now_s = time.monotonic()
-        if self._stream.read_available < block_frames:
+        missing = block_frames - self._stream.read_available
+        if missing > 0:
+            self._missing_s = missing / self._format.rate_hz
             if now_s - self._last_s > (self._stall_s if self._frames else max(self._stall_s, FIRST_AUDIO_S)):
                 raise _Lost(f"nothing for {now_s - self._last_s:.0f} s: is it unplugged?")
             return None

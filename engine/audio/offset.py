@@ -51,7 +51,9 @@ def _tiles(samples: Int16) -> list[_Tile]:
     count = len(samples) // TILE_SAMPLES
     rows = samples[: count * TILE_SAMPLES].reshape(count, -1) if count else samples[None]
     wide = rows.astype(np.float64)
-    totals, squares = wide.sum(axis=1).tolist(), np.einsum("ij,ij->i", wide, wide).tolist()
+    totals = np.add.reduce(wide, axis=1).tolist()
+    np.multiply(wide, wide, out=wide)
+    squares = np.add.reduce(wide, axis=1).tolist()
     length = rows.shape[1]
     return [
         _Tile(length * int(square) - int(total) ** 2, int(total), length) for total, square in zip(totals, squares)

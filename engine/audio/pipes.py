@@ -100,7 +100,8 @@ class FloatsInPipe:
 
     def found(self, samples: Int16) -> bool:
         """(n,) int16; True once, when it is sure."""
-        if self._done or not len(samples):
+        if self._done or not samples.any():  # zeros tell nothing, but where what follows them lies
+            self._position += len(samples)
             return False
         places = (self._position + np.arange(len(samples))) % 4
         self._position += len(samples)

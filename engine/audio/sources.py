@@ -28,6 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 _NOTHING = np.zeros(0, np.int16)
 BLOCK_SAMPLES = 16_000  # large enough that Python's share of the cost vanishes, small enough for flat memory
+AHEAD = 2  # times as much as was to be gathered: no microphone gives that
 STDIN_BLOCK_BYTES = 3_200  # 100 ms: what a pipe is asked for; it may give less
 
 
@@ -65,6 +66,9 @@ class Source(ABC):
     def _pieces(self) -> Iterator[Int16 | None]:
         """The audio in order, in pieces of any length, empty ones included; None: nothing yet."""
 
+    def gather(self, samples: int) -> None:  # noqa: B027  only what is live has something to wait for
+        """Whoever listens would rather have so many samples at once next time; 0: what there is."""
+
     def skip(self) -> None:  # noqa: B027  only what is live has something to skip
         """Forgets what was heard and not fetched yet: what comes next is said from now on."""
 
@@ -84,6 +88,12 @@ class PolledPipe:
 
     def __init__(self, descriptor: int, poll_s: float) -> None:
         self._descriptor, self._poll_s = descriptor, poll_s
+        self._end = select.poll()
+        self._end.register(descriptor, 0)  # nothing but that the other side has closed it
+
+    def rest(self, wait_s: float) -> None:
+        """Sleeps, whatever comes meanwhile; not where the other side has closed the pipe."""
+        self._end.poll(1000 * wait_s)
 
     def read1(self, size: int, /) -> bytes | None:
         """At most `size` bytes; none at the end; None: nothing yet."""
@@ -158,6 +168,7 @@ class StdinSource(Source):
     def __init__(self, stream: Readable, name: str = "-", channels: int = 1, channel: int | None = None) -> None:
         self.name = name
         self._stream, self._channels = stream, channels
+        self._gathered_samples = 0
         audio_format = AudioFormat(RATE_HZ, channels)
         try:
             self._converter = Converter(audio_format, mix_of_stream(audio_format, channel, _say_of_pipe))
@@ -196,9 +207,18 @@ class StdinSource(Source):
             if data is None:
                 yield None
         yield begin[sound_at(begin, self._channels) :]
+        size = STDIN_BLOCK_BYTES
         while data != b"":
-            data = self._stream.read1(STDIN_BLOCK_BYTES)
+            wanted = self._gathered_samples
+            if wanted and isinstance(self._stream, PolledPipe) and (data is None or len(data) < size):
+                self._stream.rest(wanted / RATE_HZ)  # else the pipe is ahead of time, and is read as it comes
+            size = max(STDIN_BLOCK_BYTES, AHEAD * wanted * 2 * self._channels)
+            data = self._stream.read1(size)
             yield data
+
+    def gather(self, samples: int) -> None:
+        """The pipe is looked at that much later; one that has more than twice that much is not waited for."""
+        self._gathered_samples = samples
 
 
 def _say_of_pipe(remark: str) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from ..audio.devices import require_device
 from ..audio.samples import RATE_HZ, Int16
 from ..audio.sources import IdleSource, PolledPipe, Source, StdinSource
-from ..errors import AudioError, EarmarkError, PersonError, SoundSystemHangs
+from ..errors import AudioError, EarmarkError, SoundSystemHangs
 from ..event import Event
 from ..household import Household, load_household
 from ..listener import Listener
@@ -38,6 +38,7 @@ from ..sinks.stats import Stats
 from ..storage.user_folders import people_folder
 from .systemd import Notifier
 from .unnamed import Names, Unnamed, is_journal
+from .watch import StoreWatch
 
 _LOG = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Daemon:
         self._arguments, self._names = arguments, names
         self._loaded: Loaded = arguments.loaded
         self.stats = Stats()
-        self._seen = self._store_state()  # before the people are loaded: whoever comes between is noticed
+        self._watch = StoreWatch(self._store)  # before the people are loaded: whoever comes between is noticed
         # `run` opens the networks
         self.household: Household = load_household(self._loaded.settings, ask=True, try_networks=False)
         """As it is now; replaced as a whole, by the keeper."""
@@ -83,6 +84,7 @@ class Daemon:
         self._reopen = False
         self._stopping = False
         self._silent_samples = 0
+        self._shown: tuple[object, ...] = (None, None, None, None)  # what the service manager's line was made of
         self._live = arguments.source != "-"
         console = ConsoleSink(arguments.json, self, names.of if is_journal(sys.stdout, os.environ) else None)
         self._outlets = Dispatch(self, console, self._live)
@@ -146,6 +148,7 @@ class Daemon:
             self._watch_silence(block.samples)
             self._tell_status()
             self._outlets.raise_output_failure()
+            source.gather(listener.patience_samples)
         self._report(listener, listener.finish(), source.name, 0.0, at_end=True)
         return True
 
@@ -216,10 +219,9 @@ class Daemon:
             try:
                 job = self._jobs.get(timeout=watch_s or None)
             except queue.Empty:
-                now = self._store_state()
-                if now == self._seen:
+                if not self._watch.has_changed():
                     continue
-                self._seen, job = now, ("people",)
+                job = ("people",)
             try:
                 self._do(job)
             except EarmarkError as error:
@@ -276,12 +278,8 @@ class Daemon:
                 old = getattr(getattr(self._loaded.settings, section), name)
                 _LOG.warning("changed from outside, until the next reload: %s from %s to %s", key, old, value)
 
-    def _store_state(self) -> object:
-        """Another one whenever somebody was enrolled or erased, and when the store cannot be read any more."""
-        try:
-            return PersonStore(self._loaded.settings.people.store or None).fingerprint()
-        except PersonError as error:
-            return str(error)
+    def _store(self) -> PersonStore:
+        return PersonStore(self._loaded.settings.people.store or None)
 
     # --- the source
 
@@ -309,8 +307,10 @@ class Daemon:
 
     def _watch_silence(self, samples: Int16) -> None:
         """Digital silence for a minute is worth a word: a muted microphone looks like a quiet household."""
-        limit = self._loaded.settings.audio.silence_warning_s * RATE_HZ
         before = self._silent_samples
+        if not before and abs(int(samples[-1])) > SILENT_PEAK:  # by far the most of all pieces
+            return
+        limit = self._loaded.settings.audio.silence_warning_s * RATE_HZ
         loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > SILENT_PEAK)
         self._silent_samples = len(samples) - 1 - int(loud[-1]) if len(loud) else before + len(samples)
         if limit and before < limit <= self._silent_samples:
@@ -319,12 +319,16 @@ class Daemon:
             _LOG.warning("the microphone gives sound again")
 
     def _tell_status(self) -> None:
-        """One line for the service manager."""
+        """One line for the service manager, made only where something of it has changed."""
         source, household = self._source, self.household
         fault = source.fault if source else None
+        shown = (source, fault, household, self._names.hidden)
+        if all(new is old for new, old in zip(shown, self._shown)):
+            return
         what = f"waiting: {fault}" if fault else f"listening to {source.name if source else ''}"
         known = self._names.counted(household.names)
-        self._notifier.status(self._names.hide(f"{what}; mode {household.policy.mode}; known: {known}"))
+        if self._notifier.status(self._names.hide(f"{what}; mode {household.policy.mode}; known: {known}")):
+            self._shown = shown
 
     # --- signals: they only leave a mark
 

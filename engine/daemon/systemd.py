@@ -56,11 +56,12 @@ class Notifier:
         if self._watchdog_s is not None and now_s - self._fed_s >= self._watchdog_s and self.tell("WATCHDOG=1"):
             self._fed_s = now_s
 
-    def status(self, text: str) -> None:
-        """One line for `systemctl status`, sent when it changes."""
+    def status(self, text: str) -> bool:
+        """One line for `systemctl status`, sent when it changes; whether it is the one that is shown now."""
         text = " ".join(text.splitlines())  # what follows a line's end would be a message of its own
         if text != self._status and self.tell(f"STATUS={text}"):
             self._status = text
+        return text == self._status
 
     def reloading(self) -> None:
         """Between this and `reloaded` the service manager waits; one that still waits for READY is not told."""

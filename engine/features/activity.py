@@ -60,6 +60,11 @@ class ActivityGate:
         self._floors: deque[int] = deque([_NO_LEVEL], maxlen=FLOOR_SECONDS)
         self._quietest = _NO_LEVEL  # tile of the second that has begun
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether nothing that has been pushed waits to be heard, or is to be heard until there is a loud tile."""
+        return self._next == self._until
+
     def push(self, samples: Int16) -> list[Span]:
         """(n,) int16, n up to 1 s -> what is to be heard now, in order, all of it hops that are whole.
 

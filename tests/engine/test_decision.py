@@ -325,3 +325,50 @@ def test_the_loose_gate_of_a_network_is_a_share_of_its_cutoff(make_network: Make
     (candidate,) = KeywordDecision.of(network, loose=True).push(trace)
     assert (candidate.sample, candidate.weak) == (sample_of(14), True)
     assert KeywordDecision.of(network).push(trace) == []
+
+
+PROBABILITY = st.sampled_from([0.0, 0.0, 0.25, 0.5, 0.75, 1.0])
+
+
+@given(
+    past=st.lists(PROBABILITY, max_size=30),
+    future=st.lists(PROBABILITY, min_size=1, max_size=12),
+    cutoff=st.sampled_from([0.2, 0.5, 0.85]),
+    loose=st.booleans(),
+)
+@settings(max_examples=50)
+def test_nothing_is_decided_before_it_can_be(
+    past: list[float], future: list[float], cutoff: float, loose: bool
+) -> None:
+    decision = KeywordDecision("word", cutoff, 5, STRIDE, 0, LOOSE_SHARE * cutoff if loose else None)
+    decision.push(np.array(past, np.float32))
+    earliest = decision.earliest_sample
+    for number, probability in enumerate([*future, *[1.0] * 6, *[0.0] * 6]):
+        now = sample_of(len(past) + number)
+        if decision.push(np.array([probability], np.float32)):
+            assert now >= earliest
+            return
+
+
+@pytest.mark.parametrize(
+    ("past", "stirs"), [([], False), ([0.03], False), ([0.04], True), ([0.04, *[0.0] * 5], False)]
+)
+def test_it_stirs_while_the_mean_has_more_than_silence_gives(past: list[float], stirs: bool) -> None:
+    decision = KeywordDecision("word", 0.9, 5, STRIDE, 0)
+    decision.push(np.array(past, np.float32))
+    assert decision.stirs is stirs
+
+
+def test_it_stirs_while_a_peak_waits() -> None:
+    decision = KeywordDecision("word", 0.9, 1, STRIDE, 0, loose_cutoff=0.01)
+    decision.push(np.array([0.02], np.float32))
+    assert decision.stirs
+
+
+@pytest.mark.parametrize(("past", "ones"), [([0] * 9, 5), ([0] * 8 + [0.5], 4), ([0] * 4 + [1] * 3, 2), ([], 5)])
+def test_where_ones_follow_it_is_decided_as_early_as_it_can_be(past: list[float], ones: int) -> None:
+    decision = KeywordDecision("word", 0.89, 5, STRIDE, 0)
+    decision.push(np.array(past, np.float32))
+    assert decision.earliest_sample == sample_of(len(past) + ones - 1)
+    assert decision.push(np.ones(ones - 1, np.float32)) == []
+    assert len(decision.push(np.ones(1, np.float32))) == 1

@@ -296,3 +296,33 @@ def test_a_word_at_the_very_end_is_heard_by_finish(detector: Detector, scene: In
     (event,) = detector.finish()
     assert (event.sample - expected[0].sample, event.person) == (0, "slt")
     assert run(detector, ArraySource(cut_short)) == [event]
+
+
+@pytest.mark.parametrize("block", [320, 1600, 4000])
+def test_what_a_live_source_gathers_changes_no_event_and_makes_none_late(
+    detector: Detector, scene: Int16, expected: list[Event], block: int
+) -> None:
+    """As a source does: at least so much, in its own blocks."""
+    detector.reset()
+    events: list[Event] = []
+    at = pushes = 0
+    while at < len(scene):
+        end = at + max(block, -(-detector.patience_samples // block) * block)
+        found = detector.push(scene[at:end])
+        assert all(end - event.decided_sample < detector_module.LATE_SAMPLES + block for event in found)
+        events, at, pushes = events + found, end, pushes + 1
+    assert events + detector.finish() == expected
+    assert pushes < 0.6 * len(scene) / min(block, 1600)
+
+
+def test_in_a_quiet_room_half_a_second_is_gathered(detector: Detector) -> None:
+    detector.reset()
+    assert detector.patience_samples == 0 or detector.patience_samples < detector_module.REST_SAMPLES
+    for _ in range(8):
+        detector.push(np.zeros(RATE_HZ, np.int16))
+    assert detector.patience_samples == detector_module.REST_SAMPLES
+    noise = np.random.default_rng(0).integers(-3000, 3000, RATE_HZ).astype(np.int16)
+    detector.push(noise[:1600])
+    assert detector.patience_samples == 0, "the first sound is held back until its offset is known"
+    detector.push(noise[1600:])
+    assert detector.patience_samples < detector_module.REST_SAMPLES

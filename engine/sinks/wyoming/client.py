@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import socket
 import time
 from typing import Any, Protocol
 
+import numpy as np
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 from wyoming.info import Describe
@@ -92,8 +94,11 @@ class Client:
         self._listener: Listener | None = None
         self._format: AudioFormat | None = None
         self._converter: Converter | None = None
-        self._timestamp: float | None = None
         self._detected = False
+        self._timestamp: float | None = None  # of the chunk that came last
+        self._gathered: list[tuple[Int16, float | None]] = []
+        self._taken: list[tuple[int, float | None]] = []  # of what was heard last: up to which sample, its timestamp
+        self._late: asyncio.TimerHandle | None = None
 
     @property
     def silent_s(self) -> float:
@@ -123,8 +128,12 @@ class Client:
             self._sink.say_cut_off(self._peer, str(error))
         finally:
             self._relax()
-            self._end_stream()
-            self._writer.transport.abort()
+            try:
+                self._end_stream()  # what had come is heard
+            except EarmarkError as error:
+                self._sink.say_cut_off(self._peer, str(error))
+            finally:
+                self._writer.transport.abort()
 
     # --- the protocol
 
@@ -244,6 +253,7 @@ class Client:
         """The audio is over: a word at its very end is heard, and that there was none is said."""
         if self._listener is not None and self._converter is not None:
             await self._push(self._converter.finish())
+            self._take()
             start_s = time.perf_counter()
             self._report(self._listener, self._listener.finish(), time.perf_counter() - start_s)
         if not self._detected:
@@ -256,15 +266,40 @@ class Client:
         Audio that is much faster than time is not read until its time has come: nothing is lost by it. Who is trusted
         need not wait.
         """
-        household, journal = self._control.household, self._control.journal
         if self._listener is None:
-            self._listener = Listener(household, journal, self._names, self._voices)
-        self._listener.follow(household, journal)
-        start_s = time.perf_counter()
-        events = self._listener.push(samples)
-        self._report(self._listener, events, time.perf_counter() - start_s)
+            self._listener = Listener(self._control.household, self._control.journal, self._names, self._voices)
+        self._gathered.append((samples, self._timestamp))
+        waiting, patience = sum(len(piece) for piece, _ in self._gathered), self._listener.patience_samples
+        if waiting >= patience:
+            self._take()
+        elif self._late is None:  # more comes soon, or it was the last for now
+            self._late = self._sink.loop.call_later((patience - waiting) / RATE_HZ, self._take_late)
         await asyncio.sleep(0 if self._trusted else self._pace.owe(len(samples), time.monotonic()))
         self._heard_s = time.monotonic()
+
+    def _take(self) -> None:
+        """Hears what was gathered: chunks of 20 ms, each alone, cost several times as much.
+
+        Raises:
+            ProtocolError, EarmarkError: the client has to go.
+        """
+        if self._late is not None:
+            self._late.cancel()
+        gathered, self._gathered, self._late = self._gathered, [], None
+        if self._listener is None or not gathered:
+            return
+        self._listener.follow(self._control.household, self._control.journal)
+        ends = itertools.accumulate((len(piece) for piece, _ in gathered), initial=self._listener.samples)
+        self._taken = [(end, timestamp) for end, (_, timestamp) in zip(list(ends)[1:], gathered)]
+        start_s = time.perf_counter()
+        events = self._listener.push(np.concatenate([piece for piece, _ in gathered]))
+        self._report(self._listener, events, time.perf_counter() - start_s)
+
+    def _take_late(self) -> None:
+        try:
+            self._take()
+        except EarmarkError as error:  # said where the client is read
+            self._reader.set_exception(error)
 
     def _report(self, listener: Listener, events: list[WakeEvent], computed_s: float, at_end: bool = False) -> None:
         for event in events:
@@ -279,7 +314,8 @@ class Client:
             if event.type == "detection":
                 self._detected = True
                 # the client's own timestamp goes back as it came, even where it is no count of milliseconds
-                self._write(Detection(event.keyword, self._timestamp, event.person).event())  # type: ignore[arg-type]
+                timestamp = next((of for end, of in self._taken if end >= event.decided_sample), self._timestamp)
+                self._write(Detection(event.keyword, timestamp, event.person).event())  # type: ignore[arg-type]
         for event, clip in listener.clips(now=at_end):
             self._publish(listener, event, clip)
 
@@ -304,6 +340,7 @@ class Client:
 
     def _end_stream(self) -> None:
         """What comes next has nothing to do with what came before."""
+        self._take()
         if self._listener is not None:
             self._report(self._listener, [], 0.0, at_end=True)
         self._listener = self._converter = self._timestamp = None

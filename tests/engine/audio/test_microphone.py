@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from conftest import Takes
 from live import LIMIT_S, Live
-from sound_server import SoundServer, require_pulseaudio
+from sound_server import SoundServer, require_pulseaudio, until
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ
@@ -406,3 +406,16 @@ def test_a_device_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) 
     array.slow_s = 2.0
     array.hear(None)
     assert not array.given_back
+
+
+def test_what_is_gathered_comes_as_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    Array(monkeypatch, (16_000, 1))
+    source = microphone.MicrophoneSource("array")
+    with source:
+        blocks = iter(source)
+        assert len(next(blocks).samples) == 320
+        until(lambda: source._blocks.full(), "blocks in the queue")
+        source.gather(1600)
+        assert len(next(blocks).samples) == microphone.GATHERED_BLOCKS * 320
+        source.gather(0)
+        assert len(next(blocks).samples) == 320

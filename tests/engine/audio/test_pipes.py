@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from earmark.engine.audio.pipes import FloatsInPipe
 from earmark.engine.audio.samples import Int16
-from earmark.engine.audio.sources import StdinSource
+from earmark.engine.audio.sources import PolledPipe, StdinSource
 from earmark.engine.errors import AudioError
 
 RATE_HZ = 16_000
@@ -173,6 +174,66 @@ def test_channels_of_a_pipe_are_mixed_or_one_is_chosen(samples: Int16, caplog: p
 def test_a_channel_that_a_pipe_has_not_got_is_refused() -> None:
     with pytest.raises(AudioError, match=r"standard input: there is no channel 1: .*; audio\.channels says how many"):
         StdinSource(io.BytesIO(b""), channel=1)
+
+
+class Rested(PolledPipe):
+    """A pipe in which so much comes while it is let rest."""
+
+    def __init__(self, come: list[bytes]) -> None:
+        reading, self._writing = os.pipe()
+        super().__init__(reading, 0.0)
+        self._come, self.rests_s = come, list[float]()
+
+    def give(self, content: bytes) -> None:
+        os.write(self._writing, content)
+
+    def rest(self, wait_s: float) -> None:
+        self.rests_s.append(wait_s)
+        self.give(self._come.pop(0))
+
+    def close(self) -> None:
+        os.close(self._writing)
+
+
+def test_a_pipe_that_keeps_time_rests_for_what_is_gathered(samples: Int16) -> None:
+    content = np.resize(samples, 16_000).astype("<i2").tobytes()
+    pipe = Rested([content[1000:7400], content[7400:7800]])
+    pipe.give(content[:1000])
+    source = StdinSource(pipe)
+    blocks = iter(source)
+    assert len(next(blocks).samples) == 500
+    source.gather(4000)
+    assert [len(next(blocks).samples) for _ in range(2)] == [3200, 200]
+    assert pipe.rests_s == [0.25, 0.25]
+    source.gather(0)
+    pipe.give(content[:1000])
+    assert len(next(blocks).samples) == 500
+    assert pipe.rests_s == [0.25, 0.25]
+    pipe.close()
+
+
+def test_a_pipe_that_is_ahead_of_time_is_not_waited_for(samples: Int16) -> None:
+    content = np.resize(samples, 24_000).astype("<i2").tobytes()
+    pipe = Rested([content[3200:]])
+    pipe.give(content[:3200])
+    source = StdinSource(pipe)
+    blocks = iter(source)
+    found = [next(blocks).samples]
+    source.gather(1600)
+    while sum(map(len, found)) < 24_000:
+        found.append(next(blocks).samples)
+    assert pipe.rests_s == [0.1], "once, before it was known"
+    assert np.concatenate(found).astype("<i2").tobytes() == content
+    pipe.close()
+
+
+def test_a_pipe_that_was_closed_does_not_rest() -> None:
+    reading, writing = os.pipe()
+    pipe = PolledPipe(reading, 0.0)
+    os.close(writing)
+    pipe.rest(3600)
+    assert pipe.read1(10) == b""
+    os.close(reading)
 
 
 def test_half_a_frame_at_the_end_is_dropped(samples: Int16, caplog: pytest.LogCaptureFixture) -> None:

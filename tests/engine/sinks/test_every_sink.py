@@ -176,6 +176,7 @@ def to_wyoming(event: Event, folder: Path, monkeypatch: pytest.MonkeyPatch) -> l
         """A listener that hears the event in the first audio."""
 
         samples = 2 * RATE_HZ
+        patience_samples = 0
 
         def __init__(self, *_: object) -> None:
             self._waiting = [event]

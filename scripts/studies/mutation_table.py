@@ -1095,8 +1095,8 @@ STORING = (
     ),
     Mutation(
         JOURNAL,
-        "max([last, *self.numbers()]) + 1",
-        "max([0, *self.numbers()]) + 1",
+        "max(last, next(reversed(self._stored), 0)) + 1",
+        "max(0, next(reversed(self._stored), 0)) + 1",
         "a number is given twice",
         _JOURNAL,
     ),

@@ -76,7 +76,7 @@ def test_every_change_by_us_is_seen_at_once(looks: Looks, change: str) -> None:
 def test_a_second_change_within_the_step_of_a_clock_is_seen(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "SETTLED_S", 1e9 + 1)
     looks.watch.has_changed()
-    looks.store.save(make_voiceprint("carl"))
+    looks.store.save(make_voiceprint("anna"))
     looks.settle()  # its time is that of the look
     assert looks.watch.has_changed()
 

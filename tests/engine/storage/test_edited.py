@@ -58,6 +58,7 @@ READS_SOMETHING_ELSE = {
     "engine/storage/atomic.py": "reads for the others",
     "engine/storage/edited.py": "reads for the others",
     "enroll/commands/bench.py": "/proc",
+    "enroll/commands/live.py": "/proc, and what strace wrote",
     "enroll/guided/kept.py": "what earmark wrote",
 }
 HELPERS = {"decoded", "edited_text", "without_mark"}

@@ -80,6 +80,7 @@ def main() -> int:
             stop.set()
             daemon.process.stdin.close()  # type: ignore[union-attr]
             daemon.process.wait(60)
+            print(*daemon.lines, sep="\n", file=sys.stderr)
             events = [daemon._events.get() for _ in range(daemon._events.qsize())]
     own = sum(event["person"] == "slt" and event["file"] == "-" for event in events)
     counts = {
@@ -122,16 +123,19 @@ def in_real_time(content: bytes, give: Callable[[bytes], object]) -> None:
 
 
 def befriend(port: int, scene: bytes, rounds: int, heard: list[str]) -> None:
-    """Streams the recording again and again, and keeps who was detected."""
-    for _ in range(rounds):
-        got = b""
-        with contextlib.suppress(OSError), socket.create_connection((FRIEND, port), 30) as connection:
-            connection.sendall(b'{"type": "detect"}\n')
-            in_real_time(scene, lambda piece: connection.sendall(chunk(piece)))
-            connection.sendall(b'{"type": "audio-stop"}\n')
-            connection.shutdown(socket.SHUT_WR)
-            while piece := connection.recv(65_536):
-                got += piece
+    """Streams the recording again and again, and keeps who was detected; says on standard error what went wrong."""
+    for number in range(rounds):
+        got, began_s = b"", time.monotonic()
+        try:
+            with socket.create_connection((FRIEND, port), 30) as connection:
+                connection.sendall(b'{"type": "detect"}\n')
+                in_real_time(scene, lambda piece: connection.sendall(chunk(piece)))
+                connection.sendall(b'{"type": "audio-stop"}\n')
+                connection.shutdown(socket.SHUT_WR)
+                while piece := connection.recv(65_536):
+                    got += piece
+        except OSError as error:
+            print(f"round {number}, after {time.monotonic() - began_s:.1f} s: {error}", file=sys.stderr)
         heard += ["slt"] * got.count(b'"speaker": "slt"')
 
 

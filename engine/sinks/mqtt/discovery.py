@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +18,13 @@ _NUMBER = re.compile(rb"[01](\.[0-9]{0,20})?")  # Home Assistant writes 0.150000
 
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")  # what Home Assistant does not take in a discovery topic
+
+SOMEBODY_ELSE = "somebody else"
+# An event without a type is none for Home Assistant: a rejection, or one that it does not know
+WOKEN_BY = (
+    f"{{{{ dict(value_json, event_type=value_json.person or '{SOMEBODY_ELSE}') | tojson "
+    "if value_json.type == 'detection' else '' }}"
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,23 @@ def _share(payload: bytes) -> str:
     return str(float(payload))
 
 
-_SLIDER = {"platform": "number", "min": 0, "max": 1, "step": STEP, "mode": "slider", "entity_category": "config"}
+_SLIDER = {  # in percent; the topics have shares
+    "platform": "number",
+    "min": 0,
+    "max": 100,
+    "step": 100 * STEP,
+    "mode": "slider",
+    "unit_of_measurement": "%",
+    "value_template": "{{ (value | float * 100) | round(1) }}",
+    "command_template": "{{ value / 100 }}",
+    "entity_category": "config",
+}
+MODE_WORDS = {
+    "only": "Known people only",
+    "prefer": "Everybody, known people preferred",
+    "label": "Everybody, known people named",
+}
+"""What Home Assistant shows for each mode; it has no translations for what a broker says."""
 
 
 KNOBS = {
@@ -60,27 +83,35 @@ KNOBS = {
             "wake.mode",
             _mode,
             lambda policy: policy.mode,
-            {"platform": "select", "name": "Mode", "options": [*MODES], "entity_category": "config"},
+            {
+                "platform": "select",
+                "name": "Mode",
+                "icon": "mdi:account-lock",
+                "options": [MODE_WORDS[mode] for mode in MODES],
+                "value_template": f"{{{{ {MODE_WORDS}[value] }}}}",
+                "command_template": f"{{{{ {dict(zip(MODE_WORDS.values(), MODE_WORDS))}[value] }}}}",
+                "entity_category": "config",
+            },
         ),
         Knob(
             "sensitivity",
             "wake.sensitivity",
             _share,
             lambda policy: str(policy.sensitivity),
-            {**_SLIDER, "name": "Sensitivity"},
+            {**_SLIDER, "name": "Wake word sensitivity", "icon": "mdi:ear-hearing"},
         ),
         Knob(
             "voice_sensitivity",
             "people.sensitivity",
             _share,
             lambda policy: str(policy.voice_sensitivity),
-            {**_SLIDER, "name": "Voice sensitivity"},
+            {**_SLIDER, "name": "Voice sensitivity", "icon": "mdi:account-voice"},
         ),
     )
 }
 
 
-def discovery(topic: str, device: str, controls: bool = True) -> dict[str, Any]:
+def discovery(topic: str, device: str, controls: bool = True, people: Iterable[str] = ()) -> dict[str, Any]:
     """What Home Assistant is told: one message for the whole device, as its documentation recommends for several
     entities; it comes or goes as a whole (since Home Assistant 2024.11).
 
@@ -88,23 +119,41 @@ def discovery(topic: str, device: str, controls: bool = True) -> dict[str, Any]:
         topic: what all topics begin with; the identifiers follow from it, so they stay when the name changes.
         device: its name, for people.
         controls: whether settings can be changed.
+        people: who can wake it; their names are the types of events that automations choose from.
     """
     node, release = node_of(topic), version("earmark")
+    # What has happened stays true while the daemon is down: these have no availability. With one, Home Assistant
+    # would show them anew at each start, and automations would run for a wake of yesterday
     last = {"state_topic": f"{topic}/last", "json_attributes_topic": f"{topic}/last"}
     entities: dict[str, dict[str, Any]] = {
+        "woken_by": {
+            "platform": "event",
+            "name": "Woken by",
+            "icon": "mdi:account-voice",
+            "event_types": [*sorted(set(people)), SOMEBODY_ELSE],
+            "state_topic": f"{topic}/event",
+            "value_template": WOKEN_BY,
+        },
         "last_person": {
             "platform": "sensor",
             "name": "Last person",
             "icon": "mdi:account-voice",
-            "value_template": "{{ value_json.person }}",  # of nobody known `None`, which is shown as unknown
+            "value_template": f"{{{{ value_json.person or '{SOMEBODY_ELSE}' }}}}",
             **last,
         },
         "last_wake_word": {
             "platform": "sensor",
             "name": "Last wake word",
             "icon": "mdi:microphone-message",
-            "value_template": "{{ value_json.keyword }}",
+            "value_template": "{{ value_json.keyword | replace('_', ' ') | title }}",
             **last,
+        },
+        "last_wake": {
+            "platform": "sensor",
+            "name": "Last wake",
+            "device_class": "timestamp",
+            "value_template": "{{ value_json.at }}",
+            "state_topic": f"{topic}/last",
         },
         "wake": {
             "platform": "event",
@@ -119,9 +168,8 @@ def discovery(topic: str, device: str, controls: bool = True) -> dict[str, Any]:
             **knob.entity,
             "state_topic": f"{topic}/{knob.name}",
             "command_topic": f"{topic}/{knob.name}/set",
+            "availability_topic": f"{topic}/availability",
         }
-    for entity in entities.values():
-        entity["availability_topic"] = f"{topic}/availability"
     entities["running"] = {  # has no availability: that it does not run is what it says
         "platform": "binary_sensor",
         "name": "Running",
@@ -134,7 +182,13 @@ def discovery(topic: str, device: str, controls: bool = True) -> dict[str, Any]:
     for name, entity in entities.items():
         entity["unique_id"] = f"{node}_{name}"
     return {
-        "device": {"identifiers": [node], "name": device, "manufacturer": "earmark", "sw_version": release},
+        "device": {
+            "identifiers": [node],
+            "name": device,
+            "manufacturer": "earmark",
+            "model": "wake word detector",
+            "sw_version": release,
+        },
         "origin": {"name": "earmark", "sw_version": release},
         "components": entities,
     }

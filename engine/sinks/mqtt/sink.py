@@ -10,20 +10,16 @@ it is said anew at every connection, and a state of before that came once more a
 from __future__ import annotations
 
 import collections
-import contextlib
-import ipaddress
+import hashlib
 import json
 import logging
-import os
-import re
 import secrets
 import socket
 import ssl
-import stat
 import sys
 import threading
 import time
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -31,8 +27,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ...errors import DaemonError, InputError, SettingsError, text_of
-from ...storage.edited import decoded
+from ...people.voiceprint import Voiceprint
 from ..base import Control, Notice, Sink
+from .checks import check_host, check_topic, is_loopback, read_password
 from .client import LimitedClient
 from .discovery import KNOBS, OFFLINE, ONLINE, Knob, discovery, node_of
 
@@ -43,8 +40,6 @@ FIRST_RETRY_S, LAST_RETRY_S = 1, 30
 LATE_S = 10.0  # an event that reaches nobody for so long is lost: lights should not go on for a word of long ago
 MAX_INFLIGHT = 20
 MAX_QUEUED = 64  # messages inside paho; events wait in the outbox, which counts what it drops
-MAX_TOPIC_BYTES = 1000  # the protocol allows 65,535; some brokers stop far below
-MAX_PASSWORD_FILE_BYTES = 65_536  # the protocol's limit of a password
 SHOWN_BYTES = 40  # of a refused command, in the log
 
 
@@ -62,7 +57,9 @@ class MqttSink(Sink):
         self._connected = threading.Event()
         self._closing = False
         self._state = threading.Lock()  # held while state is read and said, so that the last that is said is true
-        self._last: str | None = None
+        self._last: dict[str, Any] | None = None
+        self._voices: dict[str, set[str]] = {}  # who is known -> what their voiceprints are, as `_voices_of` has it
+        self._told: list[str] | None = None  # the people that Home Assistant knows of
         self._asks = threading.Lock()
         self._asked: dict[str, str | None] = {}  # knob -> what to ask for when the daemon has done the one before
         self._refused: set[str] = set()  # knobs whose last command was refused
@@ -75,9 +72,9 @@ class MqttSink(Sink):
     def check(self) -> None:
         """Raises SettingsError for a host, topics or an account that cannot be."""
         settings = self._settings
-        _check_topic("mqtt.topic", self._topic)
+        check_topic("mqtt.topic", self._topic)
         if settings.discovery:
-            _check_topic("mqtt.discovery", settings.discovery)
+            check_topic("mqtt.discovery", settings.discovery)
         check_host(settings.host)
         if settings.password_file and not settings.username:
             raise SettingsError("mqtt.password_file without mqtt.username: set both, a password goes with a name")
@@ -85,7 +82,7 @@ class MqttSink(Sink):
     def probe(self) -> None:
         """Raises SettingsError for a password file that cannot be used."""
         if self._settings.password_file:
-            _password(self._settings.password_file)
+            read_password(self._settings.password_file)
 
     def open(self) -> None:
         """Begins to connect; that there is no broker yet is not a failure to open.
@@ -94,7 +91,7 @@ class MqttSink(Sink):
             SettingsError: the settings cannot be used.
         """
         settings = self._settings
-        password = _password(settings.password_file) if settings.password_file else None
+        password = read_password(settings.password_file) if settings.password_file else None
         self.check()
         client = LimitedClient(CallbackAPIVersion.VERSION2, f"{node_of(self._topic)}-{secrets.token_hex(4)}")
         client.on_too_large = self._on_too_large
@@ -127,8 +124,9 @@ class MqttSink(Sink):
         event = notice.to_json()
         if event["type"] == "detection":
             with self._state:
-                self._last = _as_json({key: event[key] for key in event if key != "type"})
-                self._say("last", self._last)
+                self._tell_people()  # an event of somebody whom Home Assistant does not know of is lost there
+                self._last = {key: event[key] for key in event if key != "type"}
+                self._say("last", _as_json(self._last))
         # Home Assistant's event entities want `event_type`.
         told = client.publish(f"{self._topic}/event", _as_json({**event, "event_type": event["type"]}), qos=1)
         self._unconfirmed.append((told, notice))
@@ -175,6 +173,9 @@ class MqttSink(Sink):
             self._asked = dict.fromkeys(next_asks)
         for name, value in next_asks.items():
             self._control.change(KNOBS[name].key, value)
+        with self._state:
+            if not self._closing and self._connected.is_set():
+                self._tell_people()
         self._say_state()
 
     # --- in paho's thread
@@ -188,6 +189,8 @@ class MqttSink(Sink):
         self._topics = [f"{self._topic}/{name}/set" for name in knobs] + [f"{self._topic}/availability"]
         if self._settings.discovery:
             self._topics.append(self._birth_topic)
+        if self._last is None:
+            self._topics.append(f"{self._topic}/last")  # an earlier daemon's
         # QoS 0: what is too large is dropped without an answer, and a broker would wait for those of QoS 1
         client.subscribe([(topic, 0) for topic in self._topics])
         _LOG.log(logging.WARNING if self._was_away else logging.INFO, "mqtt: connected to %s", self._broker)
@@ -224,6 +227,10 @@ class MqttSink(Sink):
         self._deaf_to = refused
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        if message.topic == f"{self._topic}/last":
+            if message.retain:
+                self._take_over(bytes(message.payload))
+            return
         if message.retain:  # of before this connection: not a wish of now, and our own state is true already
             return
         if self._settings.discovery and message.topic == self._birth_topic:
@@ -236,6 +243,22 @@ class MqttSink(Sink):
                     self._say("availability", ONLINE)
         elif self._settings.controls and message.topic in self._topics:
             self._obey(KNOBS[message.topic[len(self._topic) + 1 : -len("/set")]], bytes(message.payload))
+
+    def _take_over(self, payload: bytes) -> None:
+        """The last wake that an earlier daemon told of: whoever is erased since is named in it no more."""
+        with self._state:
+            if self._last is not None or self._closing:
+                return
+            try:
+                last = json.loads(payload)
+                person = last["person"]
+                if not (person is None or isinstance(person, str)):
+                    raise ValueError(f"person={person!r:.80} must be a text")
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                _LOG.warning("mqtt: %s/last is none of earmark's: %s", self._topic, text_of(error))
+                return
+            self._last = last
+            self._tell_people()
 
     def _on_too_large(self, size_bytes: int) -> None:
         self._control.stats.add("refused", sink=self.name)
@@ -253,7 +276,7 @@ class MqttSink(Sink):
     def _warn_of_password(self) -> None:
         """A password that everybody between here and the broker can read is worth a word."""
         settings = self._settings
-        if settings.password_file and not settings.tls and not _is_loopback(settings.host):
+        if settings.password_file and not settings.tls and not is_loopback(settings.host):
             self.note = f"the password goes to {self._broker} unencrypted: mqtt.tls = true, where the broker has TLS"
             _LOG.warning("mqtt: %s", self.note)
 
@@ -301,26 +324,39 @@ class MqttSink(Sink):
             self._say_state()
 
     def _introduce(self) -> None:
-        """Everything that somebody needs who has not heard of us."""
+        """Everything that somebody needs who has not heard of us; that we are there comes last."""
         with self._state:
             if self._closing:
                 return
-            if self._settings.discovery:
-                topic = f"{self._settings.discovery}/device/{node_of(self._topic)}/config"
-                told = discovery(self._topic, self._settings.name, self._settings.controls)
-                self._opened().publish(topic, _as_json(told), retain=True)
+            self._told = None
+            self._tell_people()
             if self._last is not None:
-                self._say("last", self._last)
+                self._say("last", _as_json(self._last))
+            self._say_policy()
             self._say("availability", ONLINE)
-        self._say_state()
+
+    def _tell_people(self) -> None:
+        """Home Assistant of those who are known, if they are others; and nobody of those who are not any more."""
+        voices = _voices_of(self._control.household.people)
+        if self._settings.discovery and self._told != sorted(voices):
+            self._told = sorted(voices)
+            topic = f"{self._settings.discovery}/device/{node_of(self._topic)}/config"
+            told = discovery(self._topic, self._settings.name, self._settings.controls, self._told)
+            self._opened().publish(topic, _as_json(told), retain=True)
+        before, self._voices = self._voices, voices
+        if self._last is not None and self._last["person"] not in (None, *voices):
+            self._last = {**self._last, "person": _renamed(before.get(self._last["person"], set()), voices)}
+            self._say("last", _as_json(self._last))
 
     def _say_state(self) -> None:
         with self._state:
-            if self._closing or not self._connected.is_set():  # the next connection begins with it
-                return
-            policy = self._control.household.policy
-            for knob in KNOBS.values():
-                self._say(knob.name, knob.read(policy))
+            if not self._closing and self._connected.is_set():  # else the next connection begins with it
+                self._say_policy()
+
+    def _say_policy(self) -> None:
+        policy = self._control.household.policy
+        for knob in KNOBS.values():
+            self._say(knob.name, knob.read(policy))
 
     def _say(self, name: str, payload: str) -> None:
         self._opened().publish(f"{self._topic}/{name}", payload, retain=True)
@@ -331,66 +367,17 @@ def _at_once(_client: paho.Client, _data: Any, connection: Any) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _is_loopback(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost" or host.endswith(".localhost")
+def _voices_of(people: Iterable[Voiceprint]) -> dict[str, set[str]]:
+    """Each person's name -> digests of their takes, which a new name does not change."""
+    found: dict[str, set[str]] = {}
+    for person in people:
+        found.setdefault(person.name, set()).add(hashlib.sha256(person.takes.tobytes()).hexdigest())
+    return found
 
 
-def check_host(host: str) -> None:
-    """Raises SettingsError, with what to write instead, for an address with more in it than a host."""
-    text = host.strip()
-    parts = re.fullmatch(
-        r"(?:(\w+)://)?(?:[^/@]*@)?(\[[^]]*\]|[^/:]*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)(?::(\d+))?/?", text
-    )
-    if parts is None:
-        raise SettingsError(
-            f"mqtt.host must be the name or the address of a host alone, as broker.local: {_bare(host)}"
-        )
-    scheme, name, port = parts[1], parts[2].strip("[]"), parts[3]
-    if name != host:
-        write = [f'mqtt.host = "{name}"', *([f"mqtt.port = {port}"] if port else [])]
-        write += ["mqtt.tls = true"] if scheme in ("mqtts", "ssl", "tls") else []
-        write += ["mqtt.username and mqtt.password_file"] if "@" in text else []
-        raise SettingsError(
-            f"mqtt.host={_bare(host)} must be the name or the address of a host alone: write {', '.join(write)}"
-        )
-    if " " in name or not name.isprintable():
-        raise SettingsError(f"mqtt.host={host!r} must have no blanks in it")
-    try:
-        name.encode("idna")
-    except UnicodeError as error:
-        raise SettingsError(f"mqtt.host={host!r} is no name of a host: {text_of(error)}") from error
-
-
-def _bare(host: str) -> str:
-    """For a message: a password that stands in a URL does not."""
-    return repr(re.sub(r"[^/@]*@", "…@", host))
-
-
-def _check_topic(key: str, topic: str) -> None:
-    """Raises SettingsError for what is no topic to publish to."""
-    parts = topic.split("/")
-    is_long = len(topic.encode("utf-8", "replace")) > MAX_TOPIC_BYTES
-    if is_long or topic.startswith("$") or not all(parts) or not topic.isprintable() or set(topic) & set("+#"):
-        raise SettingsError(
-            f"{key}={topic[:80]!r} must be names with / between them, without + and #, of {MAX_TOPIC_BYTES} bytes "
-            "at most, and must not begin with $"
-        )
-
-
-def _password(file: str) -> str:
-    """The first line of a file; who else can read it is worth a word."""
-    try:
-        with Path(file).open("rb") as opened:
-            if stat.S_IMODE(os.fstat(opened.fileno()).st_mode) & 0o077:
-                _LOG.warning("mqtt.password_file=%s can be read by others: chmod 600 %s", file, file)
-            password = decoded(opened.read(MAX_PASSWORD_FILE_BYTES)).partition("\n")[0].rstrip("\r")
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"mqtt.password_file={file}: cannot be read: {text_of(error)}") from error
-    if not password:
-        raise SettingsError(f"mqtt.password_file={file}: its first line is empty, and should be the password")
-    return password
+def _renamed(voices: set[str], people: Mapping[str, set[str]]) -> str | None:
+    """Who has these voiceprints now; None: nobody."""
+    return next((name for name, theirs in people.items() if voices & theirs), None)
 
 
 def _age_s(notice: Notice) -> float:

@@ -21,11 +21,12 @@ from typing import IO, Any, cast
 import paho.mqtt.client as paho
 import pytest
 import soxr
-from broker import LIMIT_S, Broker, Ear, free_port
+from broker import LIMIT_S, Broker, Ear, Heard, free_port
 from conftest import Read, Takes
 from helpers_store import environment
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from jinja2.sandbox import SandboxedEnvironment
 from live import Live
 from paho.mqtt.enums import CallbackAPIVersion
 from sound_server import until
@@ -34,11 +35,13 @@ from earmark.engine.audio.samples import RATE_HZ, to_float, to_int16
 from earmark.engine.commands.status import ask
 from earmark.engine.errors import DaemonError
 from earmark.engine.event import Event
-from earmark.engine.settings.policy import Policy
+from earmark.engine.people import operations
+from earmark.engine.people.store import PersonStore, Voiceprint
+from earmark.engine.settings.policy import MODES, Policy
 from earmark.engine.settings.schema import Mqtt
 from earmark.engine.sinks.base import Control, Notice
 from earmark.engine.sinks.mqtt.client import MOST_BYTES, LimitedClient
-from earmark.engine.sinks.mqtt.discovery import discovery
+from earmark.engine.sinks.mqtt.discovery import KNOBS, discovery
 from earmark.engine.sinks.mqtt.sink import MqttSink
 from earmark.engine.sinks.stats import Stats
 
@@ -116,7 +119,7 @@ def test_a_subscriber_sees_discovery_availability_state_and_events(
         ear.wait("earmark/sensitivity", "0.5")
         ear.wait("earmark/voice_sensitivity", "0.5")
         config = decoded(ear.wait(DISCOVERY).payload)
-        assert config == discovery("earmark", "Küche")
+        assert config == discovery("earmark", "Küche", people=["slt"])
         assert config["device"]["name"] == "Küche"
         daemon.feed(spoken["slt"] + spoken["rms"])
         printed = [daemon.event(), daemon.event()]
@@ -166,10 +169,94 @@ def test_every_topic_that_home_assistant_is_told_is_one_that_is_used(
         ear.wait(entities["mode"]["state_topic"], "label")
 
 
+def test_the_state_comes_before_the_word_that_there_is_one(slt_store: Path, own_broker: Broker) -> None:
+    """Else Home Assistant would show what an earlier daemon left at the broker, and automations would run for it."""
+    with Ear(own_broker.port) as ear, connected(slt_store, own_broker.port):
+        ear.wait("earmark/availability", "online")
+        said = [m.topic for m in ear.heard]
+        assert said.index("earmark/availability") > max(
+            map(said.index, [DISCOVERY, *map("earmark/{}".format, KNOBS)])
+        )
+
+
+def test_what_has_happened_is_not_taken_back_when_the_daemon_goes() -> None:
+    """Else Home Assistant shows it anew at each start, and automations run for a wake of yesterday."""
+    components = discovery("earmark", "x")["components"]
+    without = {name for name, one in components.items() if "availability_topic" not in one}
+    assert without == {"woken_by", "last_person", "last_wake_word", "last_wake", "wake", "running"}
+    assert set(components) - without == set(KNOBS)
+
+
+def test_who_comes_is_a_type_of_event_before_their_first_one_and_who_goes_is_named_no_more(
+    slt: Voiceprint, slt_store: Path, spoken: Spoken, own_broker: Broker
+) -> None:
+    def types(config: Heard) -> list[str]:
+        found: list[str] = decoded(config.payload)["components"]["woken_by"]["event_types"]
+        return found
+
+    people = PersonStore(slt_store)
+    with Ear(own_broker.port) as ear:
+        with connected(slt_store, own_broker.port, "people.watch_s=0.1") as (daemon, _):
+            assert types(ear.wait(DISCOVERY)) == ["slt", "somebody else"]
+            daemon.feed(spoken["slt"])
+            assert decoded(ear.wait("earmark/last").payload)["person"] == "slt"
+            operations.rename(people, "slt", "Zoë")
+            assert types(ear.wait(DISCOVERY, count=2)) == ["Zoë", "somebody else"]
+            assert decoded(ear.wait("earmark/last", count=2).payload)["person"] == "Zoë", "it was her"
+            people.save(replace(slt, name="anna", takes=slt.takes[::-1]))
+            assert types(ear.wait(DISCOVERY, count=3)) == ["Zoë", "anna", "somebody else"]
+            people.remove("Zoë")
+            last = decoded(ear.wait("earmark/last", count=3).payload)
+            assert (last["person"], last["keyword"]) == (None, "okay_nabu"), "it happened all the same"
+        with Ear(own_broker.port) as late:
+            late.wait("earmark/last")
+            late.wait(DISCOVERY)
+            assert not [m for m in late.heard if m.retained and (b"slt" in m.payload or "Zoë".encode() in m.payload)]
+
+
+def test_who_is_erased_while_no_daemon_runs_is_named_no_more_by_the_next(slt_store: Path, own_broker: Broker) -> None:
+    with Ear(own_broker.port) as ear:
+        last = {"person": "anna", "keyword": "okay_nabu", "at": "2026-01-01T00:00:00+00:00"}
+        ear.say("earmark/last", json.dumps(last), retain=True)
+        with connected(slt_store, own_broker.port):
+            assert decoded(ear.wait("earmark/last", count=2).payload) == {**last, "person": None}
+        mark = ear.mark()
+        for nothing in ("", "nothing", "[]", '{"person": 3}'):
+            ear.say("earmark/last", nothing, retain=True)
+            with connected(slt_store, own_broker.port) as (daemon, _):
+                ear.wait("earmark/availability", "online", since=mark)
+                assert daemon.stop().code == 0
+            mark = ear.mark()
+
+
+def test_its_templates_say_who_and_when() -> None:
+    """In the sandbox of the library that Home Assistant uses."""
+    sandbox = SandboxedEnvironment()
+    components = discovery("earmark", "x", people=['Zoë "Z"'])["components"]
+
+    def shown(name: str, value: object, key: str = "value_template") -> str:
+        template: str = sandbox.from_string(components[name][key]).render(value=value, value_json=value)
+        return template
+
+    wake = {"type": "detection", "person": 'Zoë "Z"', "keyword": "okay_nabu", "at": "2026-01-01T00:00:00+00:00"}
+    assert json.loads(shown("woken_by", wake)) == {**wake, "event_type": 'Zoë "Z"'}
+    assert json.loads(shown("woken_by", {**wake, "person": None}))["event_type"] == "somebody else"
+    assert shown("woken_by", {**wake, "type": "rejection"}) == "", "which Home Assistant ignores"
+    assert (shown("last_person", wake), shown("last_person", {"person": None})) == ('Zoë "Z"', "somebody else")
+    assert (shown("last_wake_word", wake), shown("last_wake", wake)) == ("Okay Nabu", wake["at"])
+    for knob in ("sensitivity", "voice_sensitivity"):
+        assert float(shown(knob, "0.55")) == 55
+        assert KNOBS[knob].parse(shown(knob, 55.0, "command_template").encode()) == "0.55"
+    for mode in MODES:
+        words = shown("mode", mode)
+        assert words in components["mode"]["options"]
+        assert shown("mode", words, "command_template") == mode
+
+
 def test_home_assistants_birth_is_answered(slt_store: Path, own_broker: Broker) -> None:
     broker = own_broker
     with Ear(broker.port) as ear, connected(slt_store, broker.port):
-        ear.wait("earmark/voice_sensitivity")  # the last thing that it says of itself
+        ear.wait("earmark/availability")  # the last thing that it says of itself
         for topic, payload in (("homeassistant/status", "offline"), ("homeassistant/status", "online")):
             mark = ear.mark()
             ear.say(topic, payload)
@@ -342,7 +429,7 @@ def test_without_controls_nothing_can_be_changed_and_nobody_is_told_that_it_coul
     settings = "mqtt.controls=false"
     with Ear(own_broker.port) as ear, connected(slt_store, own_broker.port, settings) as (_, path):
         told = decoded(ear.wait(DISCOVERY).payload)["components"]
-        assert set(told) == {"last_person", "last_wake_word", "wake", "running"}
+        assert set(told) == {"woken_by", "last_person", "last_wake_word", "last_wake", "wake", "running"}
         for knob, value in (("mode", "label"), ("sensitivity", "0.9"), ("voice_sensitivity", "0.9")):
             ear.say(f"earmark/{knob}/set", value)
         mark = ear.mark()

@@ -18,7 +18,7 @@ from earmark.engine.networks.card import MODELS_DIR, builtin_keywords, load_card
 from earmark.engine.people.keys import secret_from
 from earmark.engine.settings.edit import renamed_line
 from earmark.engine.settings.reading import load
-from earmark.engine.sinks.mqtt.sink import _password
+from earmark.engine.sinks.mqtt.checks import read_password
 from earmark.engine.storage.edited import decoded, edited_text, without_mark
 from earmark.enroll.evaluation.trials import read_trials
 
@@ -35,7 +35,7 @@ READS_WHAT_A_PERSON_EDITED = {
     "engine/people/keys.py",
     "engine/settings/edit.py",
     "engine/settings/reading.py",
-    "engine/sinks/mqtt/sink.py",
+    "engine/sinks/mqtt/checks.py",
     "enroll/evaluation/trials.py",
 }
 READS_SOMETHING_ELSE = {
@@ -117,7 +117,7 @@ def test_a_card(encoding: str, tmp_path: Path) -> None:
 def test_a_password_file(encoding: str, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_bytes(written("geheim ß\r\nand a note\r\n", encoding))
-    assert _password(str(file)) == "geheim ß"
+    assert read_password(str(file)) == "geheim ß"
 
 
 def test_a_key_file(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_what_is_no_text_is_told_by_who_reads_it(tmp_path: Path) -> None:
         load(tmp_path / "earmark.toml", {})
     (tmp_path / "password").write_bytes(codecs.BOM_UTF16_LE + b"x")
     with pytest.raises(SettingsError, match="password_file"):
-        _password(str(tmp_path / "password"))
+        read_password(str(tmp_path / "password"))
     with pytest.raises(FileNotFoundError):
         edited_text(tmp_path / "none")
 

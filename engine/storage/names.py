@@ -23,6 +23,7 @@ TAKEN = {
     "nobody": "earmark says so where there is no person",
     "nobody known": "earmark says so of a stranger",
     "nobody is enrolled": "earmark says so where there is no person",
+    "somebody else": "Home Assistant shows so who is not known",
     "any-phrase": "earmark calls so a phrase that no wake word network hears",
 }
 """Names that mean something else -> who uses them."""

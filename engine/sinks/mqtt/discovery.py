@@ -25,6 +25,7 @@ WOKEN_BY = (
     f"{{{{ dict(value_json, event_type=value_json.person or '{SOMEBODY_ELSE}') | tojson "
     "if value_json.type == 'detection' else '' }}"
 )
+WOKEN_BY_NAME = f"{{{{ (value_json.person or '{SOMEBODY_ELSE}') if value_json.type == 'detection' else '' }}}}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,9 @@ KNOBS = {
 }
 
 
-def discovery(topic: str, device: str, controls: bool = True, people: Iterable[str] = ()) -> dict[str, Any]:
+def discovery(
+    topic: str, device: str, controls: bool = True, people: Iterable[str] = (), gone: Iterable[str] = ()
+) -> dict[str, Any]:
     """What Home Assistant is told: one message for the whole device, as its documentation recommends for several
     entities; it comes or goes as a whole (since Home Assistant 2024.11).
 
@@ -119,9 +122,11 @@ def discovery(topic: str, device: str, controls: bool = True, people: Iterable[s
         topic: what all topics begin with; the identifiers follow from it, so they stay when the name changes.
         device: its name, for people.
         controls: whether settings can be changed.
-        people: who can wake it; their names are the types of events that automations choose from.
+        people: who can wake it; their names are the types of events, and the triggers, that automations choose from.
+        gone: triggers to be taken back, as `trigger_of` calls them. Leaving one out does not do that: one message
+            must have nothing but its platform.
     """
-    node, release = node_of(topic), version("earmark")
+    node, release, people = node_of(topic), version("earmark"), sorted(set(people))
     # What has happened stays true while the daemon is down: these have no availability. With one, Home Assistant
     # would show them anew at each start, and automations would run for a wake of yesterday
     last = {"state_topic": f"{topic}/last", "json_attributes_topic": f"{topic}/last"}
@@ -130,7 +135,7 @@ def discovery(topic: str, device: str, controls: bool = True, people: Iterable[s
             "platform": "event",
             "name": "Woken by",
             "icon": "mdi:account-voice",
-            "event_types": [*sorted(set(people)), SOMEBODY_ELSE],
+            "event_types": [*people, SOMEBODY_ELSE],
             "state_topic": f"{topic}/event",
             "value_template": WOKEN_BY,
         },
@@ -181,6 +186,17 @@ def discovery(topic: str, device: str, controls: bool = True, people: Iterable[s
     }
     for name, entity in entities.items():
         entity["unique_id"] = f"{node}_{name}"
+    for person in (*people, SOMEBODY_ELSE):
+        entities[trigger_of(person)] = {
+            "platform": "device_automation",
+            "automation_type": "trigger",
+            "type": "woken by",
+            "subtype": person,
+            "topic": f"{topic}/event",
+            "payload": person,
+            "value_template": WOKEN_BY_NAME,
+        }
+    entities.update({name: {"platform": "device_automation"} for name in gone})
     return {
         "device": {
             "identifiers": [node],
@@ -192,6 +208,16 @@ def discovery(topic: str, device: str, controls: bool = True, people: Iterable[s
         "origin": {"name": "earmark", "sw_version": release},
         "components": entities,
     }
+
+
+def trigger_of(person: str) -> str:
+    """What the trigger "woken by PERSON" is called in a discovery message."""
+    return f"woken_by_{hashlib.sha256(person.encode()).hexdigest()[:8]}"
+
+
+def is_trigger(name: object) -> bool:
+    """Whether `trigger_of` could have called one so."""
+    return isinstance(name, str) and re.fullmatch("woken_by_[0-9a-f]{8}", name) is not None
 
 
 def node_of(topic: str) -> str:

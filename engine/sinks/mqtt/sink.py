@@ -1,6 +1,7 @@
 """MQTT: events, state and controls through a broker; Home Assistant finds them by itself.
 
 Below the topic of the settings: `event` (each event as JSON, not retained), and retained `last` (the last wake),
+`triggers` (which triggers of automations have been told, by digests of the names),
 `mode`, `sensitivity`, `voice_sensitivity` (each with a `…/set` to change it) and `availability` (online, offline).
 
 Events are sent with QoS 1, so that one counts as sent when the broker has it. Everything retained is sent with QoS 0:
@@ -19,7 +20,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -31,7 +32,7 @@ from ...people.voiceprint import Voiceprint
 from ..base import Control, Notice, Sink
 from .checks import check_host, check_topic, is_loopback, read_password
 from .client import LimitedClient
-from .discovery import KNOBS, OFFLINE, ONLINE, Knob, discovery, node_of
+from .discovery import KNOBS, OFFLINE, ONLINE, Knob, discovery, is_trigger, node_of, trigger_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -188,7 +189,7 @@ class MqttSink(Sink):
         knobs = KNOBS if self._settings.controls else ()
         self._topics = [f"{self._topic}/{name}/set" for name in knobs] + [f"{self._topic}/availability"]
         if self._settings.discovery:
-            self._topics.append(self._birth_topic)
+            self._topics += [self._birth_topic, f"{self._topic}/triggers"]
         if self._last is None:
             self._topics.append(f"{self._topic}/last")  # an earlier daemon's
         # QoS 0: what is too large is dropped without an answer, and a broker would wait for those of QoS 1
@@ -227,9 +228,10 @@ class MqttSink(Sink):
         self._deaf_to = refused
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        if message.topic == f"{self._topic}/last":
-            if message.retain:
-                self._take_over(bytes(message.payload))
+        ours = {f"{self._topic}/last": self._take_over, f"{self._topic}/triggers": self._take_back}
+        if message.topic in ours:
+            if message.retain:  # else we have said it
+                ours[message.topic](bytes(message.payload))
             return
         if message.retain:  # of before this connection: not a wish of now, and our own state is true already
             return
@@ -339,14 +341,35 @@ class MqttSink(Sink):
         """Home Assistant of those who are known, if they are others; and nobody of those who are not any more."""
         voices = _voices_of(self._control.household.people)
         if self._settings.discovery and self._told != sorted(voices):
+            triggers = {trigger_of(name) for name in self._told or ()}
             self._told = sorted(voices)
-            topic = f"{self._settings.discovery}/device/{node_of(self._topic)}/config"
-            told = discovery(self._topic, self._settings.name, self._settings.controls, self._told)
-            self._opened().publish(topic, _as_json(told), retain=True)
+            self._say_discovery(triggers - set(map(trigger_of, voices)))
         before, self._voices = self._voices, voices
         if self._last is not None and self._last["person"] not in (None, *voices):
             self._last = {**self._last, "person": _renamed(before.get(self._last["person"], set()), voices)}
             self._say("last", _as_json(self._last))
+
+    def _say_discovery(self, gone: Collection[str]) -> None:
+        """With triggers that are to be taken back, which takes a message of its own."""
+        topic = f"{self._settings.discovery}/device/{node_of(self._topic)}/config"
+        for back in (gone, ()) if gone else ((),):
+            told = discovery(self._topic, self._settings.name, self._settings.controls, self._told or (), back)
+            self._opened().publish(topic, _as_json(told), retain=True)
+        self._say("triggers", _as_json(sorted(map(trigger_of, self._told or ()))))
+
+    def _take_back(self, payload: bytes) -> None:
+        """The triggers that an earlier daemon has left, of people who are gone since."""
+        try:
+            triggers = json.loads(payload)
+            if not isinstance(triggers, list) or not all(map(is_trigger, triggers)):
+                raise ValueError(f"{triggers!r:.80} must be a list of triggers")
+        except (ValueError, RecursionError) as error:
+            _LOG.warning("mqtt: %s/triggers is none of earmark's: %s", self._topic, text_of(error))
+            return
+        with self._state:
+            gone = set(triggers) - set(map(trigger_of, self._told or ()))
+            if gone and not self._closing:
+                self._say_discovery(gone)
 
     def _say_state(self) -> None:
         with self._state:

@@ -41,7 +41,7 @@ from earmark.engine.settings.policy import MODES, Policy
 from earmark.engine.settings.schema import Mqtt
 from earmark.engine.sinks.base import Control, Notice
 from earmark.engine.sinks.mqtt.client import MOST_BYTES, LimitedClient
-from earmark.engine.sinks.mqtt.discovery import KNOBS, discovery
+from earmark.engine.sinks.mqtt.discovery import KNOBS, discovery, is_trigger, trigger_of
 from earmark.engine.sinks.mqtt.sink import MqttSink
 from earmark.engine.sinks.stats import Stats
 
@@ -160,10 +160,11 @@ def test_every_topic_that_home_assistant_is_told_is_one_that_is_used(
             "select",
             "number",
             "binary_sensor",
+            "device_automation",
         }
         said = {m.topic for m in ear.heard}
         for name, entity in entities.items():
-            for key in ("state_topic", "availability_topic", "json_attributes_topic"):
+            for key in ("state_topic", "availability_topic", "json_attributes_topic", "topic"):
                 assert entity.get(key, "home/ear 1/mode") in said, (name, key)
         ear.say(entities["mode"]["command_topic"], "label")
         ear.wait(entities["mode"]["state_topic"], "label")
@@ -182,6 +183,7 @@ def test_the_state_comes_before_the_word_that_there_is_one(slt_store: Path, own_
 def test_what_has_happened_is_not_taken_back_when_the_daemon_goes() -> None:
     """Else Home Assistant shows it anew at each start, and automations run for a wake of yesterday."""
     components = discovery("earmark", "x")["components"]
+    del components[trigger_of("somebody else")]
     without = {name for name, one in components.items() if "availability_topic" not in one}
     assert without == {"woken_by", "last_person", "last_wake_word", "last_wake", "wake", "running"}
     assert set(components) - without == set(KNOBS)
@@ -194,6 +196,12 @@ def test_who_comes_is_a_type_of_event_before_their_first_one_and_who_goes_is_nam
         found: list[str] = decoded(config.payload)["components"]["woken_by"]["event_types"]
         return found
 
+    def triggers(config: Heard) -> dict[str, str | None]:
+        """Who wakes it -> what the trigger waits for; None: it is taken back."""
+        components = decoded(config.payload)["components"]
+        return {name: one.get("payload") for name, one in components.items() if is_trigger(name)}
+
+    slt_woke, zoe_woke, anna_woke, else_woke = map(trigger_of, ("slt", "Zoë", "anna", "somebody else"))
     people = PersonStore(slt_store)
     with Ear(own_broker.port) as ear:
         with connected(slt_store, own_broker.port, "people.watch_s=0.1") as (daemon, _):
@@ -202,12 +210,16 @@ def test_who_comes_is_a_type_of_event_before_their_first_one_and_who_goes_is_nam
             assert decoded(ear.wait("earmark/last").payload)["person"] == "slt"
             operations.rename(people, "slt", "Zoë")
             assert types(ear.wait(DISCOVERY, count=2)) == ["Zoë", "somebody else"]
+            back, without = (triggers(ear.wait(DISCOVERY, count=count)) for count in (2, 3))
+            assert back == {slt_woke: None, zoe_woke: "Zoë", else_woke: "somebody else"}
+            assert without == {zoe_woke: "Zoë", else_woke: "somebody else"}
             assert decoded(ear.wait("earmark/last", count=2).payload)["person"] == "Zoë", "it was her"
             people.save(replace(slt, name="anna", takes=slt.takes[::-1]))
-            assert types(ear.wait(DISCOVERY, count=3)) == ["Zoë", "anna", "somebody else"]
+            assert types(ear.wait(DISCOVERY, count=4)) == ["Zoë", "anna", "somebody else"]
             people.remove("Zoë")
             last = decoded(ear.wait("earmark/last", count=3).payload)
             assert (last["person"], last["keyword"]) == (None, "okay_nabu"), "it happened all the same"
+            assert triggers(ear.wait(DISCOVERY, count=6)) == {anna_woke: "anna", else_woke: "somebody else"}
         with Ear(own_broker.port) as late:
             late.wait("earmark/last")
             late.wait(DISCOVERY)
@@ -218,11 +230,17 @@ def test_who_is_erased_while_no_daemon_runs_is_named_no_more_by_the_next(slt_sto
     with Ear(own_broker.port) as ear:
         last = {"person": "anna", "keyword": "okay_nabu", "at": "2026-01-01T00:00:00+00:00"}
         ear.say("earmark/last", json.dumps(last), retain=True)
+        ear.say("earmark/triggers", json.dumps([trigger_of("anna"), trigger_of("slt")]), retain=True)
         with connected(slt_store, own_broker.port):
             assert decoded(ear.wait("earmark/last", count=2).payload) == {**last, "person": None}
+            back = decoded(ear.wait(DISCOVERY, count=2).payload)["components"]
+            assert back[trigger_of("anna")] == {"platform": "device_automation"}
+            ear.wait("earmark/triggers", json.dumps([trigger_of("slt")]))
+            ear.wait(DISCOVERY, count=3)
         mark = ear.mark()
-        for nothing in ("", "nothing", "[]", '{"person": 3}'):
+        for nothing in ("nothing", "[]", '{"person": 3}'):
             ear.say("earmark/last", nothing, retain=True)
+            ear.say("earmark/triggers", nothing.replace("[]", '["../x"]'), retain=True)
             with connected(slt_store, own_broker.port) as (daemon, _):
                 ear.wait("earmark/availability", "online", since=mark)
                 assert daemon.stop().code == 0
@@ -242,6 +260,10 @@ def test_its_templates_say_who_and_when() -> None:
     assert json.loads(shown("woken_by", wake)) == {**wake, "event_type": 'Zoë "Z"'}
     assert json.loads(shown("woken_by", {**wake, "person": None}))["event_type"] == "somebody else"
     assert shown("woken_by", {**wake, "type": "rejection"}) == "", "which Home Assistant ignores"
+    for told, person in ((wake, 'Zoë "Z"'), ({**wake, "person": None}, "somebody else")):
+        said = {name: shown(name, told) for name in components if is_trigger(name)}
+        assert [name for name in said if said[name] == components[name]["payload"]] == [trigger_of(person)]
+        assert not any(shown(name, {**told, "type": "rejection"}) for name in said)
     assert (shown("last_person", wake), shown("last_person", {"person": None})) == ('Zoë "Z"', "somebody else")
     assert (shown("last_wake_word", wake), shown("last_wake", wake)) == ("Okay Nabu", wake["at"])
     for knob in ("sensitivity", "voice_sensitivity"):
@@ -284,7 +306,8 @@ def test_identifiers_are_safe_and_differ(topics: list[str]) -> None:
     for topic in topics:
         config = discovery(topic, "x")
         (node,) = config["device"]["identifiers"]
-        identifiers = [node, *(entity["unique_id"] for entity in config["components"].values())]
+        entities = [one for one in config["components"].values() if one["platform"] != "device_automation"]
+        identifiers = [node, *(entity["unique_id"] for entity in entities)]
         assert all(re.fullmatch("[a-zA-Z0-9_-]{1,80}", identifier) for identifier in identifiers)
         assert len(set(identifiers)) == len(identifiers)
         found.append(set(identifiers))
@@ -429,7 +452,8 @@ def test_without_controls_nothing_can_be_changed_and_nobody_is_told_that_it_coul
     settings = "mqtt.controls=false"
     with Ear(own_broker.port) as ear, connected(slt_store, own_broker.port, settings) as (_, path):
         told = decoded(ear.wait(DISCOVERY).payload)["components"]
-        assert set(told) == {"woken_by", "last_person", "last_wake_word", "last_wake", "wake", "running"}
+        happened = {"woken_by", "last_person", "last_wake_word", "last_wake", "wake", "running"}
+        assert {name for name in told if not is_trigger(name)} == happened
         for knob, value in (("mode", "label"), ("sensitivity", "0.9"), ("voice_sensitivity", "0.9")):
             ear.say(f"earmark/{knob}/set", value)
         mark = ear.mark()

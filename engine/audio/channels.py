@@ -134,7 +134,7 @@ def _without_reference(
     """The channels that hear the same, and what to say of the others."""
     if len(alive) < 2:
         return alive, ""
-    group = max((_together(first, alive, alike) for first in alive), key=len)  # the first of those as large
+    group = max(_groups(alive, alike), key=len)  # the first of those as large
     others = np.array([number for number in alive if number not in group], dtype=int)
     strange = [number for number in others if np.abs(alike[number, group]).max() < UNLIKE]
     if len(group) > 1 and strange:
@@ -150,13 +150,24 @@ def _without_reference(
     return alive, ""
 
 
-def _together(first: int, alive: npt.NDArray[np.intp], alike: npt.NDArray[np.float64]) -> list[int]:
-    """The channels that are like this one, or like one that is."""
-    group, new = [first], [first]
-    while new:
-        new = [n for n in alive if n not in group and any(abs(alike[n, other]) >= ALIKE for other in new)]
-        group += new
-    return sorted(int(number) for number in group)
+def _groups(alive: npt.NDArray[np.intp], alike: npt.NDArray[np.float64]) -> list[list[int]]:
+    """The channels, each with those that are like it, or like one that is; in the order of their first ones.
+
+    Each row is looked at once: a file may have a thousand channels.
+    """
+    joined = np.abs(alike) >= ALIKE
+    left = np.zeros(len(alike), bool)
+    left[alive] = True
+    groups = []
+    while left.any():
+        group = [int(np.argmax(left))]
+        left[group[0]] = False
+        for member in group:  # it grows
+            new = np.flatnonzero(joined[member] & left)
+            left[new] = False
+            group += new.tolist()
+        groups.append(sorted(group))
+    return groups
 
 
 def _numbers(numbers: npt.ArrayLike) -> str:

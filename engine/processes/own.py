@@ -6,9 +6,10 @@ write there is run, an `argparse.py` in a shared folder for one. `-I` leaves out
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _ROOT = str(Path(__file__).absolute().parents[3])  # the folder in which Python finds `earmark`
@@ -39,6 +40,22 @@ def own_code(code: str, *arguments: str) -> list[str]:
 def environment_for_others(environment: Mapping[str, str]) -> dict[str, str]:
     """What a program that is not ours may see of the environment."""
     return {name: value for name, value in environment.items() if name not in SECRETS}
+
+
+@contextlib.contextmanager
+def from_root() -> Iterator[None]:
+    """The root folder is the working one, while a library is loaded that looks for its settings in the working one.
+
+    Raises:
+        OSError: the working folder is none any more.
+    """
+    here = os.open(os.curdir, os.O_PATH)  # which needs no right to read it
+    try:
+        os.chdir("/")
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
 
 
 def forget_working_folder() -> None:

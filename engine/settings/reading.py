@@ -57,6 +57,9 @@ _LINK = re.compile(r"(tcp|udp|sctp)://[^/\s]+:\d+")
 _LINK_NAME = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
 
 
+_QUOTED_KEY = re.compile(r"""key (?:'.*'|".*")""")
+
+
 def find_file(environment: Mapping[str, str]) -> Path | None:
     """`$EARMARK_SETTINGS` (empty: no file), else that of this process's user, else the system's, if there is one."""
     if FILE_VARIABLE in environment:
@@ -144,7 +147,8 @@ def parsed(file: Path) -> dict[str, Any]:
     try:
         return toml(text)
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{file}: the settings are not TOML: {text_of(error)}") from error
+        said = _QUOTED_KEY.sub("key", text_of(error))  # perhaps of a person
+        raise SettingsError(f"{file}: the settings are not TOML: {said}") from None
 
 
 def toml(text: str) -> dict[str, Any]:
@@ -214,7 +218,8 @@ def _typed(key: str, text: str, place: str) -> Any:
     except (ValueError, RecursionError):
         parsed = {}
     if len(parsed) != 1:  # or there were more lines, with keys of their own
-        raise SettingsError(f"{place}: {key}={_shown(text)} must be {_rule_text(key)}")
+        given = "…" if kind == NUMBERS else _shown(text)  # with names of people in it
+        raise SettingsError(f"{place}: {key}={given} must be {_rule_text(key)}")
     return parsed["value"]
 
 
@@ -235,6 +240,10 @@ def _checked(key: str, value: Any, place: str) -> Any:
         return value
     elif kind == NUMBERS and isinstance(value, dict) and all(_is_number(part, low, high) for part in value.values()):
         return {name: float(part) for name, part in value.items()}
+    if kind == NUMBERS and isinstance(value, dict):  # whose keys are not shown either
+        wrong = [(n, part) for n, part in enumerate(value.values(), 1) if not _is_number(part, low, high)]
+        said = ", ".join(f"number {n} is {_shown(part)}" for n, part in wrong[:3])
+        raise SettingsError(f"{place}: {key}=(a table of {len(value)}: {said}) must be {_rule_text(key)}")
     raise SettingsError(f"{place}: {key}={_shown(value)} must be {_rule_text(key)}")
 
 
@@ -247,12 +256,21 @@ def _is_number(value: Any, low: float, high: float) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message; a file may hold numbers and nestings that Python does not write out."""
+    """A value in a message; a file may hold numbers and nestings that Python does not write out.
+
+    The keys of a table may be people, and the message may go to a log that names nobody.
+    """
     try:
-        text = repr(value)
+        text = _written(value)
     except (ValueError, RecursionError):
         return f"(a {type(value).__name__} too large to show)"
     return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"(a table of {len(value)})"
+    return f"[{', '.join(map(_written, value))}]" if isinstance(value, list) else repr(value)
 
 
 def _rule_text(key: str) -> str:

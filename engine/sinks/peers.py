@@ -20,6 +20,8 @@ EVENTS, EVENTS_A_SECOND = 30.0, 0.5  # passed on: a household with ten satellite
 REJECTIONS, REJECTIONS_A_SECOND = 20.0, 1 / 3  # voices that nobody knows: a party of strangers has a few a minute
 LOCKOUT_S, LONGEST_LOCKOUT_S = 60.0, 900.0  # doubled from one to the other
 FORGIVEN_S = 3600.0  # so long after the last lockout the next one is a first one again
+# Read from it: 32 satellites (`wyoming.clients`) behind one address, with chunks of 16 ms
+READS, READS_A_SECOND = 4000.0, 2000.0
 AHEAD_S, FACTOR = 10.0, 1.25  # a stream may be so far ahead of its time, and a quarter faster: a bad network
 
 
@@ -55,12 +57,17 @@ class Peer:
     def __init__(self) -> None:
         self._events = Bucket(EVENTS, EVENTS_A_SECOND)
         self._rejections = Bucket(REJECTIONS, REJECTIONS_A_SECOND)
+        self._reads = Bucket(READS, READS_A_SECOND)
         self._locked_until_s = 0.0
         self._lockout_s = LOCKOUT_S
 
     def may_tell(self, now_s: float) -> bool:
         """Whether one event more of it is passed on."""
         return self._events.take(1, now_s)
+
+    def read(self, now_s: float) -> float:
+        """One message more has been read; for how many seconds the next one is to wait."""
+        return self._reads.owe(1, now_s)
 
     def rejected(self, now_s: float) -> bool:
         """A voice that nobody knows; whether that was one too many: it is locked out from now on."""

@@ -17,6 +17,7 @@ from earmark.engine.errors import InputError, InstallationError, text_of
 from earmark.engine.event import Event
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people.store import COSINE, Voiceprint
+from earmark.engine.processes.own import from_root
 from earmark.engine.spotting import find_wakes
 from earmark.engine.storage.targets import require_writable, write
 
@@ -24,11 +25,12 @@ from ..training.achieved import Achieved
 from .error_rates import Trials
 
 try:
-    import matplotlib
+    with from_root():  # a `matplotlibrc` in the working folder would be obeyed, and may be somebody else's
+        import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+        matplotlib.use("Agg")
+        from matplotlib.axes import Axes
+        from matplotlib.figure import Figure
 except ImportError as error:
     raise InstallationError(f"{text_of(error)}: pictures need matplotlib: `pip install 'earmark[enroll]'`") from error
 

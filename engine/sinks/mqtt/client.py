@@ -2,11 +2,14 @@
 
 paho-mqtt collects a whole message before anybody may look at it, and the protocol allows 256 MB: whoever may publish
 to a topic that is read here could end a daemon that may have 512 MB. There is no setting for it, so what is read from
-the connection is looked at.
+the connection is looked at. Nor are there limits for how many it keeps, of what came and of what waits to be sent: a
+broker that uses that is left.
 """
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +18,8 @@ import paho.mqtt.client as paho
 
 MOST_BYTES = 16 * 1024  # of a message with its topic, which has up to 1,000; the longest that means something has 24
 PIECE_BYTES = 64 * 1024
+MOST_WAITING = 1000  # messages of ours: each command has three answers, and a broker reads thousands a second
+_QOS = 0x06  # the bits of it in a header; we subscribe to everything with QoS 0
 _PINGRESP = 0xD0  # a message without content, after which nothing happens
 
 
@@ -23,6 +28,21 @@ class LimitedClient(paho.Client):
 
     What is dropped is not confirmed, so subscriptions are to have QoS 0.
     """
+
+    def _handle_publish(self) -> Any:
+        """What nobody asked for in this way ends the connection: paho keeps messages of QoS 2 without limit."""
+        if self._in_packet["command"] & _QOS:
+            return paho.MQTT_ERR_PROTOCOL
+        return super()._handle_publish()
+
+    def _packet_queue(self, *arguments: Any, **more: Any) -> Any:
+        """What waits to be sent to a broker that does not read has no limit of its own either."""
+        result = super()._packet_queue(*arguments, **more)
+        connection: Any = self.socket()
+        if len(self._out_packet) > MOST_WAITING and connection is not None:
+            with contextlib.suppress(OSError):  # it is gone
+                connection.shutdown(socket.SHUT_RDWR)  # which the loop notices; the next connection begins anew
+        return result
 
     on_too_large: Callable[[int], None] | None = None
     """Called with the size of what was dropped, in bytes."""

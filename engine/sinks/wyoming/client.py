@@ -118,6 +118,7 @@ class Client:
             while (event := await self._read()) is not None:
                 self._heard_s = time.monotonic()
                 await self._answer(event)
+                await self._give_way(event)
             await self._flush()
         except (ProtocolError, AudioError) as error:
             self._control.stats.add("turned_away", server=self._sink.name)
@@ -134,6 +135,12 @@ class Client:
                 self._sink.say_cut_off(self._peer, str(error))
             finally:
                 self._writer.transport.abort()
+
+    async def _give_way(self, event: Event) -> None:
+        """After each event it is the others' turn: one that is buffered is read without waiting for anybody."""
+        wait_s = 0.0 if self._trusted else self._guard.read(time.monotonic())
+        if wait_s or not event.payload:  # with audio it has had its pause
+            await asyncio.sleep(wait_s)
 
     # --- the protocol
 

@@ -12,7 +12,7 @@ from conftest import Read, Takes, cut, cut_points
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earmark.engine.audio.channels import LiveMix, Mix, choose
+from earmark.engine.audio.channels import LiveMix, Mix, _groups, choose
 from earmark.engine.audio.files import FileSource, read_audio
 from earmark.engine.audio.opening import open_source
 from earmark.engine.audio.samples import AudioFormat, Converter, Float32, Int16
@@ -235,6 +235,26 @@ def test_a_quiet_microphone_is_not_dead_beside_a_loud_reference(rng: np.random.G
     mix = choose(covariance(mine, theirs))
     assert kept(mix) == [1, 1]
     assert "nothing in common" in mix.remarks[0]
+
+
+@given(st.integers(1, 9).flatmap(lambda n: st.lists(st.booleans(), min_size=n * n, max_size=n * n)), st.data())
+def test_groups_are_those_that_a_chain_of_likeness_joins(pairs: list[bool], data: st.DataObject) -> None:
+    channels = round(len(pairs) ** 0.5)
+    joined = np.array(pairs).reshape(channels, channels)
+    joined |= joined.T | np.eye(channels, dtype=bool)
+    alive = np.flatnonzero(data.draw(st.lists(st.booleans(), min_size=channels, max_size=channels)))
+    reached = joined[np.ix_(alive, alive)]
+    for _ in range(channels):
+        reached = reached @ reached
+    wanted = {tuple(alive[row].tolist()) for row in reached}
+    assert {tuple(group) for group in _groups(alive, joined * 0.9)} == wanted
+
+
+def test_a_file_of_a_thousand_channels_holds_nobody_up() -> None:
+    """Each is like the next one alone: the longest chain there is, which took minutes."""
+    channels = 1024
+    near = np.exp(-0.5 * np.abs(np.subtract.outer(np.arange(channels), np.arange(channels))))
+    assert kept(choose(near * 0.01)) == [1] * channels
 
 
 def test_channels_that_are_all_zero_are_averaged() -> None:

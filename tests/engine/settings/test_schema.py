@@ -60,6 +60,33 @@ def refused(text: str = "", env: Mapping[str, str] | None = None, flags: Mapping
     return str(caught.value)
 
 
+NAMED = (
+    "[people]\nsensitivity_of = {table}\n",
+    "[people]\nsensitivity = {table}\n",
+    "[people]\nwatch_s = [1, [{table}]]\n",
+    "[[people]]\nsensitivity_of = {table}\n",
+    "people = [{table}]\n",
+)
+
+
+@given(
+    name=st.text("abcXYZ äß'\"", min_size=3, max_size=12).filter(str.strip),
+    value=st.sampled_from(["7.0", "'x'", "true"]),
+)
+def test_no_refusal_names_who_stands_in_a_table(name: str, value: str) -> None:
+    """It may go to the system's journal, which names nobody; and the daemon that would hide names has not begun."""
+    name = f"Q{name}Q"
+    key = json.dumps(name, ensure_ascii=False)
+    for text in NAMED:
+        assert name not in refused(text.format(table=f"{{ {key} = {value} }}"))
+    twice = f"{{ {key} = 0.1, {key} = 0.2 }}"
+    assert name not in refused(f"[people]\nsensitivity_of = {twice}\n")
+    assert name not in refused(f"[people.sensitivity_of]\n{key} = 0.1\n{key} = 0.2\n")
+    for wrong in (f"{key} = {value}", twice, f"{key} = "):
+        assert name not in refused(env={"EARMARK_PEOPLE_SENSITIVITY_OF": wrong})
+        assert name not in refused(flags={"people.sensitivity_of": wrong})
+
+
 def settings_or_refusal(*arguments: Any) -> Loaded | str:
     """What `load` gives, or the message of a refusal; nothing else may come of it."""
     try:
@@ -214,11 +241,12 @@ def test_check_judges_as_the_daemon_does(tmp_path: Path) -> None:
         ("mode = 'only'\n", "no section [mode]"),
         ("wake = 1\n", "wake=1 must be a section: [wake]"),
         ("[[wake]]\n", "must be a section: [wake]"),
-        ("[wake.mode]\nonly = true\n", "wake.mode={'only': True} must be only or prefer or label"),
+        ("[wake.mode]\nonly = true\n", "wake.mode=(a table of 1) must be only or prefer or label"),
         ("[wake]\nkeywords = []\n", "wake.keywords=[] must be a list of texts, not empty"),
         ("[wake]\nkeywords = [1]\n", "wake.keywords=[1] must be a list of texts"),
         ("[wake]\nkeywords = 'okay_nabu'\n", "must be a list of texts"),
         ("[wake.sensitivity_of]\nanna = 2\n", 'must be a table of numbers within 0…1, as in {"anna" = 0.6}'),
+        ("[people.sensitivity_of]\na = 0\nb = 2\nc = 'x'\n", "(a table of 3: number 2 is 2, number 3 is 'x') must"),
         ("[hook]\nevents = ['detections']\n", "must be a list of detection or rejection"),
         ("[mqtt]\ntls = 1\n", "mqtt.tls=1 must be true or false"),
         ("[mqtt]\nport = 1.0\n", "mqtt.port=1.0 must be a whole number within 1…65535"),

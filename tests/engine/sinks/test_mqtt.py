@@ -40,7 +40,7 @@ from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings.policy import MODES, Policy
 from earmark.engine.settings.schema import Mqtt
 from earmark.engine.sinks.base import Control, Notice
-from earmark.engine.sinks.mqtt.client import MOST_BYTES, LimitedClient
+from earmark.engine.sinks.mqtt.client import MOST_BYTES, MOST_WAITING, LimitedClient
 from earmark.engine.sinks.mqtt.discovery import KNOBS, discovery, is_trigger, trigger_of
 from earmark.engine.sinks.mqtt.sink import MqttSink
 from earmark.engine.sinks.stats import Stats
@@ -532,7 +532,36 @@ def test_in_any_pieces_what_is_small_arrives_and_what_is_large_does_not(
     assert dropped == [payload + 3 for payload in payloads if payload + 3 > MOST_BYTES]
 
 
-def published(payload: bytes) -> bytes:
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_nobody_asked_for_in_this_way_ends_the_connection(qos: int) -> None:
+    """paho keeps each message of QoS 2 until its broker releases it, which one that means harm never does."""
+    client = LimitedClient(CallbackAPIVersion.VERSION2, "test")
+    client._sock = cast(Any, Pieces(published(b"\x00\x01x", qos), [65_536]))
+    client.on_message = lambda *_: pytest.fail("it was taken")
+    found = [client._packet_read() for _ in range(3)]
+    client._sock = None  # it would close it
+    assert paho.MQTT_ERR_PROTOCOL in found
+    assert not client._in_messages
+
+
+def test_a_broker_that_does_not_read_is_left() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        client = LimitedClient(CallbackAPIVersion.VERSION2, "test")
+        client._sock = cast(Any, near)
+        near.setblocking(False)
+        for _ in range(2 * MOST_WAITING):
+            client.publish("a", bytes(1000))
+        assert MOST_WAITING < len(client._out_packet) <= 2 * MOST_WAITING
+        far.setblocking(False)
+        with suppress(BlockingIOError):
+            while far.recv(1 << 20):
+                pass
+        assert far.recv(1) == b"", "the connection has ended"
+        client._sock = None
+
+
+def published(payload: bytes, qos: int = 0) -> bytes:
     """A message to the topic `a`, as it goes over the wire."""
     body = b"\x00\x01a" + payload
     length, rest = b"", len(body)
@@ -540,7 +569,7 @@ def published(payload: bytes) -> bytes:
         length += bytes([rest % 128 | (128 if rest > 127 else 0)])
         rest //= 128
         if not rest:
-            return b"\x30" + length + body
+            return bytes([0x30 | qos << 1]) + length + body
 
 
 @pytest.mark.parametrize(

@@ -158,3 +158,10 @@ def test_of_those_who_are_silent_one_of_the_peer_that_has_most_gives_way() -> No
     assert chosen(("a", 500.0), ("b", 40.0), ("b", 60.0), ("b", 0.0)) == 2
     assert chosen(*[("a", 0.0)] * 2, *[("b", 0.0)] * 2) is None
     assert chosen(("a", 1.0), ("a", 2.0), ("a", 0.0), ("b", 9.0)) == 1
+
+
+def test_a_peer_is_read_two_thousand_times_a_second_after_its_first_four_thousand() -> None:
+    peer = Peer()
+    assert [peer.read(100.0) for _ in range(4000)] == [0.0] * 4000
+    assert [peer.read(100.0) for _ in range(2)] == pytest.approx([1 / 2000, 2 / 2000])
+    assert peer.read(101.0) == 0.0

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY, MakeNetwork, Read, Takes
 from conftest import Enrolled as Enrolled_
+from helpers_store import earmark
 from turns import mine
 
 from earmark import cli
@@ -314,6 +315,17 @@ def test_the_trade_off_is_drawn(tmp_path: Path, rng: np.random.Generator) -> Non
         str(tmp_path / "det.png"),
     )
     assert (tmp_path / "det.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_working_folder_says_nothing_about_pictures(audio_dir: Path, tmp_path: Path) -> None:
+    """It may be somebody else's: with `text.usetex`, lines of theirs would be handed to TeX."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\ntext.latex.preamble: \\oops\nno such line\n", "utf-8")
+    (tmp_path / "s").mkdir()
+    take = audio_dir / "slt_okay_nabu_test_1.flac"
+    run = earmark("plot", take, "--out", "picture.png", "--store", "s", cwd=tmp_path)
+    assert "matplotlibrc" not in run.err
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG"), "the folder is the same afterwards"
 
 
 @pytest.mark.parametrize("name", ["picture.png", "picture.svg", "picture"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from ...errors import InputError
+from ...people.voiceprint import Voiceprint
 from ...settings.policy import MODES, Policy
 
 STEP = 0.05  # of the sliders
@@ -226,3 +227,16 @@ def node_of(topic: str) -> str:
         return topic
     digest = hashlib.sha256(topic.encode()).hexdigest()[:8]
     return f"earmark_{_UNSAFE.sub('_', topic)[:40]}_{digest}"
+
+
+def voices_of(people: Iterable[Voiceprint]) -> dict[str, set[str]]:
+    """Each person's name -> digests of their takes, which a new name does not change."""
+    found: dict[str, set[str]] = {}
+    for person in people:
+        found.setdefault(person.name, set()).add(hashlib.sha256(person.takes.tobytes()).hexdigest())
+    return found
+
+
+def renamed(voices: set[str], people: Mapping[str, set[str]]) -> str | None:
+    """Who has these voiceprints now; None: nobody."""
+    return next((name for name, theirs in people.items() if voices & theirs), None)

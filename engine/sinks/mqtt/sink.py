@@ -11,7 +11,6 @@ it is said anew at every connection, and a state of before that came once more a
 from __future__ import annotations
 
 import collections
-import hashlib
 import json
 import logging
 import secrets
@@ -20,7 +19,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -28,11 +27,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ...errors import DaemonError, InputError, SettingsError, text_of
-from ...people.voiceprint import Voiceprint
 from ..base import Control, Notice, Sink
 from .checks import check_host, check_topic, is_loopback, read_password
 from .client import LimitedClient
-from .discovery import KNOBS, OFFLINE, ONLINE, Knob, discovery, is_trigger, node_of, trigger_of
+from .discovery import KNOBS, OFFLINE, ONLINE, Knob, discovery, is_trigger, node_of, renamed, trigger_of, voices_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ class MqttSink(Sink):
         self._closing = False
         self._state = threading.Lock()  # held while state is read and said, so that the last that is said is true
         self._last: dict[str, Any] | None = None
-        self._voices: dict[str, set[str]] = {}  # who is known -> what their voiceprints are, as `_voices_of` has it
+        self._voices: dict[str, set[str]] = {}  # who is known -> what their voiceprints are, as `voices_of` has it
         self._told: list[str] | None = None  # the people that Home Assistant knows of
         self._asks = threading.Lock()
         self._asked: dict[str, str | None] = {}  # knob -> what to ask for when the daemon has done the one before
@@ -339,14 +337,14 @@ class MqttSink(Sink):
 
     def _tell_people(self) -> None:
         """Home Assistant of those who are known, if they are others; and nobody of those who are not any more."""
-        voices = _voices_of(self._control.household.people)
+        voices = voices_of(self._control.household.people)
         if self._settings.discovery and self._told != sorted(voices):
             triggers = {trigger_of(name) for name in self._told or ()}
             self._told = sorted(voices)
             self._say_discovery(triggers - set(map(trigger_of, voices)))
         before, self._voices = self._voices, voices
         if self._last is not None and self._last["person"] not in (None, *voices):
-            self._last = {**self._last, "person": _renamed(before.get(self._last["person"], set()), voices)}
+            self._last = {**self._last, "person": renamed(before.get(self._last["person"], set()), voices)}
             self._say("last", _as_json(self._last))
 
     def _say_discovery(self, gone: Collection[str]) -> None:
@@ -388,19 +386,6 @@ class MqttSink(Sink):
 def _at_once(_client: paho.Client, _data: Any, connection: Any) -> None:
     """Small messages are sent when they are there: else the second of two waits until the first is confirmed."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _voices_of(people: Iterable[Voiceprint]) -> dict[str, set[str]]:
-    """Each person's name -> digests of their takes, which a new name does not change."""
-    found: dict[str, set[str]] = {}
-    for person in people:
-        found.setdefault(person.name, set()).add(hashlib.sha256(person.takes.tobytes()).hexdigest())
-    return found
-
-
-def _renamed(voices: set[str], people: Mapping[str, set[str]]) -> str | None:
-    """Who has these voiceprints now; None: nobody."""
-    return next((name for name, theirs in people.items() if voices & theirs), None)
 
 
 def _age_s(notice: Notice) -> float:

@@ -691,7 +691,7 @@ def test_many_at_once_are_under_way_together_and_who_has_no_more_to_send_waits_f
 ) -> None:
     sink = MqttSink(
         Mqtt(host="127.0.0.1", port=broker.port, discovery=""),
-        cast(Control, SimpleNamespace(household=SimpleNamespace(policy=Policy()), stats=Stats())),
+        cast(Control, SimpleNamespace(household=SimpleNamespace(policy=Policy(), people=()), stats=Stats())),
     )
     notice = Notice(Event("rejection", "okay_nabu", 1000, 0.9, None, 0.1, "unknown_voice"), "-", 0.0)
     with Ear(broker.port) as ear:

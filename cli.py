@@ -29,11 +29,20 @@ FLAGS = {  # what a flag is called in the settings
 
 def process() -> int:
     """Runs the command of `sys.argv`, in a process of its own; returns the exit code."""
+    from earmark.engine.processes import passphrase
     from earmark.engine.processes.private import keep_private
 
     why = keep_private()
     if why and sys.stderr is not None:
         print(f"earmark: others may read keys and voices in the memory of this process: {why}", file=sys.stderr)
+    try:
+        passphrase.take()
+    except (OSError, ValueError) as error:
+        from earmark.engine.errors import text_of
+
+        if sys.stderr is not None:
+            why = text_of(error)
+            print(f"earmark: {passphrase.SOCKET_VARIABLE}: no passphrase comes that way: {why}", file=sys.stderr)
     return main()
 
 

@@ -60,7 +60,12 @@ ALLOWED = {
     ),
     "datetime": ("engine/history/", "engine/commands/learn_commands.py", "engine/sinks/"),
     "signal": ("cli.py", "engine/daemon/daemon.py", "engine/networks/admission.py", "engine/sinks/hook.py"),
-    "socket": ("engine/sinks/", "engine/commands/status.py", "engine/daemon/systemd.py"),
+    "socket": (
+        "engine/sinks/",
+        "engine/commands/status.py",
+        "engine/daemon/systemd.py",
+        "engine/processes/passphrase.py",
+    ),
     "wyoming": ("engine/sinks/wyoming/",),
     "paho": ("engine/sinks/mqtt/",),
     "prometheus_client": ("engine/sinks/metrics.py",),

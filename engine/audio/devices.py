@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DeviceError
-from ..processes.own import own_code
+from ..processes.own import environment_for_others, own_code
 from .quiet_stderr import silenced
 
 LISTED_S = 15.0  # starting Python and PortAudio takes a second, on the slowest board five
@@ -61,6 +61,7 @@ def require_device(device: str | None, channel: int | None = None) -> None:
     try:
         done = subprocess.run(
             own_code(_ASK, device or "", "" if channel is None else str(channel)),
+            env=environment_for_others(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=LISTED_S,
@@ -282,7 +283,7 @@ def _said_by(line: Sequence[str]) -> str:
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # without that program a microphone has no name
         done = subprocess.run(
             line,
-            env={**os.environ, "LC_ALL": "C"},
+            env={**environment_for_others(os.environ), "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=SERVER_ANSWERS_S,

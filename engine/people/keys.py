@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import InputError, PersonLocked, text_of
+from ..processes.passphrase import VARIABLE, given
 from ..storage.atomic import read_secret
 from ..storage.edited import without_mark
 from ..storage.owners import refusal
@@ -20,7 +21,6 @@ from .vault import MAX_SECRET_BYTES, Secret, check_secret, wipe
 _LOG = logging.getLogger(__name__)
 
 MOST_MORE_BYTES = 5  # of an editor: three of a mark, two of a line end
-VARIABLE = "EARMARK_PASSPHRASE"
 CREDENTIAL = "earmark.key"
 """What systemd's LoadCredential= or LoadCredentialEncrypted= must call it."""
 
@@ -84,8 +84,9 @@ def _typed(question: str) -> str:
 
 
 def _given(key_file: str | None, environment: Mapping[str, str]) -> bytearray | None:
-    if environment.get(VARIABLE):
-        return encoded(environment[VARIABLE])
+    passphrase = given(environment)
+    if passphrase is not None:
+        return encoded(passphrase)
     if key_file:
         return _read(Path(key_file))
     if environment.get("CREDENTIALS_DIRECTORY"):

@@ -19,7 +19,15 @@ _PLACES = "import sys\nsys.path += [place for place in sys.argv.pop(1).split('\\
 _MODULE = "import runpy\nrunpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)\n"
 
 # The service manager talks to the daemon, not to what it starts; and the key of the people is nobody else's.
-SECRETS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY", "EARMARK_PASSPHRASE")
+SECRETS = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "CREDENTIALS_DIRECTORY",
+    "EARMARK_PASSPHRASE",
+    "EARMARK_PASSPHRASE_SOCKET",
+)
+FOR_OUR_OWN = ("CREDENTIALS_DIRECTORY",)  # where the key may lie; a passphrase itself never goes this way
 
 
 def own_command(module: str, *arguments: str) -> list[str]:
@@ -56,6 +64,12 @@ def from_root() -> Iterator[None]:
     finally:
         os.fchdir(here)
         os.close(here)
+
+
+def environment_for_own(environment: Mapping[str, str]) -> dict[str, str]:
+    """The same of a program of ours that opens the people: it may look for its key where we do."""
+    found = {name: environment[name] for name in FOR_OUR_OWN if name in environment}
+    return {**environment_for_others(environment), **found}
 
 
 def forget_working_folder() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 
 from ..audio.samples import RATE_HZ
@@ -14,6 +13,7 @@ from ..history.queue import LearningQueue, QueuedWake
 from ..household import Household
 from ..people.keys import secret_from
 from ..people.store import PersonStore
+from ..processes import passphrase
 from ..processes.own import own_command
 from ..settings.reading import FILE_VARIABLE
 from ..settings.schema import Learning as LearningSettings
@@ -120,16 +120,9 @@ class LearningSink(Sink):
         since_s = boot_s() - self._began_s if last_s is None else abs(self._now_s - last_s)
         if since_s < self._update_s:
             return
-        environment = {**os.environ, FILE_VARIABLE: ""}  # the flags say everything
+        changes = {FILE_VARIABLE: ""}  # the flags say everything
         try:
-            done = subprocess.run(
-                command(self._control.household),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=UPDATE_LIMIT_S,
-                env=environment,
-                check=False,
-            )
+            done = passphrase.run_with(passphrase.given(), command(self._control.household), changes, UPDATE_LIMIT_S)
         except subprocess.TimeoutExpired as error:
             raise DaemonError(f"`earmark learn now` took longer than {UPDATE_LIMIT_S:g} s and was ended") from error
         said = done.stderr.decode(errors="replace").strip()

@@ -40,7 +40,7 @@ from earmark.engine.networks.head import TrainBatch
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import CROP_SAMPLES, MAX_SPEECH_SAMPLES
 from earmark.engine.people.store import PersonStore, Voiceprint
-from earmark.engine.processes.own import own_command
+from earmark.engine.processes.own import environment_for_others, own_command
 from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Verifier
 
@@ -275,7 +275,7 @@ def _start(keywords: Sequence[str], person: Voiceprint, sound: Int16) -> tuple[f
             PersonStore(store).save(dataclasses.replace(person, name=f"person {number}"))
         line = own_command("earmark.cli", "listen", "-", "--json", "--store", store)
         line += [word for keyword in keywords for word in ("--keyword", keyword)]
-        environment = {**os.environ, "EARMARK_SETTINGS": "", "OPENBLAS_NUM_THREADS": "1"}
+        environment = {**environment_for_others(os.environ), "EARMARK_SETTINGS": "", "OPENBLAS_NUM_THREADS": "1"}
         start_s = time.monotonic()
         pipe = subprocess.PIPE
         with subprocess.Popen(line, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as daemon:

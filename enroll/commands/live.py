@@ -26,7 +26,7 @@ import numpy as np
 from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.errors import ModelError
 from earmark.engine.networks import runtime
-from earmark.engine.processes.own import own_command
+from earmark.engine.processes.own import environment_for_others, own_command
 
 BLOCK_SAMPLES = RATE_HZ // 10
 LEAD_S = 12  # Python's start, and the five seconds and two after which a quiet room is left out
@@ -142,7 +142,12 @@ def _fed(line: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """The program with a wide pipe to it, on one core where there are two; ended at the end."""
     import fcntl
 
-    environment = {**os.environ, "EARMARK_SETTINGS": "", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {
+        **environment_for_others(os.environ),
+        "EARMARK_SETTINGS": "",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     nowhere = subprocess.DEVNULL
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, env=environment) as program:
         assert program.stdin is not None

@@ -44,6 +44,11 @@ def add_people(commands: Commands) -> None:
     imported.add_argument("--as", dest="new_name", metavar="NAME", help="under another name")
     imported.add_argument("--replace", action="store_true", help="erase who has that name")
     imported.add_argument(
+        "--unjudged",
+        action="store_true",
+        help="even if it is of other networks than those in use, so that nobody can say whom it lets in",
+    )
+    imported.add_argument(
         "--signed-by", metavar="KEY", help="only if it is signed with this key, as `people verify` shows it there"
     )
     add_models(imported)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Union
 
 from ...errors import ServiceError, system_text_of
+from ...processes.own import environment_for_others
 from ...storage.atomic import replace_synced
 
 SUDO_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")  # Debian's secure_path
@@ -154,6 +155,7 @@ def run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             words,
             executable=_program(words),
+            env=environment_for_others(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",

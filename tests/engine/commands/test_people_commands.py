@@ -58,17 +58,17 @@ def test_export_and_import_move_a_person(tmp_path: Path) -> None:
     assert run.events == [
         {"exported": "Zoë", "file": str(file), "versions": 1, "bytes": file.stat().st_size, "signed_by": None}
     ]
-    run = earmark("people", "import", file, "--store", tmp_path / "two")
+    run = earmark("people", "import", file, "--store", tmp_path / "two", "--unjudged")
     assert run.out == f"Zoë: 1 version from {file}, which nobody has signed\n"
-    assert "Zoë (okay_nabu) is of other networks than those in use: nobody knows whom it lets in" in run.err
+    assert "Zoë (okay_nabu, version 1) is of other networks than those in use: taken unjudged" in run.err
     assert snapshot(tmp_path / "two" / "Zo%C3%AB") == snapshot(tmp_path / "one" / "Zo%C3%AB")
     before = snapshot(tmp_path / "two")
-    run = earmark("people", "import", file, "--store", tmp_path / "two", code=2)
+    run = earmark("people", "import", file, "--store", tmp_path / "two", "--unjudged", code=2)
     assert "'Zoë' is in" in run.err
     assert snapshot(tmp_path / "two") == before
-    run = earmark("people", "import", file, "--as", "carl", "--store", tmp_path / "two", "--json")
+    run = earmark("people", "import", file, "--as", "carl", "--store", tmp_path / "two", "--json", "--unjudged")
     assert run.events == [{"imported": "carl", "versions": 1, "keywords": ["okay_nabu"], "signed_by": None}]
-    earmark("people", "import", file, "--replace", "--store", tmp_path / "two")
+    earmark("people", "import", file, "--replace", "--store", tmp_path / "two", "--unjudged")
     assert PersonStore(tmp_path / "two").names() == ["Zoë", "carl"]
 
 

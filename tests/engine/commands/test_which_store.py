@@ -120,7 +120,7 @@ def test_who_names_a_folder_means_it(machine: Machine) -> None:
 
 def test_root_enrols_for_the_service(machine: Machine) -> None:
     machine.run(0, "people", "export", "slt", "--to", machine.root / "slt.tar")
-    machine.run(0, "people", "import", machine.root / "slt.tar", "--as", "zoë")
+    machine.run(0, "people", "import", machine.root / "slt.tar", "--as", "zoë", "--unjudged")
     assert machine.run(NOBODY, "people", "list").out == "slt  (okay_nabu)\nzoë  (okay_nabu)\n"
     assert {path.lstat().st_uid for path in machine.service.rglob("*")} == {NOBODY}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +103,46 @@ def test_a_process_that_lies_in_the_working_folder_itself_is_found(
 def test_what_is_not_ours_does_not_see_keys_nor_the_service_manager() -> None:
     secret = dict.fromkeys(own.SECRETS, "x")
     assert environment_for_others({**secret, "PATH": "/bin"}) == {"PATH": "/bin"}
+
+
+def test_what_is_ours_finds_a_credential_and_never_a_passphrase() -> None:
+    secret = dict.fromkeys(own.SECRETS, "x")
+    assert own.environment_for_own({**secret, "PATH": "/bin"}) == {"PATH": "/bin", "CREDENTIALS_DIRECTORY": "x"}
+
+
+STARTS = re.compile(
+    r"(subprocess\.(run|Popen|call|check_call|check_output|getoutput|getstatusoutput))|"
+    r"(asyncio\.create_subprocess_\w+)|(os\.(exec\w+|spawn\w+|posix_spawnp?|system|popen))"
+)
+CLEANED = re.compile(r"\benvironment_for_(others|own)\(os\.environ\)")
+
+
+def test_whatever_starts_a_process_keeps_the_passphrase_from_it() -> None:
+    """Each call says which environment, and that is one without it: itself, or by the name that was given to one."""
+    found = set()
+    for room in ("engine", "enroll"):
+        for path in (REPOSITORY / room).rglob("*.py"):
+            place = path.relative_to(REPOSITORY).as_posix()
+            tree = ast.parse(path.read_text("utf-8"))
+            assigned = {
+                target.id: ast.unparse(node.value)
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Assign)
+                for target in node.targets
+                if isinstance(target, ast.Name)
+            }
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom):  # by its name alone it would not be found here
+                    assert not [one.name for one in node.names if STARTS.fullmatch(f"{node.module}.{one.name}")], (
+                        place
+                    )
+                if not (isinstance(node, ast.Call) and STARTS.fullmatch(ast.unparse(node.func))):
+                    continue
+                given = " ".join(ast.unparse(word.value) for word in node.keywords if word.arg == "env")
+                said = " ".join([given, *(assigned.get(name, "") for name in re.findall(r"\w+", given))])
+                assert CLEANED.search(said), f"{place}, line {node.lineno}: an environment without the passphrase"
+                found.add(place)
+    assert found >= {"engine/processes/passphrase.py", "engine/sinks/hook.py", "engine/audio/devices.py"}
 
 
 def test_nothing_in_earmark_starts_python_in_another_way() -> None:

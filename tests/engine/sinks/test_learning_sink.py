@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +18,7 @@ from earmark.engine.history import queue
 from earmark.engine.history.clock import WatchedClock
 from earmark.engine.history.queue import LearningQueue, QueuedWake
 from earmark.engine.people.store import PersonStore
+from earmark.engine.processes import passphrase
 from earmark.engine.settings.schema import DAY_S, Learning, People
 from earmark.engine.sinks import learning
 from earmark.engine.sinks.base import Notice
@@ -186,7 +186,7 @@ def test_an_update_waits_for_a_clock_that_has_gone_on_for_an_hour(
         return SimpleNamespace(returncode=0, stderr=b"")
 
     monkeypatch.setattr(learning, "command", lambda _household: [])
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(passphrase, "run_with", run)
     LearningQueue(people).update(NOW_S - DAY_S)
     sink = new_sink(people, update_s=DAY_S)
     sink.open()

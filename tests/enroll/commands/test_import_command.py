@@ -95,20 +95,60 @@ def test_of_other_networks_nobody_can_say(slt: Voiceprint, enroller: Enroller) -
         let_in(replace(slt, binding=replace(slt.binding, head="h" * 64)), enroller)
 
 
-def test_a_store_takes_back_what_it_has_signed_and_says_who_signed(
-    slt: Voiceprint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_nobody_can_judge_is_refused_unless_somebody_asks_for_it(
+    slt: Voiceprint, enroller: Enroller, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else whoever names networks that come into use later is let in unasked, and everybody with them."""
+    forged = replace(everybodys(slt, enroller), threshold=0.01)
+    for part in ("speaker", "head"):
+        file = write(tmp_path / f"{part}.tar", replace(forged, binding=replace(slt.binding, **{part: "e" * 64})))
+        assert imported(file, tmp_path / "store") == BundleError.exit_code
+        assert "perhaps everybody; nothing was changed" in capsys.readouterr().err
+        assert not (tmp_path / "store").exists()
+    assert imported(file, tmp_path / "store", "--unjudged") == 0
+    assert (
+        "slt (okay_nabu, version 1) is of other networks than those in use: taken unjudged" in capsys.readouterr().err
+    )
+    file = write(tmp_path / "all.tar", forged)
+    assert imported(file, tmp_path / "other", "--unjudged") == BundleError.exit_code, "of these it can be said"
+
+
+def test_an_older_version_that_nobody_can_judge_is_left_out(
+    slt: Voiceprint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = codec.encode(replace(slt, binding=replace(slt.binding, head="e" * 64)))
+    tree = {("okay_nabu", 1): other, ("okay_nabu", 2): codec.encode(slt)}
+    bundle.write(tmp_path / "slt.tar", bundle.to_bytes("slt", tree))
+    assert imported(tmp_path / "slt.tar", tmp_path / "store") == 0
+    assert "slt (okay_nabu, version 1) is of other networks than those in use: left out" in capsys.readouterr().err
+    assert PersonStore(tmp_path / "store").versions("slt", "okay_nabu") == [2]
+    bundle.write(tmp_path / "late.tar", bundle.to_bytes("slt", {("okay_nabu", 3): other, **tree}))
+    assert imported(tmp_path / "late.tar", tmp_path / "late") == BundleError.exit_code
+
+
+def test_a_store_says_who_signed_and_judges_what_it_has_signed_itself(
+    slt: Voiceprint,
+    enroller: Enroller,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("cryptography")
     monkeypatch.setenv("EARMARK_PASSPHRASE", KEY.decode())
     store, file = tmp_path / "people", tmp_path / "slt.tar"
     PersonStore(store).save(replace(slt, threshold=0.4))  # of an earlier rule
+    PersonStore(store).save(replace(everybodys(slt, enroller), name="mallory", threshold=0.61))
     with weak_keys():
         sealing.encrypt(PersonStore(store), KEY)
     assert main(["people", "export", "slt", "--to", str(file), "--store", str(store), "--json"]) == 0
     key = json.loads(capsys.readouterr().out)["signed_by"]
     assert imported(file, store, "--as", "again") == 0
     assert "signed by this very store" in capsys.readouterr().out
-    assert opened(store).load("again", "okay_nabu").threshold == 0.4
+    assert opened(store).load("again", "okay_nabu").threshold == pytest.approx(slt.threshold)
+    assert main(["people", "export", "mallory", "--to", str(tmp_path / "m.tar"), "--store", str(store)]) == 0
+    assert imported(tmp_path / "m.tar", store, "--as", "more") == BundleError.exit_code
+    assert "more" not in PersonStore(store).names()
+    capsys.readouterr()
     assert imported(file, store, "--as", "other", "--signed-by", "ab" * 32) == BundleError.exit_code
     assert f"it is signed by {key}, not by {'ab' * 32}; nothing was changed" in capsys.readouterr().err
     assert imported(file, tmp_path / "elsewhere", "--signed-by", key) == 0

@@ -13,7 +13,7 @@ from .audio.samples import Float32, Int16
 from .decision import LOOSE_SHARE
 from .errors import ModelError, text_of
 from .networks.card import MODELS_DIR, KeywordManifest, load_card
-from .networks.conditions import PLAIN, Open, handicaps, open_to
+from .networks.conditions import CONDITIONS, PLAIN, Open, handicaps, open_to
 from .networks.head import SpeakerHead
 from .networks.speaker import CROP_SAMPLES, SpeakerNetwork, Utterance
 from .people.loading import load_people
@@ -162,6 +162,20 @@ class Verifier:
         """
         if not len(person.offsets):
             return self._score_without_elsewhere(person, embeddings)
+        scores = self._resembled(person, embeddings) - person.offsets - handicaps()[: len(person.offsets)]
+        scores = np.where(may[..., : len(person.offsets)], scores, np.float32(-1))
+        largest: Float32 = np.clip(scores.max(axis=1), np.float32(-1), np.float32(1))
+        return largest
+
+    def condition(self, person: Voiceprint, embedding: Float32) -> str | None:
+        """The one of `CONDITIONS` whose prototype a (d,) embedding resembles most; None: the mean of the takes."""
+        if not len(person.offsets):
+            return None
+        nearest = int(self._resembled(person, embedding[None])[0].argmax())
+        return CONDITIONS[nearest - 1] if nearest else None
+
+    def _resembled(self, person: Voiceprint, embeddings: Float32) -> Float32:
+        """(n, 1 + k) how much embeddings resemble each prototype, in -1…1."""
         prototypes = person.prototypes
         scores = embeddings @ prototypes.T
         if person.kind == TRAINED:
@@ -169,10 +183,7 @@ class Verifier:
             projected = head.project(np.concatenate([embeddings, prototypes[1:]]))
             own = np.concatenate([person.prototype[None], projected[len(embeddings) :]])
             scores = fused(scores, projected[: len(embeddings)] @ own.T)
-        count = len(prototypes)
-        scores = np.where(may[..., :count], scores - person.offsets - handicaps()[:count], np.float32(-1))
-        largest: Float32 = np.clip(scores.max(axis=1), np.float32(-1), np.float32(1))
-        return largest
+        return np.asarray(scores, np.float32)
 
     def _score_without_elsewhere(self, person: Voiceprint, embeddings: Float32) -> Float32:
         """Of people who were enrolled before there were prototypes by condition: their thresholds are for it."""

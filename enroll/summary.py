@@ -29,6 +29,7 @@ def summary(
     verbose: bool = False,
     is_you: bool = False,
     again: str = "",
+    people: int = 1,
 ) -> list[str]:
     """Lines: what to expect, what was made, and with `verbose` the table behind it.
 
@@ -39,21 +40,26 @@ def summary(
         verbose: the figures, too.
         is_you: who reads is the person.
         again: the command that enrols the person once more; empty: without its options.
+        people: so many are enrolled for the wake word, this one with them.
     """
     again = again or _command(person.name)
     lines = []
-    for paragraph in (promise(person, is_you), _meaning(person, is_you), *_reservations(person, is_you, again)):
+    expectations = (promise(person, is_you, people), _meaning(person, is_you, people), *_home(person, is_you, people))
+    for paragraph in (*expectations, *_reservations(person, is_you, again)):
         lines += told(paragraph, columns)
     takes = "1 take" if len(person.takes) == 1 else f"{len(person.takes)} takes"
     which = f" (version {version}: it counts instead of the one before)" if version > 1 else ""
     lines += wrapped(f"{person.name}: enrolled for {person.keyword} from {takes}{which}", columns)
-    return lines + (_figures(person, person.report, columns) if verbose else [])
+    return lines + (_figures(person, person.report, columns, people) if verbose else [])
 
 
-def promise(person: Voiceprint, is_you: bool = False) -> str:
-    """The sentence: how often the person will be heard, and how often a stranger gets in."""
+def promise(person: Voiceprint, is_you: bool = False, people: int = 1) -> str:
+    """The sentence: how often the person will be heard, and how often a stranger gets in.
+
+    `people` are enrolled for the wake word: of all of them together a stranger gets in so often.
+    """
     who = "You" if is_you else person.name
-    heard, once_in = _heard_in_100(person), f"once in {_tries_for_one(person)}"
+    heard, once_in = _heard_in_100(person, people), f"once in {_tries_for_one(person)}"
     return f"{who} will be heard about {heard} times in 100; a stranger gets in about {once_in}."
 
 
@@ -84,18 +90,31 @@ def _instead(again: str, name: str, other: str) -> str:
     return again.replace(_command(name), _command(other), 1)
 
 
-def _heard_in_100(person: Voiceprint) -> int:
-    return _in_100(expected.heard_share(person.report, len(person.takes)))
+def _heard_in_100(person: Voiceprint, people: int = 1) -> int:
+    return _in_100(expected.heard_share(person.report, len(person.takes), people))
 
 
-def _meaning(person: Voiceprint, is_you: bool) -> str:
+def _home(person: Voiceprint, is_you: bool, people: int) -> list[str]:
+    """What it costs that others are enrolled, too; nothing where nobody is."""
+    alone = _heard_in_100(person)
+    if _heard_in_100(person, people) == alone:
+        return []
+    who = "you" if is_you else person.name
+    return [
+        f"{people} people are enrolled for {person.keyword}: a stranger must not pass as any of them, so each has to "
+        f"sound more alike. Alone {who} would be heard {alone} times."
+    ]
+
+
+def _meaning(person: Voiceprint, is_you: bool, people: int) -> str:
     """The sentence once more, as counts of what is said, and whether that is good."""
-    heard = _heard_in_100(person)
+    heard = _heard_in_100(person, people)
+    one = "somebody who is enrolled" if people > 1 else "you" if is_you else person.name
     who, says = ("you", "say") if is_you else (person.name, "says")
     verdict = next(text for least, text in VERDICTS if heard >= least)
     return (
         f"That means: of 100 times that {who} {says} the wake word, {heard} are heard; of {_tries_for_one(person)} "
-        f"times that a stranger says it, one is taken for {who}. {verdict}"
+        f"times that a stranger says it, one is taken for {one}. {verdict}"
     )
 
 
@@ -133,7 +152,7 @@ def _reservations(person: Voiceprint, is_you: bool, again: str) -> list[str]:
     return said
 
 
-def _figures(person: Voiceprint, report: Mapping[str, Any], columns: int | None) -> list[str]:
+def _figures(person: Voiceprint, report: Mapping[str, Any], columns: int | None, people: int) -> list[str]:
     compared = len(report["achieved"]) > 1
     why = (
         "* is used, and was better on the takes left out"
@@ -148,7 +167,7 @@ def _figures(person: Voiceprint, report: Mapping[str, Any], columns: int | None)
         lines += wrapped(f"own takes, each left out in turn: {scores}", columns, "  ")
         lines += wrapped(
             "in brackets: the range of your rejected tries, with 95 % confidence; so few takes cannot say more. "
-            f"The {_heard_in_100(person)} in 100 are what people got whose takes agreed as well",
+            f"The {_heard_in_100(person, people)} in 100 are what people got whose takes agreed as well",
             columns,
             "  ",
         )

@@ -59,7 +59,7 @@ def check(voiceprint: Voiceprint) -> None:
         missing = _FACTS.keys() - facts.keys()
         if missing:
             raise ValueError(f"what was learned must have {sorted(missing)}")
-        _check_table("learned", facts, {**_FACTS, "learned_s": _time})
+        _check_table("learned", facts, {**_FACTS, **_LEARNED})
 
 
 def check_facts(facts: Mapping[str, Any]) -> None:
@@ -145,6 +145,7 @@ _REPORT: Mapping[str, Check] = {  # enroll/training/report.py
     "home_impostors": _whole,
     "home_said": _whole,
 }
+_LEARNED: Mapping[str, Check] = {"learned_s": _time, "condition": lambda value: value in CONDITIONS}
 _FACTS: Mapping[str, Check] = {  # engine/history/queued_wake.py
     "id": lambda value: isinstance(value, str) and _ID.fullmatch(value) is not None,
     "type": _text,

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..audio.samples import Float32
 from ..errors import PersonMismatch
+from ..networks.conditions import CONDITIONS
 from ..networks.head import HeadWeights
 
 ANY_PHRASE = "any-phrase"
@@ -42,7 +43,8 @@ class Voiceprint:
     """(n, d) embeddings, unit rows: of the enrolment takes, then of the learned ones; d is the speaker network's
     embedding size."""
     centroid: Float32
-    """(d,) their mean, unit length; learned ones together weigh no more than the enrolled."""
+    """(d,) their mean, unit length; learned ones together weigh no more than the enrolled, and those that were heard
+    in one of `CONDITIONS` are not in it."""
     prototype: Float32
     """(p,) mean of the projected takes, unit length; p is the head's projection size."""
     weights: HeadWeights
@@ -68,12 +70,27 @@ class Voiceprint:
         """How many of the takes are from the enrolment."""
         return len(self.takes) - len(self.learned)
 
+    def learned_in(self, condition: str | None) -> Float32:
+        """(n, d) of the learned takes, those that were heard in a condition; None: as the enrolled ones are."""
+        here = [facts.get("condition") == condition for facts in self.learned]
+        rows: Float32 = self.takes[self.enrolled_takes :][np.array(here, bool)]
+        return rows
+
     @property
     def prototypes(self) -> Float32:
-        """(1 + k, d) unit rows: the mean of the takes, and the means of the enrolled ones in each condition."""
+        """(1 + k, d) unit rows: the mean of the takes, and a mean for each condition.
+
+        That is of the enrolled takes as they would come through it, and of what was learned there, which together
+        weighs no more.
+        """
         if not self.elsewhere.size:
             return self.centroid[None]
         means = self.elsewhere.mean(axis=0, dtype=np.float32).reshape(-1, len(self.centroid))
+        for number, condition in enumerate(CONDITIONS[: len(means)]):
+            rows = self.learned_in(condition)
+            if len(rows):
+                share = np.float32(max(0.5, self.enrolled_takes / (self.enrolled_takes + len(rows))))
+                means[number] = share * means[number] + (1 - share) * rows.mean(axis=0, dtype=np.float32)
         lengths = np.linalg.norm(means, axis=1, keepdims=True)
         rows: Float32 = np.concatenate([self.centroid[None], means / np.maximum(lengths, np.float32(1e-9))])
         return rows

@@ -57,7 +57,8 @@ def enroll(arguments: argparse.Namespace) -> int:
             confused = list(alike(enrolment.voiceprint, known, verifier))
             version = store.save(enrolment.voiceprint)
             saved()
-            _print_enrolment(enrolment, confused, int(version.name), arguments)
+            people = 1 + len({other.name for other in known})
+            _print_enrolment(enrolment, confused, int(version.name), people, arguments)
             if not arguments.json:
                 step = next_steps.after_enrolling(arguments, enrolment.voiceprint.name, enrolment.voiceprint.keyword)
                 print("\n".join(told(step, columns_of(sys.stdout))))
@@ -185,7 +186,7 @@ def show_wake(arguments: argparse.Namespace) -> int:
 
 
 def _print_enrolment(
-    enrolment: Enrolment, confused: list[Alike], version: int, arguments: argparse.Namespace
+    enrolment: Enrolment, confused: list[Alike], version: int, people: int, arguments: argparse.Namespace
 ) -> None:
     person, report = enrolment.voiceprint, enrolment.voiceprint.report
     facts: dict[str, Any] = {
@@ -209,7 +210,7 @@ def _print_enrolment(
             _tell(f"  {fault.figures()}")
     again = _again(arguments, person)
     is_you = not arguments.files
-    for line in summary(person, version, columns_of(sys.stdout), arguments.verbose, is_you, again):
+    for line in summary(person, version, columns_of(sys.stdout), arguments.verbose, is_you, again, people):
         print(line)
     for paragraph in warnings(person, confused, arguments.verbose, again):
         _tell(paragraph)

@@ -5,6 +5,9 @@ whatever slips in, half of the voiceprint is what the person said when enrolling
 to be believed for: the enrolled takes alone must accept it, and on them, each left out in turn, on the cohort, the
 home's own impostors and the other people the voiceprint must do no worse than without anything learned, so that many
 small steps lead no farther than a single one may.
+
+What resembles the prototype of another condition more than the mean of the takes, a telephone or a far room, moves
+that prototype and not the mean (docs/research/channels.md).
 """
 
 from __future__ import annotations
@@ -56,6 +59,8 @@ class Figures:
     """Of the cohort and of the home's impostors, how many reach the threshold."""
     nearest: float
     """Highest score less the threshold, of the enrolled takes of the other people; -2 where there is nobody."""
+    elsewhere: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(k,) cosines, of the enrolled takes in each condition to the prototype, each left out: their means."""
 
     def worse_than(self, before: Figures) -> str | None:
         """Why a voiceprint with those figures must not become one with these; None: it may."""
@@ -65,6 +70,9 @@ class Figures:
             return f"{rejected} of {len(self.own)} enrolled takes would be rejected, {were} were"
         if lost > TOLERANCE:
             return f"the enrolled takes would score {lost:.3f} less"
+        lost_elsewhere = float((before.elsewhere - self.elsewhere).max(initial=0.0))
+        if lost_elsewhere > TOLERANCE:
+            return f"the enrolled takes would score {lost_elsewhere:.3f} less in another condition"
         if self.strangers_in > before.strangers_in:
             return f"{self.strangers_in} strangers would be let in, {before.strangers_in} were"
         if self.nearest > max(before.nearest, -FAR_ENOUGH) + TOLERANCE:
@@ -90,15 +98,23 @@ class Learner:
     enroller: Enroller
     plan: TrainPlan = field(default_factory=TrainPlan)
 
-    def wide(self, person: Voiceprint, embedding: Float32) -> bool:
-        """Whether it is the person beyond the doubt that the threshold leaves."""
-        return float(self._margin(person, embedding[None])[0]) >= WIDE_DECADES * DECADE[person.kind]
+    def wide(self, person: Voiceprint, embedding: Float32, score: float | None = None) -> bool:
+        """Whether it is the person beyond the doubt that the threshold leaves.
+
+        The embedding says nothing of how it was heard. So where it is only near the prototype of a condition that
+        not every try may be compared with, the `score` that the daemon gave must say so, too.
+        """
+        wide = WIDE_DECADES * DECADE[person.kind]
+        if float(self._margin(person, embedding[None])[0]) >= wide:
+            return True
+        told = -1.0 if score is None else score - person.threshold
+        return min(told, self._as_heard(person, embedding)) >= wide
 
     def in_order(self, person: Voiceprint, additions: Sequence[Addition]) -> list[Addition]:
         """From the middle of their scores outwards: the highest say nothing new, the lowest are in doubt."""
         if not additions:
             return []
-        scores = self._margin(person, np.array([one.embedding for one in additions]))
+        scores = np.array([self._as_heard(person, one.embedding) for one in additions])
         distance = np.abs(scores - np.median(scores))
         return [additions[number] for number in np.argsort(distance, kind="stable")]
 
@@ -135,9 +151,12 @@ class Learner:
             if float((now.takes @ addition.embedding).max()) > SAME_COSINE:
                 refused.append((addition, "it is in the voiceprint already"))
                 continue
-            if guard and not addition.facts.get("label") and self._margin(anchor, addition.embedding[None])[0] < 0:
+            if guard and not addition.facts.get("label") and self._as_heard(anchor, addition.embedding) < 0:
                 refused.append((addition, "the enrolled takes alone would reject it"))
                 continue
+            condition = self._verifier.condition(anchor, addition.embedding)
+            if condition is not None:
+                addition = replace(addition, facts={**addition.facts, "condition": condition})
             after = self.with_takes(now, [*learned_of(now), addition], home)
             if before is not None:
                 reason = self.figures(after, home, others).worse_than(before)
@@ -171,13 +190,13 @@ class Learner:
             home: its impostors train too; who is said to be a stranger raises the threshold, by a decade at most.
         """
         learned = list(learned)[max(0, len(learned) - max(0, MOST_TAKES - person.enrolled_takes)) :]
-        takes = _material(person, learned)
-        mean = _weighted_mean(takes)
+        takes, in_mean = _material(person, learned, self.plan)
+        mean = _weighted_mean(takes, in_mean)
         to_train, _ = self._cohorts(person, mean, home)
         head = self.enroller.head
         trained = train(head, takes, to_train, self.plan) if person.kind == TRAINED else None
         # The rule's term for few takes stays that of the enrolment, which it was fitted to, but for one or two takes.
-        count = person.enrolled_takes if person.kind == TRAINED else max(person.enrolled_takes, min(3, len(takes)))
+        count = person.enrolled_takes if person.kind == TRAINED else max(person.enrolled_takes, min(3, sum(in_mean)))
         far = float(person.report.get("wanted_far", Options().far))
         threshold = calibrate.threshold(person.kind, count, far, bool(person.elsewhere.size))
         made = replace(
@@ -202,15 +221,14 @@ class Learner:
         without it: it moves little, both sides of the comparison are alike in it, and a Pi has six times less to do.
         A single take cannot be left out: then there are only the others to compare with.
         """
-        takes = _material(person, learned_of(person))
+        takes, in_mean = _material(person, learned_of(person), self.plan)
         own = np.empty(person.enrolled_takes if person.enrolled_takes > 1 else 0, np.float32)
         rows, weight, take_of_row = rows_of(takes, self.plan, self.enroller.head.take_rows)
         if person.kind == TRAINED:
             self.enroller.head.set_weights(person.weights)
             projected = self.enroller.head.project(rows)
         for number in range(len(own)):
-            rest = [take for other, take in enumerate(takes) if other != number]
-            score = takes[number].clean @ _weighted_mean(rest)
+            score = takes[number].clean @ _weighted_mean(takes, [*in_mean[:number], False, *in_mean[number + 1 :]])
             if person.kind == TRAINED:
                 prototype = (weight * (take_of_row != number)) @ projected
                 clean = projected[int(np.flatnonzero(take_of_row == number)[0])]
@@ -218,8 +236,9 @@ class Learner:
             own[number] = score - person.offsets[:1].sum() - person.threshold
         strangers = np.concatenate([self._cohorts(person, person.centroid, home)[1], home.everybody])
         near = [other.takes[: other.enrolled_takes] for other in others if other.binding == person.binding]
-        nearest = float(self._margin(person, np.concatenate(near)).max()) if near else -2.0
-        return Figures(own, int(np.sum(self._margin(person, strangers, ANYWHERE) >= 0)), nearest)
+        nearest = float(self._margin(person, np.concatenate(near), ANYWHERE).max()) if near else -2.0
+        strangers_in = int(np.sum(self._margin(person, strangers, ANYWHERE) >= 0))
+        return Figures(own, strangers_in, nearest, _agreeing(person))
 
     def _cohorts(self, person: Voiceprint, mean: Float32, home: HomeImpostors) -> tuple[Float32, Float32]:
         """Impostors to train against, those of the home first, and to measure with."""
@@ -228,8 +247,31 @@ class Learner:
         nearest = heard[np.argsort(-(heard @ mean), kind="stable")[:MAX_OTHERS]]
         return np.concatenate([nearest, to_train])[: self.enroller.head.cohort_rows], to_measure
 
+    def _as_heard(self, person: Voiceprint, embedding: Float32) -> float:
+        """A score less the threshold, as if it was heard in the condition that it comes nearest to."""
+        may = PLAIN if self._verifier.condition(person, embedding) is None else ANYWHERE
+        return float(self._margin(person, embedding[None], may)[0])
+
     def _margin(self, person: Voiceprint, embeddings: Float32, may: Open = PLAIN) -> Float32:
-        return Verifier([], self.enroller.speaker, self.enroller.head).margin(person, embeddings, may)
+        return self._verifier.margin(person, embeddings, may)
+
+    @property
+    def _verifier(self) -> Verifier:
+        return Verifier([], self.enroller.speaker, self.enroller.head)
+
+
+def _agreeing(person: Voiceprint) -> Float32:
+    """(k,) `Figures.elsewhere`; (0,) where nothing can be left out."""
+    count = person.enrolled_takes
+    if not person.elsewhere.size or count < 2:
+        return np.zeros(0, np.float32)
+    kept = np.arange(count)
+    scores = np.empty((count, person.elsewhere.shape[1]), np.float32)
+    for number in kept:
+        takes = np.delete(person.takes, number, axis=0)
+        rest = replace(person, takes=takes, elsewhere=person.elsewhere[kept != number])
+        scores[number] = np.einsum("kd,kd->k", person.elsewhere[number], rest.prototypes[1:])
+    return np.asarray(scores.mean(axis=0), np.float32)
 
 
 def learned_of(person: Voiceprint) -> list[Addition]:
@@ -237,16 +279,28 @@ def learned_of(person: Voiceprint) -> list[Addition]:
     return [Addition(*pair) for pair in zip(person.takes[person.enrolled_takes :], person.learned)]
 
 
-def _material(person: Voiceprint, learned: Sequence[Addition]) -> list[TakeEmbeddings]:
-    """The enrolled takes with their variations, and the learned ones, which together weigh no more."""
+def _material(
+    person: Voiceprint, learned: Sequence[Addition], plan: TrainPlan
+) -> tuple[list[TakeEmbeddings], list[bool]]:
+    """The enrolled takes with their variations, and the learned ones; and which of them the mean is of.
+
+    Learned ones together weigh no more than the enrolled; those that were heard in another condition train like the
+    variations, and are not in the mean.
+    """
     count = person.enrolled_takes
     none = np.zeros((0, person.takes.shape[1]), np.float32)
     copies, away = (rows if len(rows) == count else [none] * count for rows in (person.copies, person.elsewhere))
-    share = min(1.0, count / max(1, len(learned)))
-    return [
+    plain = ["condition" not in one.facts for one in learned]
+    share = min(1.0, count / max(1, sum(plain)))
+    share_elsewhere = plan.copy_weight * min(1.0, count / max(1, len(plain) - sum(plain)))
+    takes = [
         TakeEmbeddings(take, rows, elsewhere=others) for take, rows, others in zip(person.takes[:count], copies, away)
-    ] + [TakeEmbeddings(one.embedding, none, share) for one in learned]
+    ]
+    for one, is_plain in zip(learned, plain):
+        takes.append(TakeEmbeddings(one.embedding, none, share if is_plain else share_elsewhere))
+    return takes, [True] * count + plain
 
 
-def _weighted_mean(takes: Sequence[TakeEmbeddings]) -> Float32:
-    return calibrate.unit_mean(np.array([take.weight * take.clean for take in takes], np.float32))
+def _weighted_mean(takes: Sequence[TakeEmbeddings], in_mean: Sequence[bool]) -> Float32:
+    rows = [take.weight * take.clean for take, counts in zip(takes, in_mean) if counts]
+    return calibrate.unit_mean(np.array(rows, np.float32))

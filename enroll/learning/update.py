@@ -165,7 +165,11 @@ class Updater:
             return False
         if one.label is not None:
             return one.label == person.name
-        return one.type == "detection" and one.person == person.name and self._learner.wide(person, one.embedding)
+        return (
+            one.type == "detection"
+            and one.person == person.name
+            and self._learner.wide(person, one.embedding, one.score)
+        )
 
     def _belongs(self, one: QueuedWake, person: Voiceprint, everybody: Iterable[Voiceprint]) -> bool:
         """Whether it is for this voiceprint: of its wake word, or of none that the person is enrolled for."""

@@ -17,15 +17,16 @@ REJECTED_TAKES_COUNT = 0.25
 """What the share of own takes that are rejected when left out adds; less than itself, for four takes score lower."""
 
 
-def heard_share(report: Mapping[str, Any], takes: int) -> float:
+def heard_share(report: Mapping[str, Any], takes: int, people: int = 1) -> float:
     """The share of a person's tries that will be heard, 0…1, said as the takes were.
 
     Args:
         report: of the enrolment, with `wanted_far` and `expected_frr`.
         takes: how many the voiceprint has, 1 or more.
+        people: so many are enrolled for the wake word, and share the wanted FAR (`Policy.home_decades`).
     """
     usual, times = REJECTED[max(count for count in REJECTED if count <= takes)]
-    tenths: float = math.log10(0.01 / report["wanted_far"])
+    tenths: float = math.log10(0.01 * people / report["wanted_far"])
     own = report["expected_frr"]
     own_rejected: float = own["rejected"] / own["of"] if own["of"] else 0.0
     rejected: float = usual * math.pow(times, tenths) + REJECTED_TAKES_COUNT * own_rejected

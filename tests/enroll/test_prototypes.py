@@ -7,18 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import Takes
+from helpers_learning import facts
 
 from earmark.engine.audio.files import read_audio
-from earmark.engine.audio.samples import Int16, to_float, to_int16
+from earmark.engine.audio.samples import Float32, Int16, to_float, to_int16
 from earmark.engine.errors import AudioError, BundleError
 from earmark.engine.features.speech import Analysis
-from earmark.engine.networks.conditions import CONDITIONS, PLAIN, open_to
+from earmark.engine.networks.conditions import ANYWHERE, CONDITIONS, PLAIN, open_to
 from earmark.engine.networks.speaker import SpeakerNetwork
+from earmark.engine.people import codec
+from earmark.engine.people.meaning import check
 from earmark.engine.people.store import TRAINED, Voiceprint
 from earmark.engine.verifier import Verifier
 from earmark.enroll.enrolment import Enroller, Options
 from earmark.enroll.learning.impostors import HomeImpostors
-from earmark.enroll.learning.learn import Learner
+from earmark.enroll.learning.learn import Addition, Learner
 from earmark.enroll.takes.hearing import AcceptedTake
 from earmark.enroll.takes.quality import Take
 from earmark.enroll.training import calibrate, elsewhere, strangers, telephone
@@ -60,6 +63,43 @@ def test_learning_keeps_them_and_measures_the_offsets_anew(slt: Voiceprint, enro
     made = Learner(enroller).with_takes(changed, [], NOBODY)
     np.testing.assert_array_equal(made.elsewhere, slt.elsewhere)
     np.testing.assert_allclose(made.offsets, slt.offsets, atol=2e-3)
+
+
+def by_telephone(enroller: Enroller, path: str) -> Float32:
+    return enroller.speaker.embed(to_int16(telephone.line(to_float(read_audio(path)), "gsm")))
+
+
+def test_what_is_learned_by_telephone_moves_the_prototype_of_the_telephone(
+    slt: Voiceprint, enroller: Enroller, takes: Takes
+) -> None:
+    learner, asked = Learner(enroller), Verifier([], enroller.speaker, enroller.head)
+    first, second = (by_telephone(enroller, path) for path in takes("slt", "okay_nabu", "test")[:2])
+    outcome = learner.learn(slt, [Addition(first, {**facts(1), "label": None})], NOBODY, [])
+    assert outcome.voiceprint is not None
+    condition = outcome.voiceprint.learned[0]["condition"]
+    assert condition in ("line", "gsm", "noisy line")
+    moved = np.flatnonzero(np.abs(outcome.voiceprint.prototypes - slt.prototypes).max(axis=1) > 1e-6)
+    assert moved.tolist() == [1 + CONDITIONS.index(condition)]
+    assert asked.score(outcome.voiceprint, second[None], ANYWHERE) > asked.score(slt, second[None], ANYWHERE)
+    check(codec.decode(codec.encode(outcome.voiceprint)))
+
+
+def test_another_voice_by_telephone_is_not_learned_whoever_says_so(
+    slt: Voiceprint, enroller: Enroller, takes: Takes
+) -> None:
+    other = by_telephone(enroller, takes("rms", "okay_nabu", "test")[0])
+    for label in (None, "slt"):
+        outcome = Learner(enroller).learn(slt, [Addition(other, {**facts(1), "label": label})], NOBODY, [])
+        assert outcome.voiceprint is None
+
+
+def test_what_was_learned_in_a_condition_weighs_no_more_than_the_takes(slt: Voiceprint) -> None:
+    rows = np.random.default_rng(0).standard_normal((20, 192)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    learned = tuple({**facts(number), "condition": "gsm"} for number in range(20))
+    full = replace(slt, takes=np.concatenate([slt.takes, rows]), learned=learned)
+    mean = calibrate.unit_mean(np.array([slt.elsewhere[:, CONDITIONS.index("gsm")].mean(axis=0), rows.mean(axis=0)]))
+    np.testing.assert_allclose(full.prototypes[1 + CONDITIONS.index("gsm")], mean, atol=1e-6)
 
 
 def test_a_prototype_that_is_everybodys_is_refused_by_an_import(slt: Voiceprint, enroller: Enroller) -> None:

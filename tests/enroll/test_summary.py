@@ -90,6 +90,16 @@ def test_the_sentence_is_said_as_counts_too_with_whether_that_is_good_and_whom_i
         assert verdict in " ".join(summary(person(rejected), 1))
 
 
+def test_who_shares_the_promise_with_others_is_told_what_that_costs() -> None:
+    alone, of_eight = (in_100(promise(person(), people=people)) for people in (1, 8))
+    assert of_eight == in_100(promise(person(far=0.01 / 8))) < alone
+    told = " ".join(summary(person(), 1, people=8))
+    assert f"{of_eight} are heard; of 100 times that a stranger says it, one is taken for somebody who is" in told
+    assert "8 people are enrolled for okay_nabu: a stranger must not pass as any of them" in told
+    assert f"Alone anna would be heard {alone} times." in told
+    assert "people are enrolled" not in " ".join(summary(person(), 1))
+
+
 def test_a_version_is_named_only_where_there_was_one_before() -> None:
     assert "anna: enrolled for okay_nabu from 5 takes" in summary(person(), 1)
     assert any("(version 2: it counts instead of the one before)" in line for line in summary(person(), 2))

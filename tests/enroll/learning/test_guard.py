@@ -11,6 +11,7 @@ import pytest
 from helpers_store import make_voiceprint
 
 from earmark.engine.audio.samples import Float32
+from earmark.engine.networks.conditions import CONDITIONS
 from earmark.engine.people.store import COSINE, Voiceprint
 from earmark.enroll.learning.learn import Addition, Figures, Learner
 
@@ -82,6 +83,26 @@ def test_beyond_doubt_is_what_a_tenth_of_the_strangers_would_still_let_in(
     assert learner.wide(person, scoring(0.571))
     assert not learner.wide(person, scoring(0.569))
     assert not learner.wide(person, scoring(0.5))
+
+
+def test_what_only_a_condition_accepts_is_beyond_doubt_where_the_daemon_had_heard_it_so(
+    learner: Learner, person: Voiceprint
+) -> None:
+    rows = np.tile(person.centroid, (len(person.takes), len(CONDITIONS), 1))
+    rows[:, CONDITIONS.index("line")] = [0, 1]
+    person = replace(person, elsewhere=rows, offsets=np.zeros(1 + len(CONDITIONS), np.float32))
+    heard = np.array([0.3, 0.95], np.float32)
+    assert not learner.wide(person, heard)
+    assert not learner.wide(person, heard, 0.55), "at a tenth of the strangers it would not have been accepted"
+    assert learner.wide(person, heard, 0.89)
+    assert not learner.wide(person, np.array([0.3, 0.5], np.float32), 0.89), "the voiceprint has changed since"
+
+
+def test_the_takes_must_agree_in_every_condition() -> None:
+    before = replace(BEFORE, elsewhere=np.array([0.8, 0.7], np.float32))
+    assert replace(before, elsewhere=np.array([0.9, 0.6901], np.float32)).worse_than(before) is None
+    reason = "the enrolled takes would score 0.011 less in another condition"
+    assert replace(before, elsewhere=np.array([0.9, 0.689], np.float32)).worse_than(before) == reason
 
 
 def test_what_lies_in_the_middle_is_tried_first(learner: Learner, person: Voiceprint) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 
 from .audio.samples import Float32, Int16
 from .decision import LOOSE_SHARE
-from .errors import ModelError, text_of
+from .errors import AudioError, ModelError, text_of
+from .features.narrow import through_line
 from .networks.card import MODELS_DIR, KeywordManifest, load_card
-from .networks.conditions import CONDITIONS, PLAIN, Open, handicaps, open_to
+from .networks.conditions import CONDITIONS, NARROW_DB, PLAIN, Open, handicaps, is_by_telephone, open_to
 from .networks.head import SpeakerHead
 from .networks.speaker import CROP_SAMPLES, SpeakerNetwork, Utterance
 from .people.loading import load_people
@@ -118,7 +119,9 @@ class Verifier:
         if not people:
             return Verdict(None, None)
         heard = self._networks()[0].hear(crop)
-        asked = [(person, self._asked(person, heard)) for person in people]
+        by_telephone = any(person.by_telephone for person in people)
+        lined = by_line(self._networks()[0], crop, heard) if by_telephone else heard
+        asked = [(person, self._asked(person, lined if person.by_telephone else heard)) for person in people]
         people = [person for person, score in asked if score is not None]
         scores = [score for _, score in asked if score is not None]
         if not people:
@@ -138,7 +141,7 @@ class Verifier:
             scores[best],
             known != as_enrolled,
             loose_share_of(person),
-            heard.embedding,
+            (lined if person.by_telephone else heard).embedding,
         )
 
     def _asked(self, person: Voiceprint, heard: Utterance) -> float | None:
@@ -212,6 +215,22 @@ class Verifier:
         self._speaker = self._speaker or SpeakerNetwork(self._folder)
         self._head = self._head or SpeakerHead(self._folder)
         return self._speaker, self._head
+
+
+def by_line(speaker: SpeakerNetwork, crop: Int16, heard: Utterance) -> Utterance:
+    """What was `heard` in (n,) int16, as it would have come by telephone; as it is, where it did.
+
+    That takes the network a second time. SNR and clipping stay those of the crop.
+    """
+    if is_by_telephone(heard.high_db):
+        return heard
+    try:
+        lined = speaker.hear(through_line(crop))
+    except AudioError:  # all of it lay outside the band
+        return heard
+    return lined._replace(
+        snr_db=heard.snr_db, high_db=min(lined.high_db, NARROW_DB - 1), clipped_share=heard.clipped_share
+    )
 
 
 def loose_share_of(person: Voiceprint) -> float:

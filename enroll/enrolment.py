@@ -33,7 +33,7 @@ from .training.augment import augmented
 from .training.cohort import Cohort
 from .training.cohort import load as load_cohort
 from .training.report import of_others, report, rounded
-from .training.train import TakeEmbeddings, train
+from .training.train import TakeEmbeddings, median_high_db, train
 
 __all__ = ["Enroller", "Enrolment", "Options", "Recording"]
 
@@ -157,6 +157,7 @@ class Enroller:
         options: Options | None = None,
         copies: Float32 | None = None,
         through: Float32 | None = None,
+        high_db: float | None = None,
         watcher: Watcher = SILENT,
     ) -> Voiceprint:
         """Makes a voiceprint from embeddings alone, where there is no sound of the takes any more.
@@ -172,6 +173,7 @@ class Enroller:
             options: seed and plan say nothing here but the steps of the training.
             copies: (n, c, embedding size) variations of the takes; None: there are none.
             through: (n, k, embedding size) the takes from elsewhere; None: there are none.
+            high_db: `Analysis.high_db` of the takes; None: nobody knows.
             watcher: told each training step's loss.
         """
         options = options or Options()
@@ -181,7 +183,7 @@ class Enroller:
             for rows in (copies, through)
         )
         embedded = [
-            TakeEmbeddings(take, rows, elsewhere=others)
+            TakeEmbeddings(take, rows, elsewhere=others, high_db=high_db)
             for take, rows, others in zip(takes[: self.head.take_rows], varied, away)
         ]
         nobody = Others.nobody(takes.shape[1])
@@ -259,7 +261,8 @@ class Enroller:
         copies = np.array(rows, np.float32).reshape(len(rows), len(heard.embedding))
         through = [self._through(heard, condition, [options.seed, number]) for condition in CONDITIONS]
         kept = np.array(through, np.float16).astype(np.float32)  # as the store keeps it: the score is of its mean
-        return TakeEmbeddings(heard.embedding, copies, heard=tuple(shares), elsewhere=kept)
+        high_db = heard.take.analysis.high_db
+        return TakeEmbeddings(heard.embedding, copies, heard=tuple(shares), elsewhere=kept, high_db=high_db)
 
     def _through(self, heard: AcceptedTake, condition: str, seed: list[int]) -> Float32:
         """The embedding of a take in a condition; the take's own where nothing can be heard there any more."""
@@ -322,6 +325,8 @@ class Enroller:
         at_home = others.embeddings[np.argsort(-(others.embeddings @ mean), kind="stable")[:MAX_OTHERS]]
         to_train = np.concatenate([at_home, to_train])[: self.head.cohort_rows]
         away = _all_or_none(takes)
+        high_db = median_high_db(takes)
+        lined = calibrate.offsets_by_telephone(mean, away, high_db)
         share = HEAD_SHARE if away.size else HEAD_SHARE_WITHOUT_ELSEWHERE
         trials = calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan, share)
         kind = calibrate.better_kind(trials)
@@ -336,7 +341,7 @@ class Enroller:
             else:  # it lost, and was trained on all takes but one only
                 every = impostors = trials[each].others.mean(axis=0)
                 home = np.zeros(0, np.float32)
-            off = calibrate.offset(every) if away.size else 0.0
+            off = lined[0] if len(lined) else calibrate.offset(every) if away.size else 0.0
             threshold = calibrate.threshold(each, len(takes), options.far, bool(away.size))
             own = trials[each].own if each in trials else np.zeros(0, np.float32)
             achieved[each] = Achieved(threshold, *(np.clip(scores - off, -1, 1) for scores in (own, impostors, home)))
@@ -345,6 +350,8 @@ class Enroller:
         limit = achieved[kind].threshold
         measured = {**report(trials, kind, achieved, len(to_measure)), "cosine_threshold": rounded(cosine_limit)}
         measured = {"seed": options.seed, "wanted_far": options.far, **measured}
+        if high_db is not None:
+            measured["takes_high_db"] = rounded(high_db)
         if others.recordings:
             trained_on = len(at_home) if kind == TRAINED else 0
             scores = achieved[kind].others

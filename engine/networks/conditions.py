@@ -23,6 +23,7 @@ Open = npt.NDArray[np.bool_]
 
 NOISY_DB = 22.0  # SNR: nine in ten clean recordings have more, tries in noise at 10 dB all less
 NARROW_DB = -45.0  # of `Analysis.high_db`: a line of 8 kHz has less, nearly all microphones more
+TELEPHONE_DB = -60.0  # what lines that do not overload have less than; the dullest of the microphones has -53
 CLIPPED_SHARE = 0.01  # of the samples: clean recordings have a tenth of it
 HANDICAPS: Mapping[str, float] = {
     "noise": 0.0,
@@ -32,6 +33,11 @@ HANDICAPS: Mapping[str, float] = {
     "gsm": 0.08,
     "noisy line": 0.08,
 }
+
+
+def is_by_telephone(high_db: float) -> bool:
+    """Whether what has such an `Analysis.high_db` came by telephone beyond doubt: no microphone is so dull."""
+    return high_db < TELEPHONE_DB
 
 
 def open_to(heard: Utterance) -> Open:

@@ -142,6 +142,7 @@ _REPORT: Mapping[str, Check] = {  # enroll/training/report.py
     ),
     "others": _table(recordings=_whole, crops=_whole, own_crops=_whole, trained=_whole, let_in=_whole),
     "takes_snr_db": _number(-200, 200),
+    "takes_high_db": _number(-200, 200),
     "home_impostors": _whole,
     "home_said": _whole,
 }

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..audio.samples import Float32
 from ..errors import PersonMismatch
-from ..networks.conditions import CONDITIONS
+from ..networks.conditions import CONDITIONS, is_by_telephone
 from ..networks.head import HeadWeights
 
 ANY_PHRASE = "any-phrase"
@@ -70,6 +70,15 @@ class Voiceprint:
         """How many of the takes are from the enrolment."""
         return len(self.takes) - len(self.learned)
 
+    @property
+    def by_telephone(self) -> bool:
+        """Whether the takes came so: then tries are heard through a line, too (engine/features/narrow.py).
+
+        People who were enrolled before this was measured are heard as they ever were.
+        """
+        high_db = self.report.get("takes_high_db")
+        return bool(len(self.offsets)) and isinstance(high_db, (int, float)) and is_by_telephone(high_db)
+
     def learned_in(self, condition: str | None) -> Float32:
         """(n, d) of the learned takes, those that were heard in a condition; None: as the enrolled ones are."""
         here = [facts.get("condition") == condition for facts in self.learned]
@@ -87,10 +96,10 @@ class Voiceprint:
             return self.centroid[None]
         means = self.elsewhere.mean(axis=0, dtype=np.float32).reshape(-1, len(self.centroid))
         for number, condition in enumerate(CONDITIONS[: len(means)]):
-            rows = self.learned_in(condition)
-            if len(rows):
-                share = np.float32(max(0.5, self.enrolled_takes / (self.enrolled_takes + len(rows))))
-                means[number] = share * means[number] + (1 - share) * rows.mean(axis=0, dtype=np.float32)
+            learned = self.learned_in(condition)
+            if len(learned):
+                share = np.float32(max(0.5, self.enrolled_takes / (self.enrolled_takes + len(learned))))
+                means[number] = share * means[number] + (1 - share) * learned.mean(axis=0, dtype=np.float32)
         lengths = np.linalg.norm(means, axis=1, keepdims=True)
         rows: Float32 = np.concatenate([self.centroid[None], means / np.maximum(lengths, np.float32(1e-9))])
         return rows

@@ -57,8 +57,8 @@ def enroll(arguments: argparse.Namespace) -> int:
             confused = list(alike(enrolment.voiceprint, known, verifier))
             version = store.save(enrolment.voiceprint)
             saved()
-            people = 1 + len({other.name for other in known})
-            _print_enrolment(enrolment, confused, int(version.name), people, arguments)
+            at_home = 1 + len({other.name for other in known})
+            _print_enrolment(enrolment, confused, int(version.name), at_home, arguments)
             if not arguments.json:
                 step = next_steps.after_enrolling(arguments, enrolment.voiceprint.name, enrolment.voiceprint.keyword)
                 print("\n".join(told(step, columns_of(sys.stdout))))

@@ -16,14 +16,14 @@ import numpy as np
 
 from earmark.engine.audio.files import FileSource
 from earmark.engine.audio.offset import without_offset
-from earmark.engine.audio.samples import RATE_HZ
+from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.detector import FLUSH_SAMPLES, Detector
 from earmark.engine.errors import AudioError, EnrolmentRefused, InputError
 from earmark.engine.networks.conditions import PLAIN, open_to
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import Utterance
 from earmark.engine.people.store import COSINE, Voiceprint
-from earmark.engine.verifier import Verifier, allowance
+from earmark.engine.verifier import Verifier, allowance, by_line
 
 from ..enrolment import Enroller, Options
 from ..recordings import AnyRecording, RecordedFile, Recording, read_recordings
@@ -129,6 +129,8 @@ class _Try(NamedTuple):
     path: Path
     heard: Utterance | None
     """None: the detector would not have got so far."""
+    lined: Utterance | None
+    """The same through a line, where somebody is known by telephone alone; else as it was heard."""
 
 
 class _Row(NamedTuple):
@@ -226,7 +228,8 @@ def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
     held = []
     people = []
     for number, (phrase, speakers) in enumerate(trials.people.items()):
-        tries = _hear_tries(speakers, setup, unreadable["test"])
+        by_telephone = any(person.by_telephone for person in enrolled.people[phrase])
+        tries = _hear_tries(speakers, setup, by_telephone, unreadable["test"])
         for person in enrolled.people[phrase]:
             scored = _score(setup.enroller, person, tries)
             for system, values in scored.items():
@@ -255,27 +258,28 @@ def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
     )
 
 
-def _hear_tries(speakers: dict[str, dict[str, list[Path]]], setup: Setup, unreadable: list[str]) -> list[_Try]:
+def _hear_tries(
+    speakers: dict[str, dict[str, list[Path]]], setup: Setup, by_telephone: bool, unreadable: list[str]
+) -> list[_Try]:
     """The `test` rows of a phrase; what cannot be read is no try, and said in `unreadable`."""
     tries = []
     for speaker, roles in speakers.items():
         for path in roles.get("test", ()):
             try:
-                tries.append(_Try(speaker, path, _hear_try(path, setup)))
+                tries.append(_Try(speaker, path, *_hear_try(path, setup, by_telephone)))
             except AudioError as error:
                 unreadable.append(str(error))
     return tries
 
 
-def _hear_try(path: Path, setup: Setup) -> Utterance | None:
-    """What is heard, or None where the detector would not have got so far; raises AudioError."""
+def _hear_try(path: Path, setup: Setup, by_telephone: bool) -> tuple[Utterance | None, Utterance | None]:
+    """What is heard, and through a line, or None where the detector would not have got so far; raises AudioError."""
     key = _key(path)
     for number, piece in enumerate(RecordedFile(str(path), setup.channel).pieces()):
         samples = setup.conditions.apply(without_offset(piece)[0], f"{key}/{number}" if number else key)
-        heard = hear_first(setup.enroller, samples, setup.keyword)
-        if heard is not None:
-            return heard
-    return None
+        for crop, heard in _utterances(setup.enroller, samples, setup.keyword):
+            return heard, by_line(setup.enroller.speaker, crop, heard) if by_telephone else heard
+    return None, None
 
 
 def _person(person: Voiceprint, phrase: str, tries: list[_Try], rows: list[_Row]) -> Person:
@@ -291,19 +295,26 @@ def _person(person: Voiceprint, phrase: str, tries: list[_Try], rows: list[_Row]
     return Person(person.name, phrase, person.threshold, len(person.takes), told)
 
 
-def hear_first(enroller: Enroller, samples: Any, keyword: KeywordNetwork | None) -> Utterance | None:
+def hear_first(enroller: Enroller, samples: Int16, keyword: KeywordNetwork | None) -> Utterance | None:
     """The first utterance in (n,) int16 that the detector would find; None: there is none."""
+    return next((heard for _, heard in _utterances(enroller, samples, keyword)), None)
+
+
+def _utterances(
+    enroller: Enroller, samples: Int16, keyword: KeywordNetwork | None
+) -> Iterator[tuple[Int16, Utterance]]:
+    """The crops of (n,) int16 in which something is said, and what."""
     for crop in quality.crops(samples, keyword):
         try:
-            return enroller.speaker.hear(crop)
+            yield crop, enroller.speaker.hear(crop)
         except AudioError:
             continue
-    return None
 
 
 def _score(enroller: Enroller, person: Voiceprint, tries: list[_Try]) -> dict[str, list[_Row]]:
     """What every system says of all tries against one person."""
-    heard = [each.heard for each in tries if each.heard is not None]
+    each_heard = [each.lined if person.by_telephone else each.heard for each in tries]
+    heard = [each for each in each_heard if each is not None]
     known = np.array([each.embedding for each in heard], np.float32)
     known = known.reshape(len(known), enroller.speaker.embedding_size)
     allowed = np.array([allowance(person, each.snr_db) for each in heard], np.float32)

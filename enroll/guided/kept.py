@@ -90,6 +90,7 @@ class KeptSession:
             clean=np.array([take.clean for take in kept.varied], np.float32),
             copies=np.array([take.copies for take in kept.varied], np.float32),
             elsewhere=np.array([take.elsewhere for take in kept.varied], np.float32),
+            high_db=np.array([np.nan if take.high_db is None else take.high_db for take in kept.varied]),
             room=kept.room.astype(np.float32),
         )
         digest = hashlib.sha256(content.getvalue()).hexdigest().encode()
@@ -139,7 +140,9 @@ class KeptSession:
             clean, copies, elsewhere, room = (
                 arrays[name].astype(np.float32) for name in ("clean", "copies", "elsewhere", "room")
             )
-        if not len(header["takes"]) == len(header["shares"]) == len(clean) == len(copies) == len(elsewhere):
+            high_db = arrays["high_db"] if "high_db" in arrays else np.full(len(clean), np.nan)  # of before
+        lengths = {len(each) for each in (header["takes"], header["shares"], clean, copies, elsewhere, high_db)}
+        if len(lengths) > 1:
             raise ValueError("its takes differ in number")
         heard = [
             AcceptedTake(Take(file, Analysis(_NO_AUDIO), *figures), embedding, crop_snr_db)
@@ -147,7 +150,7 @@ class KeptSession:
         ]
         shares = [tuple(float(share) for share in each) for each in header["shares"]]
         varied = [
-            TakeEmbeddings(take, rows, heard=each, elsewhere=away)
-            for take, rows, each, away in zip(clean, copies, shares, elsewhere)
+            TakeEmbeddings(take, rows, heard=each, elsewhere=away, high_db=None if np.isnan(db) else float(db))
+            for take, rows, each, away, db in zip(clean, copies, shares, elsewhere, high_db)
         ]
         return Kept(heard, varied, room, header["room_dbfs"])

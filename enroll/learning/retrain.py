@@ -165,7 +165,8 @@ def _remade(
     sha256 = network.manifest.model_sha256 if network else ""
     takes = np.concatenate([each.takes[: each.enrolled_takes] for each in of])
     varied, through = (_joined(rows) for rows in ([one.copies for one in of], [one.elsewhere for one in of]))
-    made = enroller.remake(old.name, takes, old.keyword, sha256, options, varied, through, watcher)
+    high_db = report.get("takes_high_db")
+    made = enroller.remake(old.name, takes, old.keyword, sha256, options, varied, through, high_db, watcher)
     loose_share = old.loose_share if old.binding.keyword == sha256 else None  # of another network it says nothing
     if "takes_snr_db" in report:  # no sound, no SNR; it is of the same takes, though
         made = replace(made, report={**made.report, "takes_snr_db": report["takes_snr_db"]})

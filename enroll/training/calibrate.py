@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import beta, betabinom
 
 from earmark.engine.audio.samples import Float32
+from earmark.engine.networks.conditions import CONDITIONS, is_by_telephone
 from earmark.engine.networks.head import SpeakerHead
 from earmark.engine.people.store import COSINE, TRAINED, Voiceprint
 from earmark.engine.verifier import DECADE, HEAD_SHARE_WITHOUT_ELSEWHERE, fused
@@ -20,6 +21,12 @@ NEAREST_SHARE = 0.06  # of the cohort: about a hundred strangers, who resemble a
 USUAL_SCORE = 0.32  # of these; so what is taken off is about 0
 LOWEST_OFFSET = -0.04  # of the people measured, one in a hundred; a cohort that is far from everything says little
 OFFSET_SHARE = 0.5  # of how much nearer they come: more than half moves the sets apart (docs/research/channels.md)
+
+# What is taken off where the takes came by telephone: of their mean, and of their prototypes beyond the handicap.
+# docs/research/channels.md, "Takes by telephone", has what each was found by
+TAKES_BY_LINE, TAKES_BY_GSM = 0.055, 0.08
+MORE_FAR, MORE_BY_LINE = 0.03, 0.01
+AS_GSM_LEAVES_IT = 0.965  # cosine: of takes by GSM nineteen in twenty have more than 0.975, of others less than 0.951
 
 
 @dataclass(frozen=True)
@@ -185,10 +192,33 @@ def kind_scores(
     return fused(cosine, head.score(rows, trained.prototype), share)
 
 
+def offsets_by_telephone(mean: Float32, elsewhere: Float32, high_db: float | None) -> Float32:
+    """(1 + k,) where the takes came by telephone; (0,) where they did not.
+
+    Strangers who call are nearer to such takes, and all tries are heard as calls. How much nearer, the cohort does
+    not say: whom it has of callers came by other lines. What GSM has coded, it codes the same once more: so takes
+    that it leaves as they are came by it.
+
+    Args:
+        mean: (d,) of the takes.
+        elsewhere: (n, k, d) them through each of the first k `CONDITIONS`; (0, 0, 0): nobody knows.
+        high_db: `Analysis.high_db` of the takes; None: nobody knows.
+    """
+    if high_db is None or not is_by_telephone(high_db) or elsewhere.shape[1] < len(CONDITIONS):
+        return np.zeros(0, np.float32)
+    by_gsm = float(unit_mean(elsewhere[:, CONDITIONS.index("gsm")]) @ mean) > AS_GSM_LEAVES_IT
+    more = {"far": MORE_FAR, "line": 0.0 if by_gsm else MORE_BY_LINE}
+    plain = TAKES_BY_GSM if by_gsm else TAKES_BY_LINE
+    return np.array([plain, *(more.get(name, 0.0) for name in CONDITIONS)], np.float32)
+
+
 def offsets(person: Voiceprint, head: SpeakerHead, cohort: Float32) -> Float32:
     """(1 + k,) of a person's prototypes, by the (n, 192) cohort; (0,) where there is none by condition."""
     if not person.elsewhere.size:
         return np.zeros(0, np.float32)
+    lined = offsets_by_telephone(person.centroid, person.elsewhere, person.report.get("takes_high_db"))
+    if len(lined):
+        return lined
     prototypes = person.prototypes
     scores = cohort @ prototypes.T
     if person.kind == TRAINED:

@@ -42,6 +42,14 @@ class TakeEmbeddings:
     """How well the keyword network hears the copies, as shares of its cutoff; () for any phrase (own_gate.py)."""
     elsewhere: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     """(k, 192) through the first k `CONDITIONS` (elsewhere.py); (0, 0): there is no sound of it any more."""
+    high_db: float | None = None
+    """`Analysis.high_db`: whether it came by telephone; None: nobody knows."""
+
+
+def median_high_db(takes: Sequence[TakeEmbeddings]) -> float | None:
+    """`Analysis.high_db` of the takes together; None: of one nobody knows it."""
+    known = [take.high_db for take in takes if take.high_db is not None]
+    return float(np.median(known)) if len(known) == len(takes) else None
 
 
 @dataclass(frozen=True)

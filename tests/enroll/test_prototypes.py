@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +15,15 @@ from earmark.engine.audio.samples import Float32, Int16, to_float, to_int16
 from earmark.engine.errors import AudioError, BundleError
 from earmark.engine.features.speech import Analysis
 from earmark.engine.networks.conditions import ANYWHERE, CONDITIONS, PLAIN, open_to
-from earmark.engine.networks.speaker import SpeakerNetwork
+from earmark.engine.networks.speaker import SpeakerNetwork, Utterance
 from earmark.engine.people import codec
 from earmark.engine.people.meaning import check
-from earmark.engine.people.store import TRAINED, Voiceprint
+from earmark.engine.people.store import ANY_PHRASE, TRAINED, Voiceprint
 from earmark.engine.verifier import Verifier
-from earmark.enroll.enrolment import Enroller, Options
+from earmark.enroll.enrolment import Enroller, Options, Recording
 from earmark.enroll.learning.impostors import HomeImpostors
 from earmark.enroll.learning.learn import Addition, Learner
+from earmark.enroll.options import as_they_are
 from earmark.enroll.takes.hearing import AcceptedTake
 from earmark.enroll.takes.quality import Take
 from earmark.enroll.training import calibrate, elsewhere, strangers, telephone
@@ -65,7 +67,66 @@ def test_learning_keeps_them_and_measures_the_offsets_anew(slt: Voiceprint, enro
     np.testing.assert_allclose(made.offsets, slt.offsets, atol=2e-3)
 
 
-def by_telephone(enroller: Enroller, path: str) -> Float32:
+@pytest.fixture(scope="module")
+def caller(enroller: Enroller, takes: Takes) -> Voiceprint:
+    """slt, enrolled by telephone."""
+    lined = [to_int16(telephone.line(to_float(read_audio(path)))) for path in takes("slt", "okay_nabu", "enroll")]
+    recordings = [Recording(f"{number}.wav", samples) for number, samples in enumerate(lined)]
+    return enroller.enrol("slt", recordings, None, replace(as_they_are(), plan=TrainPlan(copies=2))).voiceprint
+
+
+def test_who_is_enrolled_by_telephone_is_known_at_the_microphone_and_by_telephone(
+    caller: Voiceprint, enroller: Enroller, takes: Takes
+) -> None:
+    assert caller.by_telephone
+    verifier = Verifier([caller], enroller.speaker, enroller.head)
+    for voice, person in (("slt", "slt"), ("rms", None)):
+        crop = read_audio(takes(voice, "okay_nabu", "test")[0])
+        for heard in (crop, to_int16(telephone.line(to_float(crop)))):
+            assert verifier.verify(heard, "any").person == person
+
+
+def test_takes_by_telephone_count_less_and_those_by_gsm_still_less(caller: Voiceprint, slt: Voiceprint) -> None:
+    """Strangers who call are nearer to them; takes that GSM does not change any more came by it."""
+    assert caller.offsets[0] == np.float32(calibrate.TAKES_BY_LINE)
+    as_coded = np.repeat(caller.centroid[None, None], len(CONDITIONS), axis=1)
+    high_db = caller.report["takes_high_db"]
+    assert calibrate.offsets_by_telephone(caller.centroid, as_coded, high_db)[0] == np.float32(calibrate.TAKES_BY_GSM)
+    assert not len(calibrate.offsets_by_telephone(slt.centroid, slt.elsewhere, slt.report["takes_high_db"]))
+    assert not len(calibrate.offsets_by_telephone(slt.centroid, slt.elsewhere, None))
+
+
+def test_what_is_made_anew_or_learns_of_takes_by_telephone_stays_so(caller: Voiceprint, enroller: Enroller) -> None:
+    report = caller.report["takes_high_db"]
+    made = enroller.remake("slt", caller.takes, ANY_PHRASE, "", None, caller.copies, caller.elsewhere, report)
+    for each in (made, Learner(enroller).with_takes(caller, [], NOBODY), codec.decode(codec.encode(caller))):
+        assert each.by_telephone
+        np.testing.assert_array_equal(each.offsets, caller.offsets)
+    before = replace(caller, report={key: one for key, one in caller.report.items() if key != "takes_high_db"})
+    assert not before.by_telephone, "who was enrolled before is heard as then"
+
+
+def test_the_network_is_asked_twice_only_where_somebody_is_known_by_telephone_alone(
+    caller: Voiceprint, slt: Voiceprint, enroller: Enroller, takes: Takes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    hear = enroller.speaker.hear
+
+    def counted(crop: Int16) -> Utterance:
+        heard.append(len(crop))
+        return hear(crop)
+
+    monkeypatch.setattr(enroller.speaker, "hear", counted)
+    crop = read_audio(takes("slt", "okay_nabu", "test")[0])
+    line = to_int16(telephone.line(to_float(crop)))
+    for people, samples, times in (([slt], crop, 1), ([slt, caller], crop, 2), ([caller], line, 1)):
+        heard.clear()
+        word = "okay_nabu" if slt in people else "any"
+        Verifier(people, enroller.speaker, enroller.head).verify(samples, word)
+        assert len(heard) == times
+
+
+def by_telephone(enroller: Enroller, path: Path) -> Float32:
     return enroller.speaker.embed(to_int16(telephone.line(to_float(read_audio(path)), "gsm")))
 
 

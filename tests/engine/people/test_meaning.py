@@ -77,14 +77,14 @@ def test_a_projection_that_tells_nobody_apart_is_refused() -> None:
 def test_a_figure_of_the_report_is_what_it_is_called_or_the_voiceprint_is_refused(key: str, odd: Any) -> None:
     """Nothing that a command prints or computes with is of another kind; what may be is an empty list of figures."""
     person = voiceprint()
-    may_be = {"achieved": {}, "leave_one_out": {}, "cosine_threshold": -1, "takes_snr_db": -1}
+    may_be = {"achieved": {}, "leave_one_out": {}, "cosine_threshold": -1, "takes_snr_db": -1, "takes_high_db": -1}
     if key in may_be and type(odd) is type(may_be[key]) and odd == may_be[key]:
         return
     with pytest.raises(ValueError, match=rf"report: {key}=.* cannot be"):
         meaning.check(replace(person, report={**person.report, key: odd}))
 
 
-@pytest.mark.parametrize("key", sorted({*meaning._FACTS, "learned_s"}))
+@pytest.mark.parametrize("key", sorted({*meaning._FACTS, *meaning._LEARNED}))
 @given(odd=ODD)
 def test_a_fact_of_what_was_learned_is_what_it_is_called_or_the_voiceprint_is_refused(key: str, odd: Any) -> None:
     person = voiceprint()

@@ -1,8 +1,8 @@
 """Error rates on other channels: `python scripts/studies/channels.py DATA CACHE` prints the tables of channels.md.
 
-DATA is a folder with the trial lists, the recordings of index.csv, noise and speech. Takes and tries are heard once,
-by the speaker networks of `scripts/studies/folds.py`, and kept in CACHE (heard.py). All else, from the training of the
-head to the threshold, is the real enrolment. Names of tables after CACHE print these alone.
+DATA is a folder with the trial lists, the recordings of index.csv, noise and speech. Takes and tries are heard once
+and kept in CACHE (heard.py). All else, from the training of the head to the threshold, is the real enrolment. The
+names of tables after CACHE print these alone.
 """
 
 from __future__ import annotations

@@ -194,7 +194,25 @@ DECIDING = (
         ("test_verifier.py",),
     ),
     Mutation(
-        VERIFIER, " - handicaps()[:count]", "", "a prototype by condition has no handicap", ("test_verifier.py",)
+        VERIFIER,
+        " - handicaps()[: len(person.offsets)]",
+        "",
+        "a prototype by condition has no handicap",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "lined if person.by_telephone else heard)) for person",
+        "heard)) for person",
+        "who enrolled by telephone is known by telephone alone",
+        ("test_prototypes.py",),
+    ),
+    Mutation(
+        CALIBRATE,
+        "    if len(lined):\n        return lined\n",
+        "",
+        "strangers who call get in where the takes came by telephone",
+        ("test_prototypes.py",),
     ),
     Mutation(
         VERIFIER,
@@ -878,7 +896,7 @@ ENROLLING = (
     Mutation(LEARN, "if rejected > were:", "if rejected >= were:", "nothing is ever learned", _LEARN),
     Mutation(
         LEARN,
-        "share = min(1.0, count / max(1, len(learned)))",
+        "share = min(1.0, count / max(1, sum(plain)))",
         "share = 1.0",
         "learned takes outweigh the enrolled ones",
         _LEARN,
@@ -888,8 +906,8 @@ ENROLLING = (
     ),
     Mutation(
         LEARN,
-        "self._margin(anchor, addition.embedding[None])[0] < 0",
-        "self._margin(now, addition.embedding[None])[0] < 0",
+        "self._as_heard(anchor, addition.embedding) < 0",
+        "self._as_heard(now, addition.embedding) < 0",
         "what was learned may vouch for what is learned next",
         _LEARN,
     ),
@@ -916,9 +934,16 @@ ENROLLING = (
     ),
     Mutation(
         LEARN,
-        ">= WIDE_DECADES * DECADE[person.kind]",
-        ">= 0",
+        "wide = WIDE_DECADES * DECADE[person.kind]",
+        "wide = 0.0",
         "wakes in doubt are learned",
+        ("test_guard.py",),
+    ),
+    Mutation(
+        LEARN,
+        "if lost_elsewhere > TOLERANCE:",
+        "if False:",
+        "in another condition the enrolled takes may lose what they like",
         ("test_guard.py",),
     ),
     Mutation(

@@ -64,3 +64,8 @@ class LimitedClient(paho.Client):
         if self.on_too_large is not None:
             self.on_too_large(size_bytes)
         return content
+
+
+def at_once(_client: paho.Client, _data: Any, connection: Any) -> None:
+    """Small messages are sent when they are there: else the second of two waits until the first is confirmed."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -14,7 +14,6 @@ import collections
 import json
 import logging
 import secrets
-import socket
 import ssl
 import sys
 import threading
@@ -29,7 +28,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from ...errors import DaemonError, InputError, SettingsError, text_of
 from ..base import Control, Notice, Sink
 from .checks import check_host, check_topic, is_loopback, read_password
-from .client import LimitedClient
+from .client import LimitedClient, at_once
 from .discovery import KNOBS, OFFLINE, ONLINE, Knob, discovery, is_trigger, node_of, renamed, trigger_of, voices_of
 
 _LOG = logging.getLogger(__name__)
@@ -105,7 +104,7 @@ class MqttSink(Sink):
         client.max_inflight_messages_set(MAX_INFLIGHT)
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_disconnect, client.on_message = self._on_disconnect, self._on_message
-        client.on_subscribe, client.on_socket_open = self._on_subscribe, _at_once
+        client.on_subscribe, client.on_socket_open = self._on_subscribe, at_once
         self._client = client
         self.fault = f"not connected: {settings.host}:{settings.port} has not answered yet"
         client.connect_async(settings.host, settings.port, KEEPALIVE_S)
@@ -154,7 +153,18 @@ class MqttSink(Sink):
             self._control.stats.add("sent", sink=self.name)
 
     def close(self) -> None:
-        """Says goodbye where somebody listens."""
+        """Says goodbye where somebody listens, and has what was sent before.
+
+        Raises:
+            DaemonError: as `idle`; it is closed all the same.
+        """
+        try:
+            if self._connected.is_set():
+                self._confirm(0)
+        finally:
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
         client = self._opened()
         with self._state:
             self._closing = True
@@ -381,11 +391,6 @@ class MqttSink(Sink):
 
     def _say(self, name: str, payload: str) -> None:
         self._opened().publish(f"{self._topic}/{name}", payload, retain=True)
-
-
-def _at_once(_client: paho.Client, _data: Any, connection: Any) -> None:
-    """Small messages are sent when they are there: else the second of two waits until the first is confirmed."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _age_s(notice: Notice) -> float:

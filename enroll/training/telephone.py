@@ -16,10 +16,8 @@ from scipy.signal import butter, sosfilt
 
 from earmark.engine.audio.samples import RATE_HZ, Float32
 from earmark.engine.errors import InputError
+from earmark.engine.features.narrow import LINE_HZ, LINE_ORDER, LINE_RATE_HZ
 
-LINE_RATE_HZ = 8_000
-LINE_HZ = (300.0, 3400.0)  # ITU-T G.712: the band of a telephone line
-LINE_ORDER = 6  # of the filter, at each edge
 CODECS = {"mu-law": "ULAW", "gsm": "GSM610"}  # ITU-T G.711 and GSM 06.10, as libsndfile has them
 
 

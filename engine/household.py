@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .networks import runtime
 from .networks.card import MODELS_DIR, Card, KeywordManifest, load_card, load_manifest
 from .networks.keyword import KeywordNetwork
 from .people.keys import secret_from
@@ -29,9 +30,19 @@ class Household:
     faults: tuple[str, ...] = ()
     """People of the store who cannot be used, and why."""
     remarks: tuple[str, ...] = ()
-    """Who cannot wake it although enrolled, or that nobody can; what to do."""
+    """Who cannot wake it although enrolled, or that nobody can, and a setting that does nothing; what to do."""
     settings: Settings = field(default_factory=Settings)
     """All of them, as they were when it was loaded."""
+
+    @property
+    def delegate(self) -> runtime.Delegate:
+        """Whether the speaker network may use the runtime's."""
+        return self.settings.people.speaker_delegate  # type: ignore[return-value]  # the schema checks it
+
+    @property
+    def networks(self) -> object:
+        """Where it differs, speaker network and head are opened anew."""
+        return self.folder, self.cards, runtime.uses_delegate(self.delegate)
 
     @property
     def names(self) -> list[str]:
@@ -62,7 +73,10 @@ def load_household(settings: Settings, ask: bool = False, try_networks: bool = T
     if try_networks:  # what cannot be opened is told now, not when a stream wants it
         for manifest in manifests:
             KeywordNetwork(manifest)
-        Verifier(people, folder=folder)
+        Verifier(people, folder=folder, delegate=settings.people.speaker_delegate)  # type: ignore[arg-type]
+    remarks = not_heard(store, [manifest.name for manifest in manifests], bool(settings.people.store))
+    if settings.people.speaker_delegate == "on" and not runtime.DELEGATE_IS_SMALL:
+        remarks.append(f"people.speaker_delegate = on does nothing under {runtime.NAME}: set auto, or install LiteRT")
     return Household(
         manifests,
         tuple(people),
@@ -70,6 +84,6 @@ def load_household(settings: Settings, ask: bool = False, try_networks: bool = T
         folder,
         (speaker, head),
         tuple(map(str, faults)),
-        tuple(not_heard(store, [manifest.name for manifest in manifests], bool(settings.people.store))),
+        tuple(remarks),
         settings,
     )

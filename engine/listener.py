@@ -31,8 +31,8 @@ class Voices:
             ModelError: the networks cannot be used.
         """
         old = self._household
-        if old is None or (household.folder, household.cards) != (old.folder, old.cards):
-            self._verifier = Verifier(household.people, folder=household.folder)
+        if old is None or household.networks != old.networks:
+            self._verifier = Verifier(household.people, folder=household.folder, delegate=household.delegate)
             self._verifier.warm_up()
         elif household is not old:
             self._verifier = self._verifier.with_people(household.people)

@@ -16,6 +16,7 @@ from .features.narrow import through_line
 from .networks.card import MODELS_DIR, KeywordManifest, load_card
 from .networks.conditions import CONDITIONS, NARROW_DB, PLAIN, Open, handicaps, is_by_telephone, open_to
 from .networks.head import SpeakerHead
+from .networks.runtime import Delegate
 from .networks.speaker import CROP_SAMPLES, SpeakerNetwork, Utterance
 from .people.loading import load_people
 from .people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore, Voiceprint
@@ -67,16 +68,23 @@ class Verifier:
         speaker: SpeakerNetwork | None = None,
         head: SpeakerHead | None = None,
         folder: Path = MODELS_DIR,
+        delegate: Delegate = "auto",
     ) -> None:
         self.people = list(people)
-        self._speaker, self._head, self._folder = speaker, head, folder
+        self._speaker, self._head, self._folder, self._delegate = speaker, head, folder, delegate
         self.unusable: dict[tuple[str, str], int] = {}
         """Person and wake word -> how often it was left out because its numbers give no score."""
         if self.people:
             self._networks()  # a damaged one is told at once, not at the first wake
 
     @classmethod
-    def load(cls, store: PersonStore, keywords: Iterable[KeywordManifest], folder: Path = MODELS_DIR) -> Verifier:
+    def load(
+        cls,
+        store: PersonStore,
+        keywords: Iterable[KeywordManifest],
+        folder: Path = MODELS_DIR,
+        delegate: Delegate = "auto",
+    ) -> Verifier:
         """Everybody in a store who is enrolled for one of these wake words, or for any phrase, and can be used.
 
         Raises:
@@ -84,11 +92,11 @@ class Verifier:
             ModelError: the networks cannot be used.
         """
         people, _ = load_people(store, keywords, load_card("speaker", folder), load_card("head", folder))
-        return cls(people, folder=folder)
+        return cls(people, folder=folder, delegate=delegate)
 
     def with_people(self, people: Iterable[Voiceprint]) -> Verifier:
         """The same networks, other people; the two must not be asked at the same time."""
-        return Verifier(people, self._speaker, self._head, self._folder)
+        return Verifier(people, self._speaker, self._head, self._folder, self._delegate)
 
     def warm_up(self) -> None:
         """Runs the speaker side once at its largest, if there is somebody to know.
@@ -212,7 +220,7 @@ class Verifier:
 
     def _networks(self) -> tuple[SpeakerNetwork, SpeakerHead]:
         """Opened when there is somebody to know."""
-        self._speaker = self._speaker or SpeakerNetwork(self._folder)
+        self._speaker = self._speaker or SpeakerNetwork(self._folder, self._delegate)
         self._head = self._head or SpeakerHead(self._folder)
         return self._speaker, self._head
 

@@ -80,7 +80,7 @@ class Enroller:
         Raises:
             ModelError: one is damaged, or they do not belong together.
         """
-        enroller = cls(SpeakerNetwork(folder, many=True), SpeakerHead(folder), load_cohort(folder))
+        enroller = cls(SpeakerNetwork(folder, "on"), SpeakerHead(folder), load_cohort(folder))
         sizes = {
             "speaker": enroller.speaker.embedding_size,
             "head": enroller.head.embedding_size,

@@ -132,7 +132,7 @@ class RememberingNetwork(SpeakerNetwork):
     """
 
     def __init__(self) -> None:
-        super().__init__(many=True)
+        super().__init__(delegate="on")
         self._heard: dict[bytes, Utterance] = {}
 
     def hear_analysed(self, crop: Analysis) -> Utterance:

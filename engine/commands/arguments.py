@@ -7,6 +7,7 @@ import logging
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..detector import Detector
 from ..networks.card import MODELS_DIR
@@ -86,7 +87,8 @@ def make_detector(arguments: argparse.Namespace) -> Detector:
     keywords = networks(arguments)
     manifests = [network.manifest for network in keywords]
     store = open_store(arguments)
-    verifier = Verifier.load(store, manifests, models(arguments))
+    delegate: Any = arguments.loaded.settings.people.speaker_delegate
+    verifier = Verifier.load(store, manifests, models(arguments), delegate)
     for remark in not_heard(store, [manifest.name for manifest in manifests], is_store_named(arguments)):
         _LOG.warning("%s", remark)
     return Detector(keywords, verifier, arguments.loaded.settings.policy())

@@ -118,7 +118,7 @@ def _try_names() -> list[str]:
 
 
 def _check_speaker() -> str:
-    network = SpeakerNetwork()
+    network = SpeakerNetwork(delegate="auto")
     tone = (8000 * np.sin(np.arange(RATE_HZ) * 2 * np.pi * 200 / RATE_HZ)).astype(np.int16)
     first, again = network.embed(tone), network.embed(tone)
     if first.shape != (network.embedding_size,) or not np.array_equal(first, again):

@@ -39,7 +39,7 @@ def check(arguments: argparse.Namespace) -> int:
         KeywordNetwork(keyword)
     if loaded.settings.people.models:
         folder = Path(loaded.settings.people.models)
-        SpeakerNetwork(folder)
+        SpeakerNetwork(folder, loaded.settings.people.speaker_delegate)  # type: ignore[arg-type]
         SpeakerHead(folder)
     where = str(loaded.file) if loaded.file else "no file"
     if arguments.json:

@@ -31,7 +31,7 @@ PINNED = {
 }
 """sha256 -> the networks that earmark was made and tested with; they are opened at once."""
 
-RULES = 1  # raised whenever `inspection` or `trial` ask for more: what passed before is tried again
+RULES = 2  # raised whenever `inspection` or `trial` ask for more: what passed before is tried again
 TRIAL_S = 60.0  # starting Python takes 0.2 s on a PC, 2 s on a Zero 2; computing is limited by the trial itself
 PASSED: set[str] = set()
 """`kind-sha256` of what this process has admitted, beside what is pinned."""

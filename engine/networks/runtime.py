@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..audio.quiet_stderr import silenced
 from ..errors import ModelError, RuntimeMissing, text_of
@@ -46,6 +46,23 @@ _RESOLVER = {
 }
 DELEGATE_IS_SMALL = NAME == "ai-edge-litert"
 """Whether the delegate keeps its copy of the weights once, and not once for each length of input."""
+
+Delegate = Literal["auto", "on", "off"]
+"""Whether the speaker network may use the delegate; `auto`: where the machine has memory enough."""
+# It costs 6 MB. Boards have 512 MB, of which the kernel shows up to 480, or 1 GB and more, from 900 on.
+DELEGATE_FROM_MB = 768
+
+
+def uses_delegate(asked: Delegate) -> bool:
+    """Whether the speaker network uses the delegate: never under tflite-runtime, where it would cost 30 MB."""
+    if not DELEGATE_IS_SMALL or asked == "off":
+        return False
+    return asked == "on" or memory_mb() >= DELEGATE_FROM_MB
+
+
+def memory_mb() -> float:
+    """Of the whole machine; what a container or a unit may use of it is not asked."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def version() -> str:

@@ -47,9 +47,10 @@ def try_network(content: bytes, name: str, kind: str) -> None:
         ModelError: it breaks a rule, or the runtime refuses it.
     """
     inspect(content, name, operators_of(kind))
-    interpreter = runtime.open_model(runtime.Model(content, name), delegate=kind != SPEAKER)
     try:
-        {KEYWORD: _stream, SPEAKER: _embed, HEAD: _train}[kind](interpreter)
+        for delegate in {False, runtime.uses_delegate("on")} if kind == SPEAKER else {True}:  # as it may be opened
+            interpreter = runtime.open_model(runtime.Model(content, name), delegate)
+            {KEYWORD: _stream, SPEAKER: _embed, HEAD: _train}[kind](interpreter)
     except (ValueError, RuntimeError, KeyError, IndexError, TypeError) as error:
         raise ModelError(f"{name}: the runtime cannot run this network: {error or type(error).__name__}") from error
 

@@ -87,6 +87,12 @@ class People:
     far_of: str = _key(
         TEXT, "home", "whose --far is kept: home: of all together, person: of each one alone", choices=FARS_OF
     )
+    speaker_delegate: str = _key(
+        TEXT,
+        "auto",
+        "who it was in half the time, for 6 MB, under LiteRT alone: on, off, or auto: on where there are 768 MB",
+        choices=("auto", "on", "off"),
+    )
     watch_s: float = _key(NUMBER, 5.0, "look so often whether somebody was enrolled or erased; 0: never", 0, 3600)
 
 

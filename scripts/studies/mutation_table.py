@@ -259,8 +259,8 @@ DECIDING = (
     Mutation(VERIFIER, "- np.float32(person.threshold)", "", "a margin is a score", ("test_verifier.py",)),
     Mutation(
         VERIFIER,
-        "return Verifier(people, self._speaker, self._head, self._folder)",
-        "return Verifier(people, folder=self._folder)",
+        "return Verifier(people, self._speaker, self._head, self._folder, self._delegate)",
+        "return Verifier(people, folder=self._folder, delegate=self._delegate)",
         "other people open the networks again",
         ("test_verifier.py",),
     ),

@@ -13,11 +13,15 @@ from helpers_store import make_voiceprint, unit
 
 from earmark.engine.audio.samples import Float32, Int16
 from earmark.engine.errors import AudioError
+from earmark.engine.household import load_household
+from earmark.engine.listener import Voices
+from earmark.engine.networks import runtime
 from earmark.engine.networks.conditions import ANYWHERE, CONDITIONS, PLAIN, Open, open_to
 from earmark.engine.networks.head import HeadWeights, SpeakerHead
 from earmark.engine.networks.speaker import SpeakerNetwork, Utterance
-from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, Voiceprint
+from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore, Voiceprint
 from earmark.engine.settings.policy import Policy
+from earmark.engine.settings.schema import People, Settings
 from earmark.engine.verifier import Verdict, Verifier, allowance, fused
 
 WORD = "okay_nabu"
@@ -391,6 +395,35 @@ def test_it_opens_its_networks_itself_and_asks_only_for_speech(
 ) -> None:
     crop = read(takes("slt", WORD, "test")[0])
     own = Verifier([slt])
-    assert own.verify(crop, WORD) == Verifier([slt], SpeakerNetwork(), head).verify(crop, WORD)
+    assert own.verify(crop, WORD) == Verifier([slt], SpeakerNetwork(delegate="auto"), head).verify(crop, WORD)
     with pytest.raises(AudioError, match="nothing said"):
         own.verify(np.zeros(16_000, np.int16), WORD)
+
+
+@pytest.mark.parametrize("order", [("off", "on"), ("on", "off")])
+def test_a_household_opens_the_speaker_network_as_its_settings_say(
+    order: tuple[str, str], slt: Voiceprint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(runtime, "DELEGATE_IS_SMALL", True)  # under tflite-runtime both would be opened alike
+    monkeypatch.setattr(SpeakerNetwork, "__init__", lambda *given: asked.append(given[-1]))
+    monkeypatch.setattr(Verifier, "warm_up", lambda _: None)
+    PersonStore(tmp_path).save(slt)
+    voices = Voices()
+    for delegate in (order[0], order[0], order[1]):
+        settings = Settings(people=People(store=str(tmp_path), speaker_delegate=delegate))
+        voices.of(load_household(settings, try_networks=False))
+    assert asked == [order[0], order[1]], "opened anew where that has changed"
+
+
+def test_a_delegate_that_is_wanted_where_there_is_none_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {}
+    for small in (True, False):
+        monkeypatch.setattr(runtime, "DELEGATE_IS_SMALL", small)
+        for delegate in ("auto", "on", "off"):
+            people = People(store=str(tmp_path), speaker_delegate=delegate)
+            remarks = load_household(Settings(people=people), try_networks=False).remarks
+            said[small, delegate] = any("speaker_delegate = on does nothing" in remark for remark in remarks)
+    assert [key for key, is_said in said.items() if is_said] == [(False, "on")]

@@ -18,7 +18,7 @@ from helpers_store import earmark
 from model_mutants import KILLED, judge, mutants
 
 from earmark.engine.errors import KeywordError, ModelError
-from earmark.engine.networks import admission, card
+from earmark.engine.networks import admission, card, runtime, trial
 from earmark.engine.networks.admission import PINNED
 from earmark.engine.networks.card import MODELS_DIR, builtin_keywords, load_card, load_manifest, read_model
 from earmark.engine.networks.head import SpeakerHead
@@ -237,6 +237,19 @@ def test_settings_check_tries_the_networks_that_the_settings_name(unknown: Path,
     (models / "speaker.tflite").write_bytes(content)
     file.write_text(f"people.models = '{models}'\n")
     assert "sha256 is" in earmark("settings", "check", file, code=1).err
+
+
+def test_a_speaker_network_is_tried_in_every_way_it_may_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: set[bool] = set()
+    open_model = runtime.open_model
+
+    def noted(model: runtime.Model, delegate: bool) -> runtime.Interpreter:
+        opened.add(delegate)
+        return open_model(model, delegate)
+
+    monkeypatch.setattr(runtime, "open_model", noted)
+    trial.try_network((TINY / "speaker.tflite").read_bytes(), "tiny", trial.SPEAKER)
+    assert opened == {runtime.uses_delegate("on"), runtime.uses_delegate("off")}
 
 
 def test_only_admission_and_the_trial_make_what_the_runtime_opens() -> None:

@@ -11,6 +11,7 @@ from conftest import Read
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float, to_int16
 from earmark.engine.features import mel
 from earmark.engine.features.speech import locate_speech
+from earmark.engine.networks import runtime
 from earmark.engine.networks.speaker import SpeakerNetwork, network_input
 from earmark.enroll.training.augment import with_noise
 
@@ -52,13 +53,41 @@ def test_embeddings_equal_the_golden_ones(
 
 def test_who_hears_many_hears_the_same(speaker: SpeakerNetwork, golden: Golden, audio_dir: Path, read: Read) -> None:
     """Exactly so under tflite-runtime; LiteRT's delegate rounds otherwise: measured 0.99975 at the worst."""
-    many = SpeakerNetwork(many=True)
+    many = SpeakerNetwork(delegate="on")
     for path, (expected, _) in golden.items():
         samples = read(audio_dir / path)
         found = many.embed(samples)
         assert found @ speaker.embed(samples) >= 0.9995, path
         assert found @ expected >= 0.997, path
         np.testing.assert_array_equal(many.embed(samples), found)
+
+
+@pytest.mark.parametrize(
+    ("asked", "memory_mb", "under_litert"),
+    [("on", 100, True), ("off", 9999, False), ("auto", 480, False), ("auto", 768, True), ("auto", 9999, True)],
+)
+def test_the_delegate_is_used_as_asked_and_by_itself_where_there_is_memory(
+    asked: runtime.Delegate, memory_mb: int, under_litert: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[bool] = []
+    open_model = runtime.open_model
+
+    def noted(model: runtime.Model, delegate: bool) -> runtime.Interpreter:
+        opened.append(delegate)
+        return open_model(model, delegate=False)
+
+    monkeypatch.setattr(runtime, "open_model", noted)
+    monkeypatch.setattr(runtime, "memory_mb", lambda: memory_mb)
+    SpeakerNetwork(delegate=asked)
+    monkeypatch.setattr(runtime, "DELEGATE_IS_SMALL", not runtime.DELEGATE_IS_SMALL)  # as the other runtime has it
+    SpeakerNetwork(delegate=asked)
+    is_litert = runtime.NAME == "ai-edge-litert"
+    assert opened == ([under_litert, False] if is_litert else [False, under_litert]), "never under tflite-runtime"
+
+
+def test_the_memory_is_that_of_the_machine() -> None:
+    (line,) = [line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal")]
+    assert runtime.memory_mb() == pytest.approx(int(line.split()[1]) / 1024, rel=0.01)
 
 
 def test_golden_embeddings_tell_voices_apart(golden: Golden) -> None:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from .audio.samples import Float32, Int16
 from .decision import LOOSE_SHARE
 from .errors import AudioError, ModelError, text_of
 from .features.narrow import through_line
+from .networks import crowd
 from .networks.card import MODELS_DIR, KeywordManifest, load_card
 from .networks.conditions import CONDITIONS, NARROW_DB, PLAIN, Open, handicaps, is_by_telephone, open_to
 from .networks.head import SpeakerHead
@@ -24,6 +26,7 @@ from .settings.policy import Policy
 
 _LOG = logging.getLogger(__name__)
 
+MANY = 8  # people with trained heads, each of which takes 0.1 ms; of so many it pays to see first who can matter
 DECADE = {COSINE: 0.07, TRAINED: 0.08}  # added to a threshold for each tenth of the FAR (docs/how_it_works.md)
 
 HEAD_SHARE = 0.5  # of the score, where the trained head is used (docs/research/channels.md)
@@ -60,6 +63,9 @@ class Verifier:
     of it. It is that person if the score reaches the person's own threshold; of several, the one farthest above it.
 
     People who were enrolled before there were such prototypes have the score of then: `_score_without_elsewhere`.
+
+    Of many people most are not asked: what they score at most (engine/networks/crowd.py) makes them neither known nor
+    the nearest one. The verdict is the same, to the last bit.
     """
 
     def __init__(
@@ -74,6 +80,9 @@ class Verifier:
         self._speaker, self._head, self._folder, self._delegate = speaker, head, folder, delegate
         self.unusable: dict[tuple[str, str], int] = {}
         """Person and wake word -> how often it was left out because its numbers give no score."""
+        self._bounds: dict[int, crowd.Bound | None] = {}  # by the id of the person
+        self._rows: dict[int, int] = {}
+        self._crowd: crowd.Crowd | None = None
         if self.people:
             self._networks()  # a damaged one is told at once, not at the first wake
 
@@ -96,7 +105,9 @@ class Verifier:
 
     def with_people(self, people: Iterable[Voiceprint]) -> Verifier:
         """The same networks, other people; the two must not be asked at the same time."""
-        return Verifier(people, self._speaker, self._head, self._folder, self._delegate)
+        others = Verifier(people, self._speaker, self._head, self._folder, self._delegate)
+        others._look_ahead(self)
+        return others
 
     def warm_up(self) -> None:
         """Runs the speaker side once at its largest, if there is somebody to know.
@@ -107,6 +118,7 @@ class Verifier:
             chirp = 3000 * np.sin(np.arange(CROP_SAMPLES) ** 1.7)  # importing numpy.random would cost 2 MB and 9 ms
             noise = chirp.astype(np.int16)
             self.score(person, self._networks()[0].embed(noise)[None])
+        self._look_ahead()
 
     def enrolled(self, keyword: str) -> list[Voiceprint]:
         """The voiceprints that can be asked about a wake word."""
@@ -129,20 +141,34 @@ class Verifier:
         heard = self._networks()[0].hear(crop)
         by_telephone = any(person.by_telephone for person in people)
         lined = by_line(self._networks()[0], crop, heard) if by_telephone else heard
-        asked = [(person, self._asked(person, lined if person.by_telephone else heard)) for person in people]
-        people = [person for person, score in asked if score is not None]
-        scores = [score for _, score in asked if score is not None]
-        if not people:
-            raise ModelError(f"nobody who is enrolled for {keyword!r} can be asked: `earmark doctor` says why")
-        decades = policy.home_decades(len({person.name for person in people}))
+        tries = [lined if person.by_telephone else heard for person in people]
+        most = self._most(people, heard, lined)
+        asked = {n: self._asked(people[n], tries[n]) for n in np.flatnonzero(np.isinf(most)).tolist()}
+        usable = [n for n in range(len(people)) if asked.get(n, 0.0) is not None]
+        scores = {n: score for n, score in asked.items() if score is not None}
+        decades = policy.home_decades(len({people[n].name for n in usable}))
         enrolled = [person.threshold + decades * DECADE[person.kind] for person in people]
         thresholds = [
             policy.threshold(person.name, threshold, DECADE[person.kind])
             for person, threshold in zip(people, enrolled)
         ]
-        best = max(range(len(people)), key=lambda i: scores[i] - thresholds[i])
+        nearest = max((score - thresholds[n] for n, score in scores.items()), default=-np.inf)
+        may_be_known = np.flatnonzero((most >= enrolled) & np.isfinite(most))
+        for n in [*may_be_known.tolist(), *np.argsort(thresholds - most, kind="stable").tolist()]:
+            if n in asked:
+                continue
+            if most[n] < min(nearest + thresholds[n], enrolled[n]):
+                break  # nor can those behind it be the nearest, or be known as enrolled
+            if self._at_most(people[n], tries[n]) < min(nearest + thresholds[n], enrolled[n]):
+                continue
+            asked[n] = score = self._asked(people[n], tries[n])
+            if score is not None:
+                scores[n], nearest = score, max(nearest, score - thresholds[n])
+        if not scores:
+            raise ModelError(f"nobody who is enrolled for {keyword!r} can be asked: `earmark doctor` says why")
+        best = max(sorted(scores), key=lambda n: scores[n] - thresholds[n])
         known = scores[best] >= thresholds[best]
-        as_enrolled = any(score >= threshold for score, threshold in zip(scores, enrolled))
+        as_enrolled = any(score >= enrolled[n] for n, score in scores.items())
         person = people[best]
         return Verdict(
             person.name if known else None,
@@ -151,6 +177,42 @@ class Verifier:
             loose_share_of(person),
             (lined if person.by_telephone else heard).embedding,
         )
+
+    def _most(self, people: list[Voiceprint], heard: Utterance, lined: Utterance) -> npt.NDArray[np.float64]:
+        """(n,) what `_asked` gives at most of each person; infinite where there are few, or nothing is known."""
+        self._look_ahead()
+        rows = np.array([self._rows.get(id(person), -1) for person in people])
+        if self._crowd is None:
+            return np.full(len(people), np.inf)
+        plain = self._crowd.most(heard.embedding, open_to(heard))
+        narrow = plain if lined is heard else self._crowd.most(lined.embedding, open_to(lined))
+        most = np.where([person.by_telephone for person in people], narrow[rows], plain[rows]).astype(np.float64)
+        return np.where(rows < 0, np.inf, most + [allowance(person, heard.snr_db) for person in people])
+
+    def _at_most(self, person: Voiceprint, heard: Utterance) -> float:
+        """A lower one of these for one person."""
+        bound = self._bounds[id(person)]
+        assert bound is not None
+        assert self._crowd is not None
+        weights, centre = person.weights.projection, self._crowd.start.centre
+        return crowd.most_of(bound, weights, centre, heard.embedding, open_to(heard)) + allowance(
+            person, heard.snr_db
+        )
+
+    def _look_ahead(self, before: Verifier | None = None) -> None:
+        """Where many people are known, prepares what `_most` needs, but for those whom `before` has it of."""
+        if self._bounds or sum(person.kind == TRAINED for person in self.people) < MANY:
+            return
+        found = self._networks()[1].start()
+        start = crowd.Start(*found) if found is not None else None
+        known = before._bounds if before is not None else {}  # its people live as long as it does: so do their ids
+        for person in self.people:
+            self._bounds[id(person)] = known.get(id(person)) or (start and _bound(person, start))
+        bounds = {key: bound for key, bound in self._bounds.items() if bound is not None}
+        if bounds and start is not None:
+            self._crowd = crowd.Crowd([*bounds.values()], start)
+            self._rows = {key: row for row, key in enumerate(bounds)}
+            self._bounds.update(zip(bounds, self._crowd.bounds))
 
     def _asked(self, person: Voiceprint, heard: Utterance) -> float | None:
         """The score of what was heard; None: this person's numbers give none; the others are asked all the same."""
@@ -239,6 +301,19 @@ def by_line(speaker: SpeakerNetwork, crop: Int16, heard: Utterance) -> Utterance
     return lined._replace(
         snr_db=heard.snr_db, high_db=min(lined.high_db, NARROW_DB - 1), clipped_share=heard.clipped_share
     )
+
+
+def _bound(person: Voiceprint, start: crowd.Start) -> crowd.Bound | None:
+    """Of what `Verifier.score` asks a person with; None: these numbers give no score, or perhaps none."""
+    count = len(person.offsets)
+    share = head_share(person) if person.kind == TRAINED else 0.0
+    taken_off = person.offsets + handicaps()[:count] if count else np.zeros(1, np.float32)
+    try:
+        prototypes = person.prototypes if count else person.centroid[None]
+    except ValueError:  # numbers of another size; `_asked` says so
+        return None
+    weights = person.weights.projection
+    return crowd.bound_of(crowd.Asked(prototypes, weights, person.prototype, share, taken_off), start)
 
 
 def loose_share_of(person: Voiceprint) -> float:

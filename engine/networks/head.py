@@ -125,6 +125,20 @@ class SpeakerHead:
         values = self._call("get_weights")
         return HeadWeights(values["projection"].copy(), values["bias"].copy())
 
+    def start(self) -> tuple[Float32, Float32] | None:
+        """The shipped projection, (192, 128), and the centre that is taken off before it, (192,).
+
+        None: this head projects in another way. It is as after `initialize`.
+        """
+        self.initialize()
+        values = self._call("get_weights")
+        projection = values["projection"].copy()
+        centre = values.get("centre", projection[:, 0]).reshape(-1).copy()
+        rows = np.eye(2, self.embedding_size, dtype=np.float32)
+        projected = (rows - centre) @ projection
+        projected /= np.linalg.norm(projected, axis=1, keepdims=True)
+        return (projection, centre) if np.allclose(self.project(rows), projected, atol=1e-4) else None
+
     def set_weights(self, weights: HeadWeights) -> None:
         """Puts weights in; the optimiser starts afresh."""
         self._call("set_weights", projection=weights.projection, bias=weights.bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -70,7 +71,7 @@ class Voiceprint:
         """How many of the takes are from the enrolment."""
         return len(self.takes) - len(self.learned)
 
-    @property
+    @functools.cached_property
     def by_telephone(self) -> bool:
         """Whether the takes came so: then tries are heard through a line, too (engine/features/narrow.py).
 

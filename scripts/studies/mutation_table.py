@@ -26,6 +26,7 @@ class Mutation:
 
 
 VERIFIER = "engine/verifier.py"
+CROWD = "engine/networks/crowd.py"
 DETECTOR = "engine/detector.py"
 DECISION = "engine/decision.py"
 ACTIVITY = "engine/features/activity.py"
@@ -61,15 +62,15 @@ DECIDING = (
     # --- the verifier
     Mutation(
         VERIFIER,
-        "key=lambda i: scores[i] - thresholds[i])",
-        "key=lambda i: scores[i])",
+        "key=lambda n: scores[n] - thresholds[n])",
+        "key=lambda n: scores[n])",
         "of two people the higher score wins, not the larger margin",
         ("test_verifier.py",),
     ),
     Mutation(
         VERIFIER,
-        "best = max(range(len(people)), key=lambda i: scores[i] - thresholds[i])",
-        "best = max(range(len(people)), key=lambda i: scores[i] - people[i].threshold)",
+        "best = max(sorted(scores), key=lambda n: scores[n] - thresholds[n])",
+        "best = max(sorted(scores), key=lambda n: scores[n] - people[n].threshold)",
         "who wins does not follow the people's sensitivities",
         ("test_verifier.py",),
     ),
@@ -103,15 +104,15 @@ DECIDING = (
     ),
     Mutation(
         VERIFIER,
-        "as_enrolled = any(score >= threshold",
-        "as_enrolled = all(score >= threshold",
+        "as_enrolled = any(score >= enrolled",
+        "as_enrolled = all(score >= enrolled",
         "everybody must be known as enrolled, or it counts as the sensitivity's work",
         ("test_verifier.py",),
     ),
     Mutation(
         VERIFIER,
-        "as_enrolled = any(score >= threshold",
-        "as_enrolled = any(score > threshold",
+        "as_enrolled = any(score >= enrolled",
+        "as_enrolled = any(score > enrolled",
         "a score equal to the enrolled threshold counts as the sensitivity's work",
         ("test_verifier.py",),
     ),
@@ -202,8 +203,8 @@ DECIDING = (
     ),
     Mutation(
         VERIFIER,
-        "lined if person.by_telephone else heard)) for person",
-        "heard)) for person",
+        "tries = [lined if person.by_telephone else heard for",
+        "tries = [heard for",
         "who enrolled by telephone is known by telephone alone",
         ("test_prototypes.py",),
     ),
@@ -259,10 +260,31 @@ DECIDING = (
     Mutation(VERIFIER, "- np.float32(person.threshold)", "", "a margin is a score", ("test_verifier.py",)),
     Mutation(
         VERIFIER,
-        "return Verifier(people, self._speaker, self._head, self._folder, self._delegate)",
-        "return Verifier(people, folder=self._folder, delegate=self._delegate)",
+        "others = Verifier(people, self._speaker, self._head, self._folder, self._delegate)",
+        "others = Verifier(people, folder=self._folder, delegate=self._delegate)",
         "other people open the networks again",
         ("test_verifier.py",),
+    ),
+    Mutation(
+        VERIFIER,
+        "if most[n] < min(nearest + thresholds[n], enrolled[n]):",
+        "if most[n] < nearest + thresholds[n] + 0.2:",
+        "of many people who could still be the nearest one is not asked",
+        ("test_verifier.py",),
+    ),
+    Mutation(
+        CROWD,
+        "- self._moved * np.linalg.norm(apart)",
+        "",
+        "a bound of many people forgets that training has moved their heads",
+        ("test_crowd.py",),
+    ),
+    Mutation(
+        CROWD,
+        "apart = embedding - self.start.centre",
+        "apart = embedding",
+        "a bound of many people forgets the centre of the head",
+        ("test_crowd.py", "test_verifier.py"),
     ),
     # --- the detector
     Mutation(

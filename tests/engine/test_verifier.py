@@ -427,3 +427,76 @@ def test_a_delegate_that_is_wanted_where_there_is_none_is_said(
             remarks = load_household(Settings(people=people), try_networks=False).remarks
             said[small, delegate] = any("speaker_delegate = on does nothing" in remark for remark in remarks)
     assert [key for key, is_said in said.items() if is_said] == [(False, "on")]
+
+
+# --- of many people
+
+
+class Hearing(SpeakerNetwork):
+    """Hears what it is told to."""
+
+    def __init__(self) -> None:
+        self.heard = Utterance(VOICE, 60.0)
+
+    def hear(self, crop: Int16) -> Utterance:  # noqa: ARG002
+        return self.heard
+
+
+def crowd_of(slt: Voiceprint, rng: np.random.Generator) -> list[Voiceprint]:
+    """Fifteen of each sort that there is, and two whose numbers give no score."""
+    people = []
+    for number in range(15):
+        centroid = unit(rng.standard_normal(192))
+        moved = slt.weights.projection + 0.02 * rng.standard_normal((192, 128)).astype(np.float32)
+        bare = replace(
+            slt,
+            name=f"bare {number}",
+            elsewhere=np.zeros((0, 0, 0), np.float32),
+            offsets=np.zeros(0, np.float32),
+            centroid=centroid,
+            prototype=unit(centroid @ moved),
+            weights=HeadWeights(moved, slt.weights.bias),
+            report={"takes_snr_db": 30.0},
+            threshold=0.3 + 0.05 * (number % 5),
+        )
+        elsewhere = unit(centroid + 0.05 * rng.standard_normal((5, 6, 192)).astype(np.float32))
+        full = replace(bare, name=f"full {number}", elsewhere=elsewhere, offsets=slt.offsets)
+        caller = replace(full, name=f"caller {number}", report={"takes_high_db": -70.0})
+        people += [bare, full, caller, replace(bare, name=f"plain {number}", kind=COSINE)]
+    short = replace(full, name="short", centroid=centroid[:50])
+    return [*people, short, replace(full, name="no number", offsets=slt.offsets * np.float32("nan"))]
+
+
+@pytest.mark.parametrize("sensitivity", [0.5, 0.0, 1.0])
+def test_of_many_people_few_are_asked_and_the_verdict_is_the_same_to_the_last_bit(
+    sensitivity: float, slt: Voiceprint, head: SpeakerHead, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people, network = crowd_of(slt, rng), Hearing()
+    monkeypatch.setattr("earmark.engine.verifier.by_line", lambda _, __, heard: heard._replace(high_db=-65.0))
+    asked: list[str] = []
+    ask = Verifier._asked
+
+    def counted(verifier: Verifier, who: Voiceprint, heard: Utterance) -> float | None:
+        asked.append(who.name)
+        return ask(verifier, who, heard)
+
+    monkeypatch.setattr(Verifier, "_asked", counted)
+    verdicts: dict[bool, list[Verdict]] = {True: [], False: []}
+    tries = []
+    for number in range(30):  # of strangers, and of people who are there, ever nearer
+        towards = people[7 * number % 60].centroid * np.float32(number % 6)
+        voice = unit(rng.standard_normal(192) / np.sqrt(192) + towards)
+        tries.append(Utterance(voice, [10.0, 60.0][number % 2], [-20.0, -65.0][number % 3 == 0]))
+    counts = {}
+    for is_looked_ahead in (True, False):
+        monkeypatch.setattr("earmark.engine.verifier.MANY", 8 if is_looked_ahead else 10**6)
+        verifier = Verifier(people, network, head).with_people(people[::-1])  # what is known of them is kept
+        asked.clear()
+        for heard in tries:
+            network.heard = heard
+            verdicts[is_looked_ahead].append(verifier.verify(CROP, WORD, Policy(voice_sensitivity=sensitivity)))
+        counts[is_looked_ahead] = len(asked)
+    assert verdicts[True] == verdicts[False]
+    assert {verdict.person is None for verdict in verdicts[True]} == {True, False}
+    assert counts[False] == 30 * 62
+    assert counts[True] < 30 * 62 / 3

@@ -9,7 +9,7 @@ from .networks import runtime
 from .networks.card import MODELS_DIR, Card, KeywordManifest, load_card, load_manifest
 from .networks.keyword import KeywordNetwork
 from .people.keys import secret_from
-from .people.loading import load_people, not_heard
+from .people.loading import Loaded, load_people, not_heard
 from .people.store import PersonStore, Voiceprint
 from .settings.policy import Policy
 from .settings.schema import Settings
@@ -33,6 +33,8 @@ class Household:
     """Who cannot wake it although enrolled, or that nobody can, and a setting that does nothing; what to do."""
     settings: Settings = field(default_factory=Settings)
     """All of them, as they were when it was loaded."""
+    loaded: Loaded = field(default_factory=Loaded, compare=False, repr=False)
+    """What the next one need not read again."""
 
     @property
     def delegate(self) -> runtime.Delegate:
@@ -50,7 +52,9 @@ class Household:
         return sorted({person.name for person in self.people})
 
 
-def load_household(settings: Settings, ask: bool = False, try_networks: bool = True) -> Household:
+def load_household(
+    settings: Settings, ask: bool = False, try_networks: bool = True, before: Household | None = None
+) -> Household:
     """What the settings name.
 
     A person who cannot be used is left out and said, so that one damaged file does not silence a household.
@@ -60,6 +64,7 @@ def load_household(settings: Settings, ask: bool = False, try_networks: bool = T
         ask: whether somebody on the terminal may be asked for the passphrase of the people.
         try_networks: open each network once. Who makes a `Listener` of the household at once can do without: that
             opens them too, and opening them twice costs a start 30 ms and 4 MB.
+        before: the household as it was: only who has changed is read, and no network of it is tried again.
 
     Raises:
         EarmarkError: a wake word, the networks or the policy cannot be used; or there are people in the store and
@@ -69,15 +74,12 @@ def load_household(settings: Settings, ask: bool = False, try_networks: bool = T
     folder = Path(settings.people.models) if settings.people.models else MODELS_DIR
     speaker, head = load_card("speaker", folder), load_card("head", folder)
     store = PersonStore(settings.people.store or None, secret_from(settings.people.key_file, ask=ask))
-    people, faults = load_people(store, manifests, speaker, head)
-    if try_networks:  # what cannot be opened is told now, not when a stream wants it
-        for manifest in manifests:
-            KeywordNetwork(manifest)
-        Verifier(people, folder=folder, delegate=settings.people.speaker_delegate)  # type: ignore[arg-type]
+    loaded = Loaded(before.loaded if before is not None else None)
+    people, faults = load_people(store, manifests, speaker, head, loaded)
     remarks = not_heard(store, [manifest.name for manifest in manifests], bool(settings.people.store))
     if settings.people.speaker_delegate == "on" and not runtime.DELEGATE_IS_SMALL:
         remarks.append(f"people.speaker_delegate = on does nothing under {runtime.NAME}: set auto, or install LiteRT")
-    return Household(
+    household = Household(
         manifests,
         tuple(people),
         settings.policy(),
@@ -86,4 +88,12 @@ def load_household(settings: Settings, ask: bool = False, try_networks: bool = T
         tuple(map(str, faults)),
         tuple(remarks),
         settings,
+        loaded,
     )
+    if try_networks:  # what cannot be opened is told now, not when a stream wants it
+        for manifest in manifests:
+            if before is None or manifest not in before.manifests:
+                KeywordNetwork(manifest)
+        if before is None or not before.people or household.networks != before.networks:
+            Verifier(people, folder=folder, delegate=household.delegate)
+    return household

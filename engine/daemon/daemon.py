@@ -251,7 +251,7 @@ class Daemon:
         if self._live and is_other and audio.device != NO_DEVICE:
             require_device(audio.device or None, None if audio.channel < 0 else audio.channel)
         self._names.meet(loaded.settings)
-        household = load_household(loaded.settings)
+        household = load_household(loaded.settings, before=self.household)
         self._names.add(household.names)  # who came in between
         new_sinks = self._outlets.prepare(loaded.settings, old)
         if why == "change":

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import PersonDamaged, PersonError, PersonUnknown, did_you_mean
 from ..networks.card import Card, KeywordManifest
 from ..storage.locked import LOCK_FILE
+from ..storage.names import folder_name
 from ..storage.owners import refusal
 from .store import PersonStore
 from .voiceprint import ANY_PHRASE, TRAINED, Binding, Voiceprint, check_binding
@@ -122,10 +123,64 @@ def check_networks(voiceprint: Voiceprint, keyword_sha256: str, speaker: Card, h
             )
 
 
+class Loaded:
+    """Voiceprints that were loaded, and of which files: who is loaded again with it is read only where those changed.
+
+    Args:
+        before: of the last time; None: everybody is read.
+    """
+
+    def __init__(self, before: Loaded | None = None) -> None:
+        self._before = before._found if before is not None else {}
+        self._found: dict[tuple[str, str], tuple[object, Voiceprint]] = {}
+
+    def load(self, store: PersonStore, name: str, keyword: str) -> Voiceprint:
+        """As `PersonStore.load`: the same object as before, where its files are the same.
+
+        Raises:
+            PersonError: as that.
+        """
+        files = _files_of(store, name, keyword)  # before they are read: what comes meanwhile is seen next time
+        known_files, voiceprint = self._before.get((name, keyword), (None, None))
+        if voiceprint is None or files is None or files != known_files:
+            voiceprint = store.load(name, keyword)
+        self._found[name, keyword] = (files, voiceprint)
+        return voiceprint
+
+    def settle(self) -> None:
+        """All are loaded: who is not among them any more is forgotten."""
+        self._before = {}
+
+
+def _files_of(store: PersonStore, name: str, keyword: str) -> object:
+    """Of the newest version: where it lies, and inode, size and times of its files; None: it must be read.
+
+    The time of the last change of an inode (ctime) is the kernel's: nobody sets it back.
+    """
+    person, word = folder_name(name), folder_name(keyword)
+    try:
+        versions = store.versions(name, keyword)
+        store.seal.check_versions(person, word, versions)
+        place = store.folder / person / word / f"{versions[-1]:04d}"
+        with os.scandir(place) as entries:
+            found = {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+    except (OSError, IndexError, PersonError):  # whatever it is, `load` says it
+        return None
+    return place, {file: (s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for file, s in found.items()}
+
+
 def usable_people(
-    store: PersonStore, keywords: Iterable[KeywordManifest], speaker: Card, head: Card
+    store: PersonStore,
+    keywords: Iterable[KeywordManifest],
+    speaker: Card,
+    head: Card,
+    loaded: Loaded | None = None,
 ) -> tuple[list[Voiceprint], list[PersonError]]:
-    """The voiceprints of a store for the given wake words and for any phrase, and why others cannot be used."""
+    """The voiceprints of a store for the given wake words and for any phrase, and why others cannot be used.
+
+    With `loaded` only those are read that it does not have.
+    """
+    loaded = Loaded() if loaded is None else loaded
     keyword_sha256 = {manifest.name: manifest.model_sha256 for manifest in keywords}
     people: list[Voiceprint] = []
     faults: list[PersonError] = [*store.seal.missing()] if store.encrypted else []
@@ -133,25 +188,30 @@ def usable_people(
         try:
             for keyword in store.keywords(name):
                 if keyword == ANY_PHRASE or keyword in keyword_sha256:
-                    voiceprint = store.load(name, keyword)
+                    voiceprint = loaded.load(store, name, keyword)
                     check_networks(voiceprint, keyword_sha256.get(keyword, ""), speaker, head)
                     people.append(voiceprint)
         except PersonUnknown:  # erased since the names were read: as wished
             continue
         except PersonError as error:
             faults.append(error)
+    loaded.settle()
     return people, faults
 
 
 def load_people(
-    store: PersonStore, keywords: Iterable[KeywordManifest], speaker: Card, head: Card
+    store: PersonStore,
+    keywords: Iterable[KeywordManifest],
+    speaker: Card,
+    head: Card,
+    loaded: Loaded | None = None,
 ) -> tuple[list[Voiceprint], list[PersonError]]:
     """As `usable_people`; who cannot be used is left out and said, so that one bad file does not silence a household.
 
     Raises:
         PersonError: there are people in the store, and none of them can be used.
     """
-    people, faults = usable_people(store, keywords, speaker, head)
+    people, faults = usable_people(store, keywords, speaker, head, loaded)
     if faults and not people:
         raise faults[0]
     for fault in faults:

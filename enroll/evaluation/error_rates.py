@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,22 @@ FARS = (0.01, 0.001)
 DCF_TARGET_SHARE = 0.01  # NIST SRE 2008 to 2018: one try in a hundred is the person's own, both errors cost the same
 BOOTSTRAP_DRAWS = 400
 INTERVAL = (2.5, 97.5)  # per cent: 95 % lie between
+
+
+_Below = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+"""(n,) trials, ascending by their score, and (k,) how many of them lie below each threshold."""
+
+
+class _Part(NamedTuple):
+    """Some of the trials, each enrolled person's together."""
+
+    rows: npt.NDArray[np.intp]
+    starts: npt.NDArray[np.intp]
+    """(p,) where each person's begin."""
+    accepted: npt.NDArray[np.intp]
+    """(a,) those of the rows that are accepted."""
+    person: npt.NDArray[np.intp]
+    """(a,) whose these are, by the place in `starts`."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +76,22 @@ class Trials:
     def det(self, weight: Floats | None = None) -> Det:
         """The curve; `weight` (n,) counts a trial so many times."""
         weight = np.ones(len(self.scores)) if weight is None else weight
-        order = np.argsort(self.scores, kind="stable")
-        sorted_scores, own = self.scores[order], self.own[order]
-        starts = np.flatnonzero(np.r_[True, sorted_scores[1:] != sorted_scores[:-1]])
-        below = [np.r_[0.0, np.cumsum(weight[order] * mask)][np.r_[starts, len(own)]] for mask in (own, ~own)]
-        rejected, passed_over = below
+        thresholds, own, others = self._by_score
+        rejected, passed_over = (_below(weight[rows], below) for rows, below in (own, others))
         # counted, and not 1 minus a share: with 1 of 100 let in that is 0.01 and one ulp, more than a wanted 0.01
         far = (passed_over[-1] - passed_over) / passed_over[-1]
-        return Det(np.r_[sorted_scores[starts], np.inf], rejected / rejected[-1], far)
+        return Det(thresholds, rejected / rejected[-1], far)
+
+    @functools.cached_property
+    def _by_score(self) -> tuple[Floats, _Below, _Below]:
+        """Every threshold, ascending, and which own and which strangers' tries are below each: sorted once."""
+        order = np.argsort(self.scores, kind="stable")
+        sorted_scores, own = self.scores[order], self.own[order]
+        ends = np.r_[np.flatnonzero(np.r_[True, sorted_scores[1:] != sorted_scores[:-1]]), len(own)]
+        thresholds = np.r_[sorted_scores[ends[:-1]], np.inf]
+        counts = (np.r_[0, np.cumsum(mask)][ends] for mask in (own, ~own))
+        mine, others = ((order[mask], count) for mask, count in zip((own, ~own), counts))
+        return thresholds, mine, others
 
     def rates(self, weight: Floats | None = None) -> dict[str, float]:
         """EER, FRR at fixed FAR, minDCF, and both errors at the enrolled thresholds, as fractions of 1.
@@ -75,27 +100,29 @@ class Trials:
         """
         weight = np.ones(len(self.scores)) if weight is None else weight
         det = self.det(weight)
-        own, strangers = weight * self.own, weight * ~self.own
+        (frr, frr_macro), (far, far_macro) = (_accepted(weight, part) for part in self._by_person)
         return {
             "eer": det.eer(),
             **{f"frr_at_far_{far:g}": det.frr_at_far(far) for far in FARS},
             "min_dcf": det.min_dcf(),
-            "frr_at_enrolled": 1 - float(own @ self.accepted / own.sum()),
-            "far_at_enrolled": float(strangers @ self.accepted / strangers.sum()),
-            "frr_at_enrolled_macro": 1 - self._macro(own),
-            "far_at_enrolled_macro": self._macro(strangers),
+            "frr_at_enrolled": 1 - frr,
+            "far_at_enrolled": far,
+            "frr_at_enrolled_macro": 1 - frr_macro,
+            "far_at_enrolled_macro": far_macro,
         }
 
-    def _macro(self, weight: Floats) -> float:
-        """Share of the trials accepted, (n,) weighted: of each enrolled person, and of these the mean.
+    @functools.cached_property
+    def _by_person(self) -> tuple[_Part, _Part]:
+        """The own tries and the strangers', each person's together: sorted once."""
+        order = np.argsort(self.person, kind="stable")
+        own, others = (order[mask[order]] for mask in (self.own, ~self.own))
+        return self._part(own), self._part(others)
 
-        Who was drawn twice counts twice: the weight of a person is that of the heaviest trial.
-        """
-        tries, accepted = (np.bincount(self.person, weight * of) for of in (np.ones(len(weight)), self.accepted))
-        times = np.zeros(len(tries))
-        np.maximum.at(times, self.person, weight)
-        asked = tries > 0
-        return float(times[asked] @ (accepted[asked] / tries[asked]) / times[asked].sum())
+    def _part(self, rows: npt.NDArray[np.intp]) -> _Part:
+        person = self.person[rows]
+        starts = np.flatnonzero(np.r_[True, person[1:] != person[:-1]][: len(rows)])
+        accepted = np.flatnonzero(self.accepted[rows])
+        return _Part(rows, starts, rows[accepted], np.searchsorted(starts, accepted, "right") - 1)
 
     def intervals(self, other: Trials | None = None, seed: int = 0) -> dict[str, list[float]]:
         """95 % intervals of all rates, by drawing speakers anew, enrolled ones and strangers alike.
@@ -119,6 +146,27 @@ class Trials:
             for name, value in self.rates(weight).items():
                 draws.setdefault(name, []).append(value - base.get(name, 0.0))
         return {name: [float(value) for value in np.percentile(values, INTERVAL)] for name, values in draws.items()}
+
+
+def _below(weight: Floats, below: npt.NDArray[np.intp]) -> Floats:
+    """(k,) the weight below each threshold, of (n,) trials in the order of their scores."""
+    sums: Floats = np.concatenate([[0.0], np.cumsum(weight)])[below]
+    return sums
+
+
+def _accepted(weight: Floats, part: _Part) -> tuple[float, float]:
+    """Share of the tries accepted, (n,) weighted; and of each enrolled person, and of these the mean.
+
+    Who was drawn twice counts twice: the weight of a person is that of the heaviest trial.
+    """
+    weights, accepted = weight[part.rows], weight[part.accepted]
+    if not len(weights):
+        return float("nan"), float("nan")
+    tries, times = (reduce.reduceat(weights, part.starts) for reduce in (np.add, np.maximum))
+    passed = np.bincount(part.person, accepted, minlength=len(tries))
+    asked = tries > 0
+    mean = times[asked] @ (passed[asked] / tries[asked]) / times[asked].sum()
+    return float(accepted.sum() / weights.sum()), float(mean)
 
 
 def pooled(parts: Sequence[Trials]) -> Trials:

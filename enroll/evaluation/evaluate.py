@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from earmark.engine.audio.files import FileSource
 from earmark.engine.audio.offset import without_offset
@@ -38,6 +39,7 @@ __all__ = ["HEAD", "Enrolled", "Results", "Setup", "TrialList", "enrol", "evalua
 
 HEAD = "head"
 """What enrolment would really use; the other systems are the comparators."""
+Scores = npt.NDArray[np.float64]
 REJECTED = -np.inf  # score of a try in which no speech or no wake word was found: it is rejected at any threshold
 
 
@@ -66,13 +68,29 @@ class Person:
     phrase: str
     threshold: float
     takes: int
-    tries: list[dict[str, Any]]
-    """Of everybody's: `path`, `speaker`, `score` (None: nothing was heard in it) and `accepted`."""
+    tried: list[tuple[str, str]]
+    """Path and speaker of everybody's tries, the same list for all who are asked about them."""
+    scores: Scores
+    """(n,) of each, less the threshold; `REJECTED`: nothing was heard in it."""
+
+    @property
+    def tries(self) -> list[dict[str, Any]]:
+        """Of everybody's: `path`, `speaker`, `score` (None: nothing was heard in it) and `accepted`."""
+        return [
+            {
+                "path": path,
+                "speaker": speaker,
+                "score": round(score + self.threshold, 4) if score != REJECTED else None,
+                "accepted": score >= 0,
+            }
+            for (path, speaker), score in zip(self.tried, self.scores.tolist())
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Scores and rates; a rate is None where there is no such try."""
-        own = [not one["accepted"] for one in self.tries if one["speaker"] == self.name]
-        strangers = [bool(one["accepted"]) for one in self.tries if one["speaker"] != self.name]
+        tries = self.tries
+        own = [not one["accepted"] for one in tries if one["speaker"] == self.name]
+        strangers = [bool(one["accepted"]) for one in tries if one["speaker"] != self.name]
         return {
             "name": self.name,
             "phrase": self.phrase,
@@ -84,7 +102,7 @@ class Person:
                 "accepted": sum(strangers),
                 "far": sum(strangers) / len(strangers) if strangers else None,
             },
-            "tries": self.tries,
+            "tries": tries,
         }
 
 
@@ -133,14 +151,14 @@ class _Try(NamedTuple):
     """The same through a line, where somebody is known by telephone alone; else as it was heard."""
 
 
-class _Row(NamedTuple):
-    """One trial of one system."""
+class _Asked(NamedTuple):
+    """One person, asked about everybody's tries."""
 
-    score: float
-    """Less the threshold."""
-    accepted: bool
     person: str
-    speaker: str
+    speakers: list[str]
+    """(n,) who spoke; the same list for all of a phrase."""
+    scores: dict[str, Scores]
+    """System -> (n,) scores less the threshold."""
 
 
 @dataclass(frozen=True)
@@ -223,25 +241,26 @@ def measure(trials: TrialList, enrolled: Enrolled, setup: Setup) -> Results:
     Raises:
         InputError: there is no trial of an own voice, or none of a stranger's.
     """
-    rows: dict[str, list[_Row]] = {name: [] for name in (HEAD, *COMPARATORS)}
+    asked = []
     unreadable: dict[str, list[str]] = {"enroll": enrolled.unreadable, "test": [], "negative": []}
     held = []
     people = []
     for number, (phrase, speakers) in enumerate(trials.people.items()):
         by_telephone = any(person.by_telephone for person in enrolled.people[phrase])
         tries = _hear_tries(speakers, setup, by_telephone, unreadable["test"])
+        speakers_of_tries = [each.speaker for each in tries]
+        tried = [(str(each.path), each.speaker) for each in tries]
         for person in enrolled.people[phrase]:
-            scored = _score(setup.enroller, person, tries)
-            for system, values in scored.items():
-                rows[system] += values
-            own = [not row.accepted for row in scored[HEAD] if row.speaker == row.person]
+            scores = _score(setup.enroller, person, tries)
+            asked.append(_Asked(person.name, speakers_of_tries, scores))
+            own = [s < 0 for s, who in zip(scores[HEAD].tolist(), speakers_of_tries) if who == person.name]
             expected = person.report["expected_frr"]
             if own:
                 low, high = calibrate.predicted_count(expected["rejected"], expected["of"], len(own))
                 held.append(low <= sum(own) <= high)
-            people.append(_person(person, phrase, tries, scored[HEAD]))
+            people.append(Person(person.name, phrase, person.threshold, len(person.takes), tried, scores[HEAD]))
         setup.told("measuring", number + 1, len(trials.people))
-    systems = {system: _collect(values) for system, values in rows.items()}
+    systems = {system: _collect(asked, system) for system in (HEAD, *COMPARATORS)}
     if not systems[HEAD].own.any() or systems[HEAD].own.all():
         left_out = [*enrolled.refused, *(line for lines in unreadable.values() for line in lines)]
         listed = "".join(f"\n  {line}" for line in left_out[:10])
@@ -282,19 +301,6 @@ def _hear_try(path: Path, setup: Setup, by_telephone: bool) -> tuple[Utterance |
     return None, None
 
 
-def _person(person: Voiceprint, phrase: str, tries: list[_Try], rows: list[_Row]) -> Person:
-    told = [
-        {
-            "path": str(each.path),
-            "speaker": each.speaker,
-            "score": round(row.score + person.threshold, 4) if each.heard is not None else None,
-            "accepted": row.accepted,
-        }
-        for each, row in zip(tries, rows)
-    ]
-    return Person(person.name, phrase, person.threshold, len(person.takes), told)
-
-
 def hear_first(enroller: Enroller, samples: Int16, keyword: KeywordNetwork | None) -> Utterance | None:
     """The first utterance in (n,) int16 that the detector would find; None: there is none."""
     return next((heard for _, heard in _utterances(enroller, samples, keyword)), None)
@@ -311,8 +317,8 @@ def _utterances(
             continue
 
 
-def _score(enroller: Enroller, person: Voiceprint, tries: list[_Try]) -> dict[str, list[_Row]]:
-    """What every system says of all tries against one person."""
+def _score(enroller: Enroller, person: Voiceprint, tries: list[_Try]) -> dict[str, Scores]:
+    """System -> (n,) what it says of all tries against one person, less the threshold."""
     each_heard = [each.lined if person.by_telephone else each.heard for each in tries]
     heard = [each for each in each_heard if each is not None]
     known = np.array([each.embedding for each in heard], np.float32)
@@ -324,24 +330,31 @@ def _score(enroller: Enroller, person: Voiceprint, tries: list[_Try]) -> dict[st
         margins[name] = comparator(enroller, person, known)
     for system in (HEAD, COSINE):  # log odds are on another scale
         margins[system] = margins[system] + allowed
-    rows = {}
+    is_heard = np.array([each is not None for each in each_heard], bool)
+    scores = {system: np.full(len(tries), REJECTED) for system in margins}
     for system, values in margins.items():
-        left = iter(values.tolist())
-        scores = [REJECTED if each.heard is None else next(left) for each in tries]
-        rows[system] = [_Row(score, score >= 0, person.name, each.speaker) for each, score in zip(tries, scores)]
-    return rows
+        scores[system][is_heard] = values
+    return scores
 
 
-def _collect(rows: list[_Row]) -> error_rates.Trials:
-    _, number = np.unique([row.person for row in rows] + [row.speaker for row in rows], return_inverse=True)
-    person, speaker = number[: len(rows)], number[len(rows) :]
-    return error_rates.Trials(
-        np.array([row.score for row in rows], np.float64),
-        person == speaker,
-        np.array([row.accepted for row in rows], bool),
-        person,
-        speaker,
+def _collect(asked: list[_Asked], system: str) -> error_rates.Trials:
+    """What a system said of everybody."""
+    names = sorted({one.person for one in asked}.union(*(one.speakers for one in asked)))
+    numbers = {name: number for number, name in enumerate(names)}
+    of_speakers: dict[int, npt.NDArray[np.intp]] = {}  # of each phrase once
+    for one in asked:
+        if id(one.speakers) not in of_speakers:
+            of_speakers[id(one.speakers)] = np.array([numbers[name] for name in one.speakers], np.intp)
+    speaker = _joined([of_speakers[id(one.speakers)] for one in asked], np.intp)
+    person = np.repeat(
+        np.array([numbers[one.person] for one in asked], np.intp), [len(one.speakers) for one in asked]
     )
+    scores = _joined([one.scores[system] for one in asked], np.float64)
+    return error_rates.Trials(scores, person == speaker, scores >= 0, person, speaker)
+
+
+def _joined(parts: list[npt.NDArray[Any]], kind: type) -> npt.NDArray[Any]:
+    return np.concatenate([np.zeros(0, kind), *parts])
 
 
 def _false_accepts_per_hour(

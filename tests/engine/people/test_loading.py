@@ -105,8 +105,11 @@ def test_whoever_has_changed_is_found_as_by_a_first_load_and_nobody_else_is_read
     assert [id(one) for one in again.people] == [id(one) for one in after.people]
 
 
-def test_a_sealed_store_is_believed_no_more_than_at_first(store: PersonStore, read: list[str]) -> None:
-    """A version that somebody put there is noticed, though the others' files are the same."""
+def test_a_sealed_store_is_believed_no_more_than_at_first(
+    store: PersonStore, slt: Voiceprint, read: list[str]
+) -> None:
+    """An older version that somebody took away is noticed, though the files of the newest are the same."""
+    other_takes(store, slt)
     with weak_keys():
         sealing.encrypt(store, b"a passphrase")
         key = store.folder.parent / "key"
@@ -118,12 +121,11 @@ def test_a_sealed_store_is_believed_no_more_than_at_first(store: PersonStore, re
         read.clear()
         assert load_household(settings, try_networks=False, before=before).names == sorted(NAMES)
         assert read == []
-        place = store.folder / "ben" / "okay_nabu"
-        shutil.copytree(place / "0001", place / "0002")
+        shutil.rmtree(store.folder / "ben" / "okay_nabu" / "0001")
         after = load_household(settings, try_networks=False, before=before)
     assert after.names == ["anna", "carla", "slt"]
     assert len(after.faults) == 1
-    assert "version 0002 is new" in after.faults[0]
+    assert "version 0001 is gone" in after.faults[0]
 
 
 def test_a_reload_tries_only_networks_that_it_did_not_have(

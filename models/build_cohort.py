@@ -3,8 +3,7 @@
 One clip a speaker and phrase where speakers are labelled, every clip where they are not. The crop and the embedding
 are the detector's own, so the impostors look to a head as strangers at the microphone would.
 
-The data is a folder with an `index.csv` (set, path, speaker, phrase, take, session, rate, seconds) and the sets that
-`SETS` names; models/README.md says where they come from.
+The data is the folder that `corpora.py` describes.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.spotting import find_wakes
 
-from . import speech_pool
+from . import corpora
 from .fold import fold_of
 
-SETS = {name: text for name, text in speech_pool.SETS.items() if name != "speech"}  # sentences are no wake words
+SETS = {name: text for name, text in corpora.SETS.items() if name not in corpora.SENTENCE_SETS}  # no wake words
 LARGEST = 127  # of int8; the cosine of a row to what it was is 0.9999
 FIRST_TAKES_OF_ONE_PHRASE = ("gsc",)  # a thousand speakers: one clip of each is enough
 

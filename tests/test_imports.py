@@ -39,7 +39,12 @@ ALLOWED = {
     "matplotlib": ("enroll/evaluation/plots.py",),
     "rich": ("enroll/guided/",),
     "sounddevice": ("engine/audio/microphone.py",),
-    "soundfile": ("engine/audio/files.py", "enroll/training/telephone.py"),
+    "soundfile": (
+        "engine/audio/files.py",
+        "enroll/training/telephone.py",
+        "models/speech_pack.py",
+        "models/speech_bank.py",
+    ),
     "threading": (
         "engine/audio/microphone.py",
         "engine/audio/quiet_stderr.py",
@@ -57,6 +62,7 @@ ALLOWED = {
         "enroll/commands/bench.py",
         "enroll/commands/live.py",
         "enroll/commands/learn_now.py",
+        "models/train_speaker.py",
     ),
     "datetime": ("engine/history/", "engine/commands/learn_commands.py", "engine/sinks/"),
     "signal": ("cli.py", "engine/daemon/daemon.py", "engine/networks/admission.py", "engine/sinks/hook.py"),

@@ -22,8 +22,8 @@ MAX_SPEECH_SAMPLES = 13 * RATE_HZ // 10  # 1.3 s: the longest crop that the netw
 def network_input(crop: Int16, start: int, end: int, bands: mel.Bands) -> Float32:
     """What a network hears of (n,) int16, spoken between `start` and `end`: power mel (frames, mels).
 
-    At most 1.3 s of it, brought to the network's level. The noise stays: subtracted, as it was in what the shipped
-    network was trained on, it left less of the voice (docs/research/speaker_network.md).
+    At most 1.3 s of it, brought to the network's level. The noise stays, as it did in what the shipped network was
+    trained on: subtracted, it left less of the voice (docs/research/speaker_network.md).
     """
     speech = to_float(crop[start : min(end, start + MAX_SPEECH_SAMPLES)])
     return mel.power_mel(mel.to_level(speech), bands)

@@ -31,15 +31,15 @@ from earmark.enroll.options import as_they_are
 from earmark.enroll.recordings import read_recordings
 from earmark.enroll.takes import quality
 from earmark.enroll.training.train import TakeEmbeddings
-from earmark.models.speech_pool import TEST_NOISES
+from earmark.models.corpora import TEST_NOISES, TEST_VOICES
 
 Rows = dict[str, npt.NDArray[Any]]
-TALKERS = ("libr27", "vctkp228", "vctkp225")  # of the set `speech`
+TALKERS = (*sorted(TEST_VOICES), "vctkp225")  # of the set `speech`
 BABBLE = 4
 
 
 def conditions(data: Path) -> dict[str, Conditions]:
-    """What takes and tries go through; neither noises nor talkers were in any training."""
+    """What takes and tries go through; no noise was in any training, and of the talkers only vctkp225."""
     noises = [read_audio(path) for path in sorted((data / "noise").rglob("*.flac")) if path.stem in TEST_NOISES]
     voices = [read_audio(path) for name in TALKERS for path in sorted((data / "speech" / name).glob("*.flac"))]
     noisy, far = Conditions(noises=noises), Conditions(room_rt60_s=0.6, direct_to_reverberant_db=-3.0)

@@ -32,7 +32,7 @@ from earmark.enroll.learning.impostors import impostors
 from earmark.enroll.learning.learn import Addition, Learner, learned_of
 from earmark.enroll.training.augment import augmented
 from earmark.enroll.training.train import TakeEmbeddings
-from earmark.models.speech_pool import TEST_NOISES
+from earmark.models.corpora import TEST_NOISES
 
 STEPS = {"wuw": 1, "asc": 6, "dsp": 3}  # every so manieth phrase of a set: two of asc and dsp, all of wuw
 DAYS, OWN_A_DAY, OTHERS_A_DAY, HOME = 14, 3, 2, 3

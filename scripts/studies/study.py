@@ -27,8 +27,8 @@ from earmark.enroll.evaluation.conditions import Conditions
 from earmark.enroll.evaluation.evaluate import HEAD, enrol, measure
 from earmark.enroll.evaluation.plots import det
 from earmark.enroll.takes import quality
+from earmark.models.corpora import TEST_NOISES
 from earmark.models.fold import FOLDS
-from earmark.models.speech_pool import TEST_NOISES
 
 DOCS = Path(__file__).parents[2] / "docs" / "research"
 TAKES = (1, 2, 3)  # besides all

@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 PINNED = {
     # what ships (models/*.json)
-    "78df779e81b90b3c97fa21fae890231836bfc5f53444e943fe0abcdf80e748f8": "speaker.tflite",
+    "4b1aaee8cf19ae35081bd9be2c802100f5c6bcbb3ef32917a09658e67850e609": "speaker.tflite",
     "22c0ba442069e2bfdffbfc6e98c3712ec06a3f69f515dd4793dfca5c4326a763": "head.tflite",
     # what pymicro-wakeword carries
     "9011a8155b04de858c48038529235cbc0e42e9fca05a55bf588cb80a653a723b": "alexa.tflite",

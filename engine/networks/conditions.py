@@ -26,11 +26,11 @@ NARROW_DB = -45.0  # of `Analysis.high_db`: a line of 8 kHz has less, nearly all
 TELEPHONE_DB = -60.0  # what lines that do not overload have less than; the dullest of the microphones has -53
 CLIPPED_SHARE = 0.01  # of the samples: clean recordings have a tenth of it
 HANDICAPS: Mapping[str, float] = {
-    "noise": 0.0,
-    "far": 0.03,
-    "clipped": 0.05,
-    "line": 0.06,
-    "gsm": 0.08,
+    "noise": -0.02,
+    "far": 0.01,
+    "clipped": 0.04,
+    "line": 0.005,
+    "gsm": 0.02,
     "noisy line": 0.08,
 }
 

@@ -41,7 +41,7 @@ class Rule:
 
 
 RULES = {
-    COSINE: Rule(constant=0.65, one_take=-0.047, decade=DECADE[COSINE]),
+    COSINE: Rule(constant=0.635, one_take=-0.05, decade=DECADE[COSINE]),
     TRAINED: Rule(constant=0.664, one_take=-0.06, decade=DECADE[TRAINED]),
 }
 RULES_WITHOUT_ELSEWHERE = {  # where there is no sound of the takes any more, and so no prototype by condition

@@ -3,16 +3,12 @@
 `models/folds/0` holds a speaker network, a head and a cohort made without the speakers of fold 0, `models/folds/1`
 without those of fold 1 (`python -m earmark.models.export --fold K --out models/folds/K …`). A trial is between two
 speakers of the same fold, so neither was in any training.
-
-In wuw a caller had several ids when these were made: the folders of `index.csv`. Since then `speaker` is the person.
-Who has ids in both folds was heard by both networks, and is measured by neither.
 """
 
 from __future__ import annotations
 
 import csv
 import functools
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -40,12 +36,9 @@ def parts(data: Path, name: str, takes: int | None = None) -> Iterator[tuple[Tri
 
 def unheard(data: Path, name: str, fold: int) -> frozenset[str]:
     """The speakers of a set of whom the networks and the cohort of that fold have heard no recording."""
-    ids: dict[str, set[str]] = defaultdict(set)
     with (data / "index.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["set"] == name:
-                ids[row["speaker"]].add(Path(row["path"]).parent.name)
-    return frozenset(speaker for speaker, all_ids in ids.items() if {fold_of(name, i) for i in all_ids} == {fold})
+        speakers = {row["speaker"] for row in csv.DictReader(file) if row["set"] == name}
+    return frozenset(speaker for speaker in speakers if fold_of(name, speaker) == fold)
 
 
 @functools.lru_cache(maxsize=len(FOLDS))

@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 PINNED = {
     # what ships (models/*.json)
     "4b1aaee8cf19ae35081bd9be2c802100f5c6bcbb3ef32917a09658e67850e609": "speaker.tflite",
-    "22c0ba442069e2bfdffbfc6e98c3712ec06a3f69f515dd4793dfca5c4326a763": "head.tflite",
+    "b26ac3adecadd3311b1ea1dfaf3c5f56da76e3bb16f6736015f0a582fe32cda7": "head.tflite",
     # what pymicro-wakeword carries
     "9011a8155b04de858c48038529235cbc0e42e9fca05a55bf588cb80a653a723b": "alexa.tflite",
     "21a7976add39ee24ec96c63d96b7aaa18e24d1d9824b963e451da8feb4b78b77": "hey_jarvis.tflite",

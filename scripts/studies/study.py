@@ -48,13 +48,9 @@ threshold is taken off, as the detector does.
 head and a cohort were trained without each (`models/folds/`), and measure the people of that fold against each
 other. What ships was trained on everybody.
 
-Of wuw this page has 7 of the 18 people of the list, with 75 tries. The others were called by several names when the
-networks were made, and each network has heard some of these names.
-
-**What was chosen while looking at these same figures**: the training's weights, its length, the head's start,
-and the numbers of the threshold ([thresholds.md](thresholds.md)). It was a few choices each, so count some
-tenths of a point of optimism. The numbers of the threshold and the allowance for noise were fitted to the tries
-of fold 0. So the FAR and FRR below are half those of a fit and half those of a prediction.
+**What was chosen while looking at these same figures**: the training's weights, the head's start, and the numbers of
+the threshold and of the conditions ([channels.md](channels.md)). It was a few choices each, on asc, so count some tenths
+of a point of optimism there.
 """
 Job = tuple[str, int, int | None, bool]
 Answer = dict[str, Any]

@@ -333,7 +333,7 @@ def test_the_mode_changes_live(slt_store: Path, spoken: Spoken, broker: Broker) 
 
 def test_the_sensitivities_change_live(slt_store: Path, takes: Takes, read: Read, broker: Broker) -> None:
     take = to_float(read(takes("slt", "okay_nabu", "test")[2]))
-    slower = to_int16(soxr.resample(take, RATE_HZ, 1.1 * RATE_HZ))  # and so lower: half another's voice, 0.69
+    slower = to_int16(soxr.resample(take, RATE_HZ, 1.08 * RATE_HZ))  # and so lower: half another's voice, 0.7
     word = bytes(32_000) + slower.tobytes() + bytes(32_000)
     with Ear(broker.port) as ear, connected(slt_store, broker.port) as (daemon, path):
         seen = []

@@ -57,8 +57,8 @@ def enroll(arguments: argparse.Namespace) -> int:
             confused = list(alike(enrolment.voiceprint, known, verifier))
             version = store.save(enrolment.voiceprint)
             saved()
-            at_home = 1 + len({other.name for other in known})
-            _print_enrolment(enrolment, confused, int(version.name), at_home, arguments)
+            together = {other.name for other in known} if _shares_far(arguments) else ()
+            _print_enrolment(enrolment, confused, int(version.name), 1 + len(together), arguments)
             if not arguments.json:
                 step = next_steps.after_enrolling(arguments, enrolment.voiceprint.name, enrolment.voiceprint.keyword)
                 print("\n".join(told(step, columns_of(sys.stdout))))
@@ -80,6 +80,11 @@ def enroll(arguments: argparse.Namespace) -> int:
             _tell(f"  {fault.file}: {fault.figures()}")
         return refusal.exit_code
     return 0
+
+
+def _shares_far(arguments: argparse.Namespace) -> bool:
+    """Whether the wanted FAR is one of all people together, so that each one more raises the thresholds."""
+    return bool(arguments.loaded.settings.people.far_of == "home")
 
 
 Made = Iterator[tuple[Enrolment, Callable[[], None]]]

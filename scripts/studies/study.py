@@ -49,8 +49,8 @@ head and a cohort were trained without each (`models/folds/`), and measure the p
 other. What ships was trained on everybody.
 
 **What was chosen while looking at these same figures**: the training's weights, the head's start, and the numbers of
-the threshold and of the conditions ([channels.md](channels.md)). It was a few choices each, on asc, so count some tenths
-of a point of optimism there.
+the threshold and of the conditions ([channels.md](channels.md)). It was a few choices each, on asc, so count some
+tenths of a point of optimism there.
 """
 Job = tuple[str, int, int | None, bool]
 Answer = dict[str, Any]

@@ -290,7 +290,7 @@ def test_strangers_who_gather_are_trained_against(
     updater: Updater, people: PersonStore, slt: Voiceprint, said: dict[str, list[Float32]]
 ) -> None:
     store, rng = LearningQueue(people), np.random.default_rng(2)
-    rows = said["rp_f3"]
+    rows = [row for voice in ("awb", "kal16") for row in said[voice]]
     for number in range(COHORT_STEP):
         row = rows[number % len(rows)] + 0.01 * rng.standard_normal(192).astype(np.float32)
         store.add(heard(row / np.linalg.norm(row), number, None, slt.binding.speaker))

@@ -29,11 +29,21 @@ try:
         import matplotlib
 
         matplotlib.use("Agg")
+        # Names come from bundles and journals: they are text, and neither mathematics nor TeX
+        matplotlib.rcParams.update({"text.parse_math": False, "text.usetex": False})
         from matplotlib.axes import Axes
         from matplotlib.figure import Figure
 except ImportError as error:
     raise InstallationError(f"{text_of(error)}: pictures need matplotlib: `pip install 'earmark[enroll]'`") from error
 
+KINDS = (
+    "jpg",
+    "pdf",
+    "png",
+    "svg",
+    "webp",
+)  # of pictures: the library has others whose text is code, as PGF's is TeX
+MOST_LETTERS = 60  # of a name in a picture: a hundred thousand take a quarter of a minute to draw
 KNOWN, UNKNOWN = "#1a7f37", "#b3261e"
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 DET_SHARES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
@@ -92,7 +102,7 @@ def det(systems: Mapping[str, Trials], out: str) -> None:
     for name, trials in systems.items():
         curve, rates = trials.det(), trials.rates()
         far, frr = (np.clip(share, DET_SHARES[0], DET_SHARES[-1]) for share in (curve.far, curve.frr))
-        (line,) = axes.plot(norm.ppf(far), norm.ppf(frr), label=f"{name}: EER {100 * rates['eer']:.1f} %")
+        (line,) = axes.plot(norm.ppf(far), norm.ppf(frr), label=f"{_short(name)}: EER {100 * rates['eer']:.1f} %")
         enrolled = np.clip([rates["far_at_enrolled"], rates["frr_at_enrolled"]], DET_SHARES[0], DET_SHARES[-1])
         axes.plot(*norm.ppf(enrolled)[:, None], "o", color=line.get_color())
     axes.plot([], [], "o", color="grey", label="at the enrolled thresholds")
@@ -130,10 +140,15 @@ def scores(achieved: Mapping[str, Achieved], person: Voiceprint, people: Mapping
         top = axes.get_ylim()[1]
         for number, (label, values) in enumerate((label, values) for label, values in rows.items() if len(values)):
             height = np.full(len(values), top * (0.9 - 0.12 * number))
-            axes.plot(values, height, "o", color=KNOWN if label.startswith("own") else f"C{number}", label=label)
+            axes.plot(
+                values, height, "o", color=KNOWN if label.startswith("own") else f"C{number}", label=_short(label)
+            )
         axes.axvline(one.threshold, color=UNKNOWN, label=f"threshold {one.threshold:.2f}")
         title = "plain cosine" if kind == COSINE else "cosine and trained head"
-        axes.set(title=f"{person.name}, {person.keyword}: {title}{' (used)' if used else ''}", ylabel="strangers")
+        axes.set(
+            title=f"{_short(person.name)}, {_short(person.keyword)}: {title}{' (used)' if used else ''}",
+            ylabel="strangers",
+        )
         axes.legend(loc="upper left", fontsize="small")
     plots[-1].set_xlabel("score")
     _save(figure, out)
@@ -158,21 +173,30 @@ def costs(stages: Sequence[tuple[str, float]], out: str) -> None:
 
 def require_picture(out: str) -> None:
     """Raises InputError where a picture could not be written: no such format, or no such place."""
-    known = Figure().canvas.get_supported_filetypes()
-    kind = Path(out).suffix.lower().lstrip(".") or "png"
-    if kind not in known:
-        raise InputError(f"{out}: the picture cannot be written: .{kind} is none of {', '.join(sorted(known))}")
+    _kind(out)
     require_writable(out if Path(out).suffix else f"{out}.png")
 
 
 def _save(figure: Figure, out: str) -> None:
     """Writes the picture, for its owner's eyes only: it shows who was heard when, or how a voice scores."""
-    kind, content = Path(out).suffix.lower().lstrip("."), io.BytesIO()
+    kind, content = _kind(out), io.BytesIO()
     try:
-        figure.savefig(content, dpi=110, format=kind or "png")
-    except (OSError, ValueError) as error:  # ValueError: no such format
+        figure.savefig(content, dpi=110, format=kind)
+    except (OSError, ValueError) as error:  # ValueError: this installation cannot write such a picture
         raise InputError(f"{out}: the picture cannot be written: {text_of(error)}") from error
-    write(out if kind else f"{out}.png", content.getvalue())
+    write(out if Path(out).suffix else f"{out}.png", content.getvalue())
+
+
+def _kind(out: str) -> str:
+    kind = Path(out).suffix.lower().lstrip(".") or "png"
+    if kind not in KINDS:
+        raise InputError(f"{out}: the picture cannot be written: .{kind} is none of {', '.join(KINDS)}")
+    return kind
+
+
+def _short(name: str) -> str:
+    """What a picture has room for."""
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
 
 
 def _draw_waveform(axes: Axes, samples: Int16) -> None:
@@ -187,7 +211,9 @@ def _draw_waveform(axes: Axes, samples: Int16) -> None:
 def _draw_event(axes: Axes, event: Event, row: int) -> None:
     seconds = event.sample / RATE_HZ
     colour = KNOWN if event.person else UNKNOWN
-    label = event.person or ("nobody known" if event.reason == "unknown_voice" else event.reason.replace("_", " "))
+    label = _short(
+        event.person or ("nobody known" if event.reason == "unknown_voice" else event.reason.replace("_", " "))
+    )
     if event.speaker_score is not None:
         label += f" {event.speaker_score:.2f}"
     axes.axvline(seconds, color=colour, linewidth=1.2)
@@ -196,5 +222,5 @@ def _draw_event(axes: Axes, event: Event, row: int) -> None:
 
 def _draw_scores(axes: Axes, samples: Int16, keyword: KeywordNetwork) -> None:
     wakes = find_wakes(np.pad(samples, (0, FLUSH_SAMPLES)), keyword)
-    (line,) = axes.plot(wakes.seconds, wakes.mean_scores, linewidth=1, label=keyword.manifest.wake_word)
+    (line,) = axes.plot(wakes.seconds, wakes.mean_scores, linewidth=1, label=_short(keyword.manifest.wake_word))
     axes.axhline(keyword.manifest.probability_cutoff, color=line.get_color(), linewidth=0.8, linestyle=":")

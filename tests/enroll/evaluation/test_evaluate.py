@@ -23,6 +23,7 @@ from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ, to_float
 from earmark.engine.commands import parser
 from earmark.engine.errors import InputError
+from earmark.engine.event import Event
 from earmark.engine.features.speech import locate_speech
 from earmark.enroll.commands import evaluate_command
 from earmark.enroll.enrolment import Enroller
@@ -343,6 +344,31 @@ def test_a_picture_is_for_its_owner_alone(tmp_path: Path, name: str) -> None:
     assert picture.name == (name if "." in name else f"{name}.png")
     assert stat.S_IMODE(picture.stat().st_mode) == 0o600
     assert Path(plots.__file__).read_text("utf-8").count("savefig(") == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["$x^{$", r"$\mathrm{berta}$", "$" + r"\sqrt{" * 25 + "x" + "}" * 25 + "$", r"\input{x}", "_"]
+)
+def test_a_name_in_a_picture_is_text(make_network: MakeNetwork, tmp_path: Path, name: str) -> None:
+    """And neither mathematics nor TeX: bundles and journals bring names that somebody else has chosen."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from earmark.enroll.evaluation import plots
+
+    event = Event("detection", "okay_nabu", 8_000, 0.9, name, None, "known_voice")
+    plots.picture(np.zeros(16_000, np.int16), [make_network("okay_nabu")], [event], str(tmp_path / "picture.svg"))
+    drawn = (tmp_path / "picture.svg").read_text("utf-8")
+    assert f"<!-- {plots._short(name)} -->" in drawn
+
+
+@pytest.mark.parametrize("kind", ["pgf", "ps", "eps", "svgz", "raw", "tif"])
+def test_a_picture_is_of_a_kind_that_runs_nothing(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from earmark.enroll.evaluation import plots
+
+    for write in (plots.require_picture, lambda out: plots.costs([("frontend", 20.0)], out)):
+        with pytest.raises(InputError, match=f".{kind} is none of jpg, pdf, png, svg, webp"):
+            write(str(tmp_path / f"picture.{kind}"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_list_without_its_columns_or_with_an_unknown_role_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Read, Takes
+from conftest import REPOSITORY, Read, Takes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -156,7 +156,7 @@ def test_the_names_of_what_is_for_tests_are_in_the_data(speech_data: Path) -> No
     assert {row["speaker"] for row in index if row["set"] == "speech"} > TEST_VOICES
     people = {name: {row["speaker"] for row in index if row["set"] == name} for name in ("wuw", "wuw_sent")}
     assert people["wuw"] >= people["wuw_sent"], "they have the folds of wuw"
-    assert f"{len(people['wuw'])} callers" in (Path(corpora.__file__).parent / "README.md").read_text()
+    assert f"{len(people['wuw'])} callers" in (REPOSITORY / "models" / "README.md").read_text("utf-8")
 
 
 def test_every_set_names_its_licence_and_a_labelled_one_is_of_words() -> None:

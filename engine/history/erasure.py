@@ -6,6 +6,7 @@ still in the store under the old name, and the same command finishes it.
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,8 +60,18 @@ def erase(store: PersonStore, journal: Journal | None, name: str) -> Erased:
             waiting = queue.forget(name)
         except (PersonLocked, StoreTampered):
             waiting, everybodys = queue.forget(), True
-        wakes = journal.forget_person(name) if journal is not None else 0
+        wakes = _forget_wakes(store, journal, name) if journal is not None else 0
     return Erased(store.remove(name), waiting, everybodys, wakes)
+
+
+def _forget_wakes(store: PersonStore, journal: Journal, name: str) -> int:
+    """As `Journal.forget_person`; what may be learned of others whose name was taken for this one still may be."""
+    said: set[int] = set()
+    with contextlib.suppress(PersonLocked, StoreTampered):  # without the key labels have to be given again
+        said = vouched.vouched_for(journal, store)
+    count = journal.forget_person(name)
+    vouched.vouch(journal, store, said.intersection(journal.numbers()))
+    return count
 
 
 def rename(store: PersonStore, journal: Journal | None, name: str, new_name: str) -> tuple[int, Renamed]:

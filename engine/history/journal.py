@@ -211,12 +211,12 @@ class Journal:
             self._locked.replace(self._name(number, EVENT_FILE), as_json({**values, "label": label}))
         return self.read(number)
 
-    def rename(self, person: str, new_name: str, done: list[int], only: Container[int] | None = None) -> None:
+    def rename(self, person: str, new_name: str | None, done: list[int], only: Container[int] | None = None) -> None:
         """Who was heard, or was said to have been, has another name from now on; a damaged entry is left out.
 
         Args:
             person: as the daemon or a label names who it was.
-            new_name: instead.
+            new_name: instead; None: nobody's.
             done: gets the numbers of what is changed, also where an error ends it.
             only: numbers of entries to look at; None: all.
 
@@ -253,16 +253,19 @@ class Journal:
     def forget_person(self, person: str) -> int:
         """Erases what `of` finds, and what a killed process left; returns how many entries that were.
 
+        What was heard as this person, and was said to be somebody else's or nobody's, stays without the name.
+
         Raises:
-            StoreUnwritable: they may not be removed.
+            StoreUnwritable: they may not be removed, or not written.
         """
+        if self.folder.is_dir():  # what was left may be of this person
+            with self._erasing():
+                self._locked.sweep_all()
         count = 0
         for number in self.of(person):
             with contextlib.suppress(WakeUnknown):  # it grew too old just now
                 count += self.forget([number])
-        if self.folder.is_dir():  # it may be of this person
-            with self._erasing():
-                self._locked.sweep_all()
+        self.rename(person, None, [])
         return count
 
     # --- the parts of it

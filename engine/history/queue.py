@@ -198,12 +198,12 @@ class LearningQueue:
         """
         return [name for name in self.ids() if self._files.is_sealed(name)]
 
-    def rename(self, person: str, new_name: str, done: list[str], only: Container[str] | None = None) -> None:
+    def rename(self, person: str, new_name: str | None, done: list[str], only: Container[str] | None = None) -> None:
         """What was heard of a person is another's from now on.
 
         Args:
             person: as entries name, or label, who it was.
-            new_name: instead.
+            new_name: instead; None: nobody's.
             done: gets the ids of what is changed, also where an error ends it.
             only: ids of entries to look at; None: all.
 
@@ -225,6 +225,8 @@ class LearningQueue:
     def forget(self, person: str | None = None) -> int:
         """Erases what was heard of a person, or everything; returns how many entries.
 
+        What was heard as this person, and was said to be somebody else's or nobody's, stays without the name.
+
         Raises:
             StoreUnwritable: they may not be removed.
             PersonLocked: some is sealed, and the key is not to be had: whose it is cannot be read.
@@ -233,9 +235,13 @@ class LearningQueue:
         if person is None:
             self._files.sweep()
             return self.erase(self.ids())
-        gone = [heard.id for heard in self.read() if person == (heard.label or heard.person)]
+        everything = self.read()
+        gone = [heard.id for heard in everything if person == (heard.label or heard.person)]
         self._files.sweep()
-        return self.erase(gone)
+        count = self.erase(gone)
+        if any(heard.person == person and heard.id not in gone for heard in everything):
+            self.rename(person, None, [])
+        return count
 
     # --- when it was learned
 

@@ -11,13 +11,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InputError, LearningError
-from ..people.codec import decode, encode
+from ..people.codec import decode, decode_recordings, encode
 from ..people.store import KEPT_VERSIONS, PersonStore, Tree, Voiceprint
 from .queue import LearningQueue
 
 
-def put(store: PersonStore, voiceprint: Voiceprint, instead_of: int) -> int:
+def put(store: PersonStore, voiceprint: Voiceprint, instead_of: int, made_from: Voiceprint | None = None) -> int:
     """Saves what has learned, behind the version that it was made from; returns the new version.
+
+    Args:
+        store: to be written.
+        voiceprint: to be saved.
+        instead_of: the version that it was made from.
+        made_from: what was in that version: somebody erased and enrolled anew has one of this number, too.
 
     Raises:
         LearningError: there is another version by now: somebody enrolled, or another process learned.
@@ -25,16 +31,17 @@ def put(store: PersonStore, voiceprint: Voiceprint, instead_of: int) -> int:
         StoreUnwritable: it could not be written; nothing has changed.
     """
     name, keyword = voiceprint.name, voiceprint.keyword
-    recordings = store.recordings(name, keyword)
 
     def everything() -> Mapping[str, Tree]:
         tree = dict(store.tree(name))
         versions = sorted(version for other, version in tree if other == keyword)
-        if versions[-1] != instead_of:
+        newest = tree[keyword, versions[-1]] if versions else {}
+        changed = made_from is not None and newest and encode(decode(newest)) != encode(made_from)
+        if not versions or versions[-1] != instead_of or changed:
             raise LearningError(f"{name!r} ({keyword}) has changed meanwhile: nothing was learned")
         keep = {_enrolment(tree, keyword), *versions[-(KEPT_VERSIONS - 2) :]}
         tree = {key: files for key, files in tree.items() if key[0] != keyword or key[1] in keep}
-        return {name: {**tree, (keyword, instead_of + 1): encode(voiceprint, recordings)}}
+        return {name: {**tree, (keyword, instead_of + 1): encode(voiceprint, decode_recordings(newest))}}
 
     store.exchange(f"what {name!r} learned could not be saved", everything)
     return instead_of + 1

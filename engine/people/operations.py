@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from ..errors import InputError
+from ..errors import InputError, PersonError, PersonUnknown
 from ..storage.names import check_new_name, folder_name
 from . import codec
 from .store import Contents, PersonStore, Tree
@@ -86,6 +86,39 @@ def require_free(store: PersonStore, name: str) -> None:
     """
     if name in store.names() or os.path.lexists(store.folder / folder_name(name)):
         raise InputError(f"{name!r} is in {store.folder} already: choose another name, or remove that person first")
+
+
+def is_enrolled(store: PersonStore, name: str) -> bool:
+    """Whether there is somebody of that name now."""
+    try:
+        return bool(store.keywords(name))
+    except PersonUnknown:
+        return False
+
+
+def require_enrolled(store: PersonStore, name: str) -> None:
+    """Refuses to save more of somebody who was enrolled and is not any more; inside `changing`.
+
+    Raises:
+        PersonUnknown: the person was erased or renamed while something was computed.
+    """
+    if not is_enrolled(store, name):
+        raise PersonUnknown(
+            f"{name!r} was erased or renamed meanwhile, and stays so: nothing was saved; "
+            f"`earmark enroll {name}` enrols anew"
+        )
+
+
+def require_unchanged(store: PersonStore, name: str, keyword: str, made_from: Contents) -> None:
+    """Refuses to save what was computed from files that are not those of the newest version; inside `changing`.
+
+    Raises:
+        PersonUnknown: as `require_enrolled`.
+        PersonError: there is another version by now, or its recordings were erased; or it cannot be read.
+    """
+    require_enrolled(store, name)
+    if store.contents(name, keyword) != made_from:
+        raise PersonError(f"{name!r} ({keyword}) has changed meanwhile: nothing was saved; run the command again")
 
 
 def as_name(tree: Tree, name: str) -> dict[tuple[str, int], Contents]:

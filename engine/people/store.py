@@ -188,13 +188,16 @@ class PersonStore:
 
     # --- changing
 
-    def save(self, voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> Path:
+    def save(
+        self, voiceprint: Voiceprint, recordings: Sequence[Int16] = (), check: Callable[[], None] | None = None
+    ) -> Path:
         """Writes a new version and drops versions older than the last five; returns its folder.
 
         Args:
             voiceprint: of a person who need not be there yet.
             recordings: what the takes were found in, (n,) int16 at 16 kHz each, if they are to be kept; they go with
                 this version: a later one that is to have them must be given them again.
+            check: called when nobody else can change the store any more; where it raises, nothing is written.
 
         Raises:
             InputError: the name cannot be used, or there are too many recordings.
@@ -205,6 +208,8 @@ class PersonStore:
         folder_name(voiceprint.keyword)
         files = encode(voiceprint, recordings)
         with self.changing(f"{voiceprint.name!r} could not be saved", "make room or allow writing, and enrol again"):
+            if check is not None:
+                check()
             return self._add_version(voiceprint.name, voiceprint.keyword, files)
 
     def rollback(self, name: str, keyword: str, version: int | None = None) -> tuple[int, int]:
@@ -223,17 +228,17 @@ class PersonStore:
             PersonError: as `load`; nothing has changed.
             StoreUnwritable: as `save`.
         """
-        versions = self.versions(name, keyword)
-        self.load(name, keyword)
-        if version is None and len(versions) > 1:
-            version = versions[-2]
-        if version not in versions[:-1]:
-            earlier = ", ".join(map(str, versions[:-1])) or "none"
-            wanted = "no earlier version" if version is None else f"version {version} is not an earlier one"
-            raise InputError(f"{name!r} ({keyword}): {wanted}: the newest is {versions[-1]}, before it: {earlier}")
-        files = self.contents(name, keyword, version)
+        self.load(name, keyword)  # raises, and makes no store
         with self.changing(f"{name!r} could not be rolled back", "make room or allow writing"):
-            return version, int(self._add_version(name, keyword, files).name)
+            versions = self.versions(name, keyword)
+            if version is None and len(versions) > 1:
+                version = versions[-2]
+            self.load(name, keyword)  # raises where the person was erased meanwhile
+            if version not in versions[:-1]:
+                earlier, newest = ", ".join(map(str, versions[:-1])) or "none", versions[-1]
+                wanted = "no earlier version" if version is None else f"version {version} is not an earlier one"
+                raise InputError(f"{name!r} ({keyword}): {wanted}: the newest is {newest}, before it: {earlier}")
+            return version, int(self._add_version(name, keyword, self.contents(name, keyword, version)).name)
 
     def remove(self, name: str) -> int:
         """Erases every version of every voiceprint of a person; returns how many versions that were.

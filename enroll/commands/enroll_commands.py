@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from earmark.engine.errors import EnrolmentRefused, InputError, PersonError
 from earmark.engine.event import Event
 from earmark.engine.networks.card import load_card, load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.people import operations
 from earmark.engine.people.loading import check_networks
 from earmark.engine.people.store import ANY_PHRASE, PersonStore, Voiceprint
 from earmark.engine.storage.names import check_new_name
@@ -50,12 +52,15 @@ def enroll(arguments: argparse.Namespace) -> int:
     for note in () if arguments.json else next_steps.before_enrolling(arguments, store, words):
         _tell(f"earmark: {note}")
     made = (_from_files if arguments.files else _guided)(arguments, enroller, keywords, options, store)
+    is_more = operations.is_enrolled(store, arguments.name)  # more of somebody; who is erased meanwhile stays so
     try:
         for enrolment, saved in made:
             verifier = Verifier([], enroller.speaker, enroller.head)
             known = list(_others(store, enrolment.voiceprint, models(arguments)))
             confused = list(alike(enrolment.voiceprint, known, verifier))
-            version = store.save(enrolment.voiceprint)
+            check = partial(operations.require_enrolled, store, arguments.name) if is_more else None
+            version = store.save(enrolment.voiceprint, check=check)
+            is_more = True
             saved()
             together = {other.name for other in known} if _shares_far(arguments) else ()
             _print_enrolment(enrolment, confused, int(version.name), 1 + len(together), arguments)

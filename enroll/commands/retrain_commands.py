@@ -36,8 +36,11 @@ def retrain(arguments: argparse.Namespace) -> int:
             left_out += 1
             print(f"earmark: {name} is left out: {error}", file=sys.stderr)
     for new in made:
-        version = int(store.save(new.voiceprint, new.recordings).name)
-        _print_remade(new, version, arguments.json)
+        try:
+            _print_remade(new, new.save(store), arguments.json)
+        except PersonError as error:  # who was erased or changed meanwhile stays so; the others are saved
+            left_out += 1
+            print(f"earmark: {error}", file=sys.stderr)
     if left_out:
         print(f"earmark: {left_out} could not be made anew", file=sys.stderr)
     return PersonError.exit_code if left_out else 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from earmark.engine.history.journal import Journal
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people import codec, operations
 from earmark.engine.people.loading import binding_of, check_networks
-from earmark.engine.people.store import ANY_PHRASE, KEPT_VERSIONS, PersonStore, Tree, Voiceprint
+from earmark.engine.people.store import ANY_PHRASE, KEPT_VERSIONS, Contents, PersonStore, Tree, Voiceprint
+from earmark.engine.storage.names import folder_name
 from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Options, Recording
@@ -36,6 +38,20 @@ class Remade:
     """To be kept with it; none where none were kept before."""
     source: str
     """`recordings` or `embeddings`: what it was made from."""
+    made_from: Contents = field(default_factory=dict, repr=False)
+    """The files of the version that it was made from; empty: of two people's."""
+
+    def save(self, store: PersonStore) -> int:
+        """Puts it behind the version that it was made from; returns the new version.
+
+        Raises:
+            PersonUnknown: the person was erased or renamed meanwhile; nothing has changed.
+            PersonError: there is another version by now; nothing has changed.
+            StoreUnwritable: the store may not be written; nothing has changed.
+        """
+        of = self.voiceprint.name, self.voiceprint.keyword
+        check = partial(operations.require_unchanged, store, *of, self.made_from)
+        return int(store.save(self.voiceprint, self.recordings, check).name)
 
 
 def remade(
@@ -53,9 +69,10 @@ def remade(
         EnrolmentRefused: with these networks the recordings would not make a person that works.
         PersonError: it cannot be read.
     """
+    files = store.contents(name, keyword)  # first: where it changes before the next look, `save` refuses
     old, recordings = store.load(name, keyword), store.recordings(name, keyword)
     network = None if keyword == ANY_PHRASE else find(keyword)
-    return _remade(old, [old], recordings, enroller, network, watcher)
+    return replace(_remade(old, [old], recordings, enroller, network, watcher), made_from=files)
 
 
 def merge(
@@ -84,14 +101,14 @@ def merge(
     """
     if name == other:
         raise InputError(f"{name!r} and {other!r} are the same name")
+    before = _of(store, name, other)
     words = store.keywords(name), store.keywords(other)
     both = [keyword for keyword in words[0] if keyword in words[1]]
     made = {keyword: _merged(store, name, other, keyword, enroller, find, force, watcher) for keyword in both}
-    before = store.fingerprint()
 
     def put() -> dict[str, Tree]:
-        if store.fingerprint() != before:
-            raise InputError(f"{store.folder} has changed meanwhile: try again")
+        if _of(store, name, other) != before:
+            raise InputError(f"{name!r} or {other!r} has changed meanwhile: nothing was merged; try again")
         tree = {**store.tree(name)}
         for keyword, new in made.items():
             versions = store.versions(name, keyword)
@@ -105,6 +122,12 @@ def merge(
     what = f"{name!r} and {other!r} could not be merged"
     _, also = erasure.called(store, journal, other, name, lambda: store.exchange(what, put, [other]))
     return list(made.values()), also
+
+
+def _of(store: PersonStore, *names: str) -> set[tuple[str, str, int, int]]:
+    """What `fingerprint` says of some people."""
+    folders = set(map(folder_name, names))
+    return {each for each in store.fingerprint() if folder_name(each[0]) in folders}
 
 
 def _merged(

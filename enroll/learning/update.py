@@ -142,7 +142,7 @@ class Updater:
         if done:
             now = replace(now, report={**person.report, "home_impostors": size, "home_said": len(home.strangers)})
         if done and not dry_run:
-            version = updates.put(self._people, now, version)
+            version = updates.put(self._people, now, version, person)
         if not dry_run:
             # also what was learned by a process that was killed before it could erase it
             gone = {str(facts["id"]) for facts in now.learned} & {one.id for one in here}

@@ -7,29 +7,34 @@ import json
 import os
 import pty
 import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Enrolled, Read, Takes
 from helpers_learning import heard, with_learned
 from helpers_store import checked, command, earmark, environment, make_voiceprint, save_cosine, snapshot
 from kills import kept
 
+from earmark.cli import main
 from earmark.engine.audio.samples import RATE_HZ
 from earmark.engine.commands import people_commands
 from earmark.engine.commands.people_commands import journal_of
-from earmark.engine.errors import EnrolmentRefused, PersonMismatch
+from earmark.engine.errors import EnrolmentRefused, InputError, PersonError, PersonMismatch, PersonUnknown
 from earmark.engine.history.queue import LearningQueue
 from earmark.engine.networks.card import load_card, load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.people import operations
 from earmark.engine.people.store import COSINE, PersonStore, Voiceprint
 from earmark.engine.settings.edit import renamed_line
 from earmark.engine.settings.reading import load
 from earmark.engine.verifier import Verifier
-from earmark.enroll.enrolment import Enroller
+from earmark.enroll.commands import enroll_commands, retrain_commands
+from earmark.enroll.enrolment import Enroller, Enrolment
 from earmark.enroll.guided.kept import KeptSession
-from earmark.enroll.learning.retrain import EMBEDDINGS, RECORDINGS, merge, remade
+from earmark.enroll.learning.retrain import EMBEDDINGS, RECORDINGS, Remade, merge, remade
 
 pytestmark = pytest.mark.slow
 
@@ -363,6 +368,124 @@ def test_embeddings_of_another_speaker_network_are_worth_nothing(
     with pytest.raises(PersonMismatch, match="no recordings were kept: `earmark enroll slt` again"):
         remade(store, "slt", "okay_nabu", enroller, lambda _: network)
     assert store.versions("slt", "okay_nabu") == [1]
+
+
+def enrolled_anew(store: PersonStore, name: str) -> None:
+    store.remove(name)
+    save_cosine(store.folder, name)
+
+
+MEANWHILE: dict[str, tuple[Callable[[PersonStore], object], str]] = {
+    "erased": (lambda store: store.remove("slt"), "erased or renamed"),
+    "renamed": (lambda store: operations.rename(store, "slt", "susan"), "erased or renamed"),
+    "recordings erased": (lambda store: operations.forget_recordings(store, "slt"), "has changed"),
+    "enrolled anew": (lambda store: enrolled_anew(store, "slt"), "has changed"),
+    "a version more": (lambda store: store.save(store.load("slt", "okay_nabu")), "has changed"),
+}
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_what_is_made_anew_is_not_saved_where_the_person_was_erased_or_changed_meanwhile(
+    slt: Voiceprint, tmp_path: Path, what: str
+) -> None:
+    store, (change, says) = PersonStore(tmp_path), MEANWHILE[what]
+    store.save(slt, [np.zeros(16_000, np.int16)])
+    made = Remade(slt, store.recordings("slt", "okay_nabu"), RECORDINGS, store.contents("slt", "okay_nabu"))
+    change(store)
+    before = snapshot(tmp_path)
+    with pytest.raises(PersonError, match=f"'slt' .*{says} meanwhile"):
+        made.save(store)
+    assert snapshot(tmp_path) == before
+
+
+def test_two_are_not_merged_where_one_was_changed_while_it_was_computed(
+    slt: Voiceprint, enroller: Enroller, network: KeywordNetwork, tmp_path: Path
+) -> None:
+    store = PersonStore(tmp_path)
+    for name in ("slt", "susan"):
+        store.save(replace(slt, name=name), [np.zeros(16_000, np.int16)])
+
+    def find(_: str) -> KeywordNetwork:
+        operations.forget_recordings(store, "susan")
+        return network
+
+    with pytest.raises(InputError, match="'slt' or 'susan' has changed meanwhile"):
+        merge(store, "slt", "susan", enroller, find)
+    assert store.names() == ["slt", "susan"]
+
+
+@pytest.mark.parametrize("change", ["erased", "renamed"])
+def test_retrain_does_not_enrol_again_who_was_erased_while_it_computed(
+    slt: Voiceprint,
+    network: KeywordNetwork,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: str,
+) -> None:
+    """All are computed before the first is saved; one who is erased meanwhile does not keep the others from it."""
+    store = PersonStore(tmp_path)
+    store.save(slt)
+    store.save(replace(slt, name="carl"))
+
+    def find(*_: object) -> KeywordNetwork:
+        if "slt" in store.names() and len(asked) == 1:
+            MEANWHILE[change][0](store)
+        asked.append(1)
+        return network
+
+    asked: list[int] = []
+    monkeypatch.setattr(retrain_commands._Networks, "__call__", find)
+    assert main(["people", "retrain", "--store", str(tmp_path)]) == PersonUnknown.exit_code
+    shown = capsys.readouterr()
+    assert "'slt' was erased or renamed meanwhile" in shown.err
+    assert "carl (okay_nabu): version 2" in shown.out
+    assert store.names() == ["carl", *(["susan"] if change == "renamed" else [])]
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_who_is_erased_during_a_further_enrolment_stays_erased(
+    enrolled: Enrolled,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    was_there: bool,
+) -> None:
+    store, enrolment = PersonStore(tmp_path), enrolled("slt", "okay_nabu")
+
+    def made(*_: object) -> Iterator[tuple[Enrolment, Callable[[], None]]]:
+        if was_there:
+            store.remove("slt")
+        else:  # the first word of two is saved: from now on the person is there
+            yield enrolment, lambda: None
+            store.remove("slt")
+        yield enrolment, lambda: None
+
+    if was_there:
+        store.save(enrolment.voiceprint)
+    monkeypatch.setattr(enroll_commands, "_from_files", made)
+    assert main(["enroll", "slt", "--store", str(tmp_path), "--from", "any.wav"]) == PersonUnknown.exit_code
+    assert "'slt' was erased or renamed meanwhile" in capsys.readouterr().err
+    assert store.names() == []
+
+
+def test_an_earlier_version_does_not_come_back_of_who_was_erased_just_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PersonStore(tmp_path)
+    for _ in range(2):
+        save_cosine(tmp_path, "anna")
+
+    def load(*_: object) -> Voiceprint:
+        monkeypatch.undo()
+        voiceprint = store.load("anna", "okay_nabu")
+        PersonStore(tmp_path).remove("anna")
+        return voiceprint
+
+    monkeypatch.setattr(store, "load", load)
+    with pytest.raises(PersonUnknown):
+        store.rollback("anna", "okay_nabu")
+    assert store.names() == []
 
 
 def test_retrain_and_merge_from_the_command_line(slt_store: Path) -> None:

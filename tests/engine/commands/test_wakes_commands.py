@@ -421,6 +421,7 @@ def test_who_is_erased_is_erased_from_the_journal_too(wakes: Path, people: Path,
     left = ask(wakes, "list", "--json").events
     assert len(own) == 3
     assert {entry["number"] for entry in left} == set(range(1, 9)) - own
+    assert "slt" not in {entry["person"] for entry in left}
 
 
 def test_who_is_renamed_is_found_by_the_new_name(wakes: Path, people: Path, tmp_path: Path) -> None:

@@ -820,6 +820,21 @@ def test_labels_are_written_into_the_entry_and_found(clock: Clock, journal: Jour
     assert [label for _, label in journal.labelled()] == ["anna", "noise"]
 
 
+def test_who_is_forgotten_stands_in_no_entry_that_stays(journal: Journal) -> None:
+    for person, label in (("anna", None), ("anna", "noise"), ("anna", "not-me"), ("anna", "carl"), ("carl", "anna")):
+        number = journal.add({**EVENT, "person": person}, CLIP)
+        if label is not None:
+            journal.label(number, label)
+    assert journal.forget_person("anna") == 2
+    left = [journal.read(number) for number in journal.numbers()]
+    assert [(e.number, e.event["person"], e.label) for e in left] == [
+        (2, None, "noise"),
+        (3, None, "not-me"),
+        (4, None, "carl"),
+    ]
+    assert not any(b"anna" in path.read_bytes() for path in journal.folder.rglob("*") if path.is_file())
+
+
 def test_an_entry_that_somebody_else_erases_first_is_unknown(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

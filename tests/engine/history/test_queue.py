@@ -17,7 +17,7 @@ from conftest import REPOSITORY
 from helpers_learning import CHANGES, NOW_S, WORD, heard, with_learned
 from helpers_store import assert_same, environment, make_voiceprint, snapshot, unit, weak_keys
 
-from earmark.engine.errors import InputError, LearningError, PersonLocked
+from earmark.engine.errors import InputError, LearningError, PersonLocked, PersonUnknown
 from earmark.engine.history import queue, sealing, updates
 from earmark.engine.history.queue import (
     IMPOSTOR_DAYS,
@@ -210,6 +210,14 @@ def test_a_person_is_forgotten_and_so_is_everything(store: LearningQueue) -> Non
     assert store.forget("anna") == 2
     assert store.read() == [heard(1, "bert"), heard(2, None)]
     assert (store.forget(), store.read()) == (2, [])
+
+
+def test_who_is_forgotten_stands_in_no_entry_that_stays(store: LearningQueue) -> None:
+    for number, label in enumerate((None, "noise", "not-me", "bert")):
+        store.add(heard(number, "anna", label=label))
+    assert store.forget("anna") == 1
+    assert [(one.person, one.label) for one in store.read()] == [(None, "noise"), (None, "not-me"), (None, "bert")]
+    assert not any(b"anna" in path.read_bytes() for path in store.folder.iterdir())
 
 
 def test_what_was_undone_is_remembered(store: LearningQueue) -> None:
@@ -411,6 +419,20 @@ def test_whoever_enrols_meanwhile_wins(people: PersonStore) -> None:
     before = snapshot(people.folder / "anna")
     with pytest.raises(LearningError, match="changed meanwhile"):
         updates.put(people, with_learned(person, 1), 1)
+    assert snapshot(people.folder / "anna") == before
+
+
+def test_what_somebody_erased_had_learned_is_not_put_upon_who_is_enrolled_anew(people: PersonStore) -> None:
+    person = make_voiceprint("anna")
+    people.save(person)
+    people.remove("anna")
+    with pytest.raises(PersonUnknown, match="no person 'anna'"):
+        updates.put(people, with_learned(person, 1), 1, person)
+    assert people.names() == []
+    people.save(make_voiceprint("anna", seed=1))
+    before = snapshot(people.folder / "anna")
+    with pytest.raises(LearningError, match="changed meanwhile"):
+        updates.put(people, with_learned(person, 1), 1, person)
     assert snapshot(people.folder / "anna") == before
 
 

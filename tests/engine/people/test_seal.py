@@ -317,3 +317,18 @@ def test_a_full_disk_leaves_the_index_as_it_was(store: PersonStore, monkeypatch:
     with pytest.raises(StoreUnwritable, match="No space left on device"):
         store.save(person("anna", 5))
     assert snapshot(store.folder) == before
+
+
+def test_what_was_said_of_others_with_the_key_is_still_learned_when_a_name_was_taken_out(
+    store: PersonStore, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "wakes", 100, 7.0, lambda: 1_700_000_000.0, lambda: 0.0)
+    event = {"type": "detection", "file": "mic", "keyword": "okay_nabu", "time_ms": 1600, "keyword_score": 0.9}
+    event.update(person="anna", speaker_score=0.8, reason="known_voice", at="2023-11-14T22:13:20+00:00")
+    for seed in (1, 2):
+        journal.add(event, np.asarray(sound(seed)))
+    vouched.label(journal, store, 2, "bob")
+    assert erasure.erase(again(store), journal, "anna").wakes == 1
+    assert [(e.number, e.event["person"], said) for e, said in vouched.believed(journal, again(store))] == [
+        (2, None, "bob")
+    ]

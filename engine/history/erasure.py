@@ -1,7 +1,8 @@
 """What else than the voiceprints knows people by their names: what waits to be learned, and the journal of wakes.
 
 Whoever is erased is erased there first, and whoever gets another name gets it there first: broken off, the person is
-still in the store under the old name, and the same command finishes it.
+still in the store under the old name, and the same command finishes it. Whoever is erased is so once more at the
+end, for a daemon may have heard that voice in between; from then on it finds nobody of that name.
 """
 
 from __future__ import annotations
@@ -53,15 +54,21 @@ def erase(store: PersonStore, journal: Journal | None, name: str) -> Erased:
         PersonUnknown: there is nobody of that name; what an earlier removal left is deleted all the same.
         StoreUnwritable, WakeError, LearningError: something may not be removed; the person is still there.
     """
-    waiting, everybodys, wakes = 0, False, 0
-    if name in store.names():
-        queue = LearningQueue(store)
-        try:
-            waiting = queue.forget(name)
-        except (PersonLocked, StoreTampered):
-            waiting, everybodys = queue.forget(), True
-        wakes = _forget_wakes(store, journal, name) if journal is not None else 0
-    return Erased(store.remove(name), waiting, everybodys, wakes)
+    first = _forget(store, journal, name) if name in store.names() else Erased(0, 0, False, 0)
+    versions = store.remove(name)
+    last = _forget(store, journal, name)
+    everybodys = first.everybodys or last.everybodys
+    return Erased(versions, first.waiting + last.waiting, everybodys, first.wakes + last.wakes)
+
+
+def _forget(store: PersonStore, journal: Journal | None, name: str) -> Erased:
+    """Erases what there is of somebody outside the voiceprints."""
+    queue, everybodys = LearningQueue(store), False
+    try:
+        waiting = queue.forget(name)
+    except (PersonLocked, StoreTampered):
+        waiting, everybodys = queue.forget(), True
+    return Erased(0, waiting, everybodys, _forget_wakes(store, journal, name) if journal is not None else 0)
 
 
 def _forget_wakes(store: PersonStore, journal: Journal, name: str) -> int:

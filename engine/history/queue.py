@@ -31,6 +31,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
 from ..errors import LearningError, StoreTampered, text_of
+from ..people import operations
 from ..people.index import WAITING_SUFFIX
 from ..people.seal import WHAT_TO_DO
 from ..people.store import PersonStore
@@ -60,15 +61,23 @@ class LearningQueue:
         self.folder = self._files.folder
         self._people = people
 
-    def add(self, heard: QueuedWake) -> None:
-        """Keeps a wake; the same one again replaces it.
+    def add(self, heard: QueuedWake, only_enrolled: bool = False) -> bool:
+        """Keeps a wake; the same one again replaces it. Returns whether it did.
+
+        Args:
+            heard: to be kept.
+            only_enrolled: not where it is of somebody whom the store has no more: the daemon goes on naming who was
+                erased until it looks at the store again.
 
         Raises:
             StoreUnwritable: the disk is full, or the folder may not be written; there is no part of it.
             PersonError: the store is encrypted, and its key is not to be had.
         """
         with self._files.changing("could not be kept"):
+            if only_enrolled and heard.person is not None and not operations.is_enrolled(self._people, heard.person):
+                return False
             self._files.put({heard.id: self._sealed_as(heard, self._people.vault())}, {heard.id: heard.at_s})
+        return True
 
     def read(self) -> list[QueuedWake]:
         """Everything that waits, oldest first; what is damaged is erased and logged.

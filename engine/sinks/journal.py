@@ -6,6 +6,8 @@ import contextlib
 
 from ..errors import WakeError, WakeUnknown
 from ..history.journal import open_journal
+from ..people import operations
+from ..people.store import PersonStore
 from ..settings.schema import DAY_S
 from ..settings.schema import Journal as JournalSettings
 from .base import Control, Notice, Sink
@@ -40,15 +42,27 @@ class JournalSink(Sink):
                 self._remember(number, str(self._journal.read(number).event["file"]))
 
     def send(self, notice: Notice) -> None:
-        """One entry; near misses too."""
-        if notice.clip is not None:
-            if notice.peer:
-                self._make_room(notice.peer)
-            self._remember(self._journal.add(notice.to_json(), notice.clip), notice.source)
+        """One entry; near misses too, but nothing of who was erased since the daemon looked at the store."""
+        if notice.clip is None or not self._is_enrolled(notice.event.person):
+            return
+        if notice.peer:
+            self._make_room(notice.peer)
+        number = self._journal.add(notice.to_json(), notice.clip)
+        if self._is_enrolled(notice.event.person):
+            self._remember(number, notice.source)
+        else:  # erased while it was written: who erases looks once more behind the last moment to be found here
+            with contextlib.suppress(WakeUnknown):
+                self._journal.forget([number])
 
     def idle(self) -> None:
         """Erases what has become too old."""
         self._journal.tidy()
+
+    def _is_enrolled(self, person: str | None) -> bool:
+        if person is None:
+            return True
+        folder = self._control.household.settings.people.store or None
+        return operations.is_enrolled(PersonStore(folder), person)
 
     def _make_room(self, peer: str) -> None:
         """In a full journal a peer that has a tenth of it loses its own oldest: it must not push out all others."""

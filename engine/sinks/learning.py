@@ -75,10 +75,11 @@ class LearningSink(Sink):
                 speaker_sha256=self._control.household.cards[0].sha256,
                 embedding=event.embedding,
             )
-            store.add(heard)
-            self._own = [*self._own[1 - MOST_SHIFTED :], heard.id]
-            self._since_tidied += 1
-            if event.type == "detection" and event.person is not None:
+            kept = store.add(heard, only_enrolled=True)
+            if kept:
+                self._own = [*self._own[1 - MOST_SHIFTED :], heard.id]
+                self._since_tidied += 1
+            if kept and event.type == "detection" and event.person is not None:
                 store.withdraw(notice.source, event.keyword, event.sample - RETRY_SAMPLES)
         if self._since_tidied >= TIDY_AFTER:
             self._since_tidied = 0

@@ -235,6 +235,9 @@ class Updater:
             found[heard.id] = replace(heard, label=label)
             if not dry_run:
                 self._heard.add(found[heard.id])
+                if entry.number not in self._journal.numbers():  # its person was erased while it was heard again
+                    self._heard.erase([heard.id])
+                    del found[heard.id]
         return sorted(found.values(), key=lambda one: one.id)
 
     def _embedded(self, entry: Entry, known_id: str | None) -> QueuedWake | None:

@@ -1195,8 +1195,8 @@ STORING = (
     ),
     Mutation(
         "engine/history/updates.py",
-        "if versions[-1] != instead_of:",
-        "if versions[-1] < instead_of:",
+        "versions[-1] != instead_of or changed:",
+        "versions[-1] < instead_of or changed:",
         "what was learned overtakes a new enrolment",
         _QUEUE,
     ),

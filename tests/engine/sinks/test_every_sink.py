@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 from broker import LIMIT_S, Broker, Ear, free_port
+from helpers_store import person
 from sound_server import until
 from wyoming.audio import AudioChunk, AudioStop
 from wyoming.client import AsyncClient
@@ -89,7 +90,7 @@ def event(kind: str) -> Event:
 
 @contextmanager
 def running(folder: Path, settings: dict[str, Any]) -> Iterator[Daemon]:
-    """A daemon for a microphone, with the sinks that the settings name, and nobody enrolled; it does not listen."""
+    """A daemon for a microphone, with the sinks that the settings name, nobody enrolled yet; it does not listen."""
     flags = {"people.store": str(folder / "people"), "people.watch_s": 0.0, "socket.path": "", **settings}
     arguments = argparse.Namespace(source=None, json=True, loaded=load(None, {}, flags))
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -217,6 +218,7 @@ def to_wyoming(event: Event, folder: Path, monkeypatch: pytest.MonkeyPatch) -> l
 
 def to_journal(event: Event, folder: Path) -> list[str]:
     with running(folder, {"journal.enabled": True, "journal.folder": str(folder / "wakes")}) as daemon:
+        PersonStore(folder / "people").save(person("anna"))
         publish(daemon, event)
         settings = daemon.household.settings.journal
     journal = open_journal(settings)
@@ -225,6 +227,7 @@ def to_journal(event: Event, folder: Path) -> list[str]:
 
 def to_learning(event: Event, folder: Path) -> list[str]:
     with running(folder, {"learning.enabled": True, "learning.update_s": 0.0}) as daemon:
+        PersonStore(folder / "people").save(person("anna"))
         publish(daemon, event)
     return [wake.type for wake in LearningQueue(PersonStore(folder / "people")).read()]
 

@@ -7,18 +7,23 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import pytest
+from helpers_store import person
 
 from earmark.engine.event import Event
+from earmark.engine.history import erasure
+from earmark.engine.history import journal as history_journal
 from earmark.engine.history.journal import open_journal
-from earmark.engine.settings.schema import Journal
+from earmark.engine.people.store import PersonStore
+from earmark.engine.settings.schema import Journal, People
 from earmark.engine.sinks.base import Control, Notice
 from earmark.engine.sinks.journal import JournalSink
 
 CLIP = np.ones(32_000, np.int16)
 
 
-def heard(source: str, peer: str) -> Notice:
-    event = Event("detection", "okay_nabu", 16_000, 0.9, "anna", 0.8, "known_voice")
+def heard(source: str, peer: str, name: str | None = None) -> Notice:
+    event = Event("detection", "okay_nabu", 16_000, 0.9, name, 0.8, "known_voice")
     return Notice(event, source, 1_700_000_000.0, CLIP, peer)
 
 
@@ -31,8 +36,9 @@ def sources(settings: Journal) -> dict[str, int]:
     return found
 
 
-def opened(settings: Journal) -> JournalSink:
-    sink = JournalSink(settings, cast(Control, cast(Any, SimpleNamespace())))
+def opened(settings: Journal, people: str = "") -> JournalSink:
+    household = SimpleNamespace(settings=SimpleNamespace(people=People(store=people)))
+    sink = JournalSink(settings, cast(Control, cast(Any, SimpleNamespace(household=household))))
     sink.open()
     return sink
 
@@ -62,3 +68,26 @@ def test_where_there_is_room_a_peer_has_it_and_the_microphone_takes_it_back(tmp_
     for _ in range(10):
         sink.send(heard("mic", ""))
     assert sources(settings) == {"mic": 10}
+
+
+def test_nothing_is_kept_of_who_was_erased_since_the_daemon_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on naming her for up to `people.watch_s`; and she may be erased while her wake is written."""
+    settings, store = Journal(enabled=True, folder=str(tmp_path / "wakes")), PersonStore(tmp_path / "people")
+    for name in ("anna", "bob", "carl"):
+        store.save(person(name))
+    sink, journal = opened(settings, str(store.folder)), open_journal(settings)
+    sink.send(heard("mic", "", "bob"))
+    sink.send(heard("mic", "", "anna"))
+    assert erasure.erase(store, journal, "anna").wakes == 1
+    sink.send(heard("mic", "", "anna"))
+    add = history_journal.Journal.add
+
+    def slowly(*arguments: Any) -> int:
+        erasure.erase(store, journal, "carl")
+        return add(*arguments)
+
+    monkeypatch.setattr(history_journal.Journal, "add", slowly)
+    sink.send(heard("mic", "", "carl"))
+    assert [journal.read(number).event["person"] for number in journal.numbers()] == ["bob"]

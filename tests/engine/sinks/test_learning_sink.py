@@ -14,7 +14,7 @@ from helpers_store import person
 
 from earmark.engine.errors import LearningError
 from earmark.engine.event import Event
-from earmark.engine.history import queue
+from earmark.engine.history import erasure, queue
 from earmark.engine.history.clock import WatchedClock
 from earmark.engine.history.queue import LearningQueue, QueuedWake
 from earmark.engine.people.store import PersonStore
@@ -232,3 +232,21 @@ def test_a_flood_does_not_fill_the_queue_beyond_its_bound(
         sink.send(wake(None, (2 * number + 1) * THIRTY_S))
         assert len(waiting(people)) <= 5 + 3
     assert len(waiting(people)) >= 5
+
+
+def test_nothing_is_kept_of_who_was_erased_since_the_daemon_looked(
+    sink: LearningSink, people: PersonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on naming her for up to `people.watch_s`; and she may speak while she is erased."""
+    people.save(person("bob"))
+    remove = people.remove
+
+    def slowly(name: str) -> int:
+        sink.send(wake("anna", 16_000))
+        return remove(name)
+
+    monkeypatch.setattr(people, "remove", slowly)
+    assert erasure.erase(people, None, "anna").waiting == 1
+    sink.send(wake("anna", 32_000))
+    sink.send(wake("bob", 48_000))
+    assert waiting(people) == [("bob", 48_000)]

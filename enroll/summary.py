@@ -18,7 +18,7 @@ VERDICTS = (
     (90, "That is enough for most: now and then it has to be said twice."),
     (0, "That is little: it often has to be said twice."),
 )
-"""The least times in 100 -> what to think of it; with five takes people get 96 (docs/research/expected.md)."""
+"""The least times in 100 -> what to think of it; with five takes people get 95 (docs/research/channels.md)."""
 WELL_TAKES = 5  # from so many on more takes were not measured (docs/research/accuracy.md)
 
 

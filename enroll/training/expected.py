@@ -1,7 +1,6 @@
 """How often a person will be heard, as one share: what came of the tries of real people who enrolled alike.
 
-The numbers for five takes are from docs/research/expected.md (scripts/studies/expected.py), the others from "By
-number of takes" in docs/research/accuracy.md; in both, each set counts half.
+The numbers are from "How many takes" in docs/research/channels.md, where each set counts half.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-REJECTED = {1: (0.20, 2.0), 2: (0.105, 2.2), 3: (0.06, 2.6), 5: (0.04, 3.1)}
+REJECTED = {1: (0.17, 2.2), 2: (0.10, 2.8), 3: (0.057, 3.0), 5: (0.05, 2.7)}
 """Takes -> the share of own tries that is rejected where 1 % of strangers are wanted and no own take was rejected;
 how many times as much it is for each tenth of the strangers. More than five takes count as five."""
 REJECTED_TAKES_COUNT = 0.25

@@ -5,20 +5,24 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-# Letters of Cyrillic and Greek that are drawn as a Latin one (a part of Unicode's UTS #39, confusables.txt)
-_DRAWN = "авеԁһіјкӏмноԛрѕтуѵԝхьгɡıαβεικνορτυχωϲсϳηγп"
-_AS = "abedhijklmhoqpstyvwxbrgiabeikvoptuxwccjnyn"
+from .names import is_invisible
+
+# Letters of Cyrillic and Greek that are drawn as a Latin one (a part of Unicode's UTS #39, confusables.txt), and of
+# Latin: alpha, j without a dot, and small capitals, which are drawn as capitals
+_DRAWN = "авеԁһіјкӏмноԛрѕтуѵԝхьгɡıαβεικνορτυχωϲсϳηγпɑȷᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ"
+_AS = "abedhijklmhoqpstyvwxbrgiabeikvoptuxwccjnynajabcdefghijklmnoprstuvwyz"
 _LATIN = str.maketrans(_DRAWN, _AS)
 
 
 def skeleton(name: str) -> str:
     """What is left of a name for the eye: two names with the same one look alike.
 
-    Case, accents, width, and the alphabet of letters that are drawn alike make no difference. Nor do `0` and `o`, or
-    `1`, `l` and `i`, which many typefaces draw alike.
+    Case, accents, width, what is invisible, and the alphabet of letters that are drawn alike make no difference. Nor
+    do `0` and `o`, or `1`, `l` and `i`, which many typefaces draw alike.
     """
     letters = unicodedata.normalize("NFKD", name).casefold()
-    bare = "".join(letter for letter in letters if not unicodedata.combining(letter)).translate(_LATIN)
+    bare = "".join(letter for letter in letters if not (unicodedata.combining(letter) or is_invisible(letter)))
+    bare = bare.translate(_LATIN)
     return bare.translate(str.maketrans("01l|", "oiii")).replace(" ", "")
 
 

@@ -27,6 +27,29 @@ TAKEN = {
     "any-phrase": "earmark calls so a phrase that no wake word network hears",
 }
 """Names that mean something else -> who uses them."""
+# Default_Ignorable_Code_Point in DerivedCoreProperties.txt of Unicode 16, first and last of each range
+_IGNORABLE = (
+    (0x00AD, 0x00AD),
+    (0x034F, 0x034F),
+    (0x061C, 0x061C),
+    (0x115F, 0x1160),
+    (0x17B4, 0x17B5),
+    (0x180B, 0x180F),
+    (0x200B, 0x200F),
+    (0x202A, 0x202E),
+    (0x2060, 0x206F),
+    (0x3164, 0x3164),
+    (0xFE00, 0xFE0F),
+    (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0),
+    (0xFFF0, 0xFFF8),
+    (0x1BCA0, 0x1BCA3),
+    (0x1D173, 0x1D17A),
+    (0xE0000, 0xE0FFF),
+)
+_BLANK = ((0x2800, 0x2800), (0x16FE4, 0x16FE4), (0x1D159, 0x1D159))  # Braille, Khitan and musical, drawn as nothing
+INVISIBLE = (*_IGNORABLE, *_BLANK)
+"""Code points of which the eye sees nothing."""
 # Letters of other scripts that look like the Latin ones in those names, folded
 _LOOKALIKES = str.maketrans(
     {
@@ -57,12 +80,21 @@ def check_new_name(name: str) -> None:
     """What nobody may be called from now on; whoever is called so already stays.
 
     Raises:
-        InputError: as `folder_name`; or it is, or looks like, a label or a state.
+        InputError: as `folder_name`; or a part of it is invisible; or it is, or looks like, a label or a state.
     """
     folder_name(name)
+    for letter in name:
+        if is_invisible(letter):
+            called = unicodedata.name(letter, "no character yet")
+            raise InputError(f"name {name!a} has U+{ord(letter):04X} ({called}), which nobody sees: leave it out")
     for taken, use in TAKEN.items():
         if look_alike(name, taken):
             raise InputError(f"nobody can be called {name!r}: {use}; choose another name")
+
+
+def is_invisible(letter: str) -> bool:
+    """Whether a character is drawn as nothing, so that two names with and without it are the same for the eye."""
+    return any(first <= ord(letter) <= last for first, last in INVISIBLE)
 
 
 def look_alike(name: str, other: str) -> bool:

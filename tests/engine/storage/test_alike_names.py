@@ -30,6 +30,10 @@ def test_each_letter_stands_for_one_that_is_drawn_alike() -> None:
         ("анна", "aнна"),
         ("οscar", "oscar"),  # Greek ο
         ("an na", "anna"),
+        ("ɑnnɑ", "anna"),  # Latin alpha
+        ("ᴀɴɴᴀ", "anna"),  # small capitals
+        ("jınȷa", "jinja"),
+        ("anna\u034f", "anna"),
     ],
 )
 def test_a_name_that_looks_like_somebodys_is_said(name: str, other: str) -> None:

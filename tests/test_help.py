@@ -216,3 +216,22 @@ def test_without_the_library_a_command_runs_as_ever() -> None:
         check=False,
     )
     assert done.stdout.startswith("usage: earmark"), done.stderr
+
+
+def test_every_option_that_is_a_number_refuses_what_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a sentence, and before anything is done: what is beyond 64 bits, negative, or no number."""
+    found = 0
+    for leaf in command_line().leaves():
+        for action in leaf._actions:
+            if getattr(action.type, "__name__", "") not in ("natural", "positive"):
+                assert action.type is not int
+                continue
+            found += 1
+            for value in (10**22, 2**63, -1, "1" * 5000, "many", "1.5", ""):
+                with pytest.raises(SystemExit) as ended:
+                    leaf.parse_args(
+                        [f"{action.option_strings[-1]}={value}"] if action.option_strings else ["--", f"{value}"]
+                    )
+                assert ended.value.code == 2
+                assert "must be" in capsys.readouterr().err
+    assert found >= 12

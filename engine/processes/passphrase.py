@@ -30,7 +30,7 @@ def take(environment: MutableMapping[str, str] = os.environ) -> None:
     """Takes it out of the environment, or from who has started this process; call it once that is private.
 
     Raises:
-        OSError, ValueError: the variable names no socket, or nobody answers.
+        OSError, ValueError, OverflowError: the variable names no socket, or nobody answers.
     """
     number = environment.pop(SOCKET_VARIABLE, None)
     found = environment.pop(VARIABLE, "")

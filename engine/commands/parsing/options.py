@@ -9,6 +9,7 @@ from typing import Any
 # (tests/test_cli.py holds them together)
 MODES = ("only", "prefer", "label")
 EVENT_TYPES = ("detection", "rejection", "near_miss")
+LARGEST = 2**63 - 1  # what numbers of samples, files and descriptors are kept in
 DEFAULT_KEYWORD = "okay_nabu"
 
 
@@ -49,17 +50,23 @@ def share(text: str) -> float:
 
 def natural(text: str) -> int:
     """A whole number, 0 or more."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} must be 0 or more")
-    return value
+    return _whole(text, 0)
 
 
 def positive(text: str) -> int:
     """A whole number, 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
+    return _whole(text, 1)
+
+
+def _whole(text: str, smallest: int) -> int:
+    try:
+        value = int(text)
+    except ValueError as error:  # letters, or more digits than Python reads
+        raise argparse.ArgumentTypeError(f"{text:.40} must be a whole number, {smallest} or more") from error
+    if value < smallest:
+        raise argparse.ArgumentTypeError(f"{text} must be {smallest} or more")
+    if value > LARGEST:
+        raise argparse.ArgumentTypeError(f"{text} must be {LARGEST} or less")
     return value
 
 

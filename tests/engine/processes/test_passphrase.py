@@ -96,7 +96,7 @@ def test_a_number_that_is_no_socket_is_said(
 ) -> None:
     monkeypatch.setattr(cli, "main", lambda: 0)
     monkeypatch.setattr("earmark.engine.processes.private.keep_private", lambda: "")
-    for number in ("x", "999999"):
+    for number in ("x", "999999", str(10**22), "-1", "1" * 5000):
         monkeypatch.setenv(passphrase.SOCKET_VARIABLE, number)
         assert cli.process() == 0
         assert "no passphrase comes that way" in capsys.readouterr().err

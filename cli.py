@@ -30,14 +30,17 @@ FLAGS = {  # what a flag is called in the settings
 def process() -> int:
     """Runs the command of `sys.argv`, in a process of its own; returns the exit code."""
     from earmark.engine.processes import passphrase
+    from earmark.engine.processes.own import forget_relative_path, let_nobody_else_write
     from earmark.engine.processes.private import keep_private
 
+    let_nobody_else_write()
+    forget_relative_path()
     why = keep_private()
     if why and sys.stderr is not None:
         print(f"earmark: others may read keys and voices in the memory of this process: {why}", file=sys.stderr)
     try:
         passphrase.take()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         from earmark.engine.errors import text_of
 
         if sys.stderr is not None:

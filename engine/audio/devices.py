@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DeviceError
-from ..processes.own import environment_for_others, own_code
+from ..processes.own import environment_for_others, find_program, own_code
 from .quiet_stderr import silenced
 
 LISTED_S = 15.0  # starting Python and PortAudio takes a second, on the slowest board five
@@ -280,9 +280,12 @@ def _unlikelihood(one: Microphone, cards: Path) -> tuple[bool, bool, bool]:
 
 
 def _said_by(line: Sequence[str]) -> str:
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # without that program a microphone has no name
+    file = find_program(line[0])
+    if file is None:  # without that program a microphone has no name
+        return ""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(
-            line,
+            [file, *line[1:]],
             env={**environment_for_others(os.environ), "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,

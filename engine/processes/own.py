@@ -2,14 +2,18 @@
 
 `python -m` and `python -c` look for every module in the working folder first, then where PYTHONPATH says: whoever may
 write there is run, an `argparse.py` in a shared folder for one. `-I` leaves out both, and the user's own packages.
+
+A program that is not ours is looked for in the absolute folders of PATH only: an empty or relative entry is the
+working folder again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 _ROOT = str(Path(__file__).absolute().parents[3])  # the folder in which Python finds `earmark`
@@ -46,8 +50,42 @@ def own_code(code: str, *arguments: str) -> list[str]:
 
 
 def environment_for_others(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a program that is not ours may see of the environment."""
-    return {name: value for name, value in environment.items() if name not in SECRETS}
+    """What a program that is not ours may see of the environment; its PATH has absolute folders only."""
+    kept = {name: value for name, value in environment.items() if name not in SECRETS}
+    forget_relative_path(kept)
+    return kept
+
+
+def find_program(name: str, folders: Sequence[str] | None = None) -> str | None:
+    """The file of a program that is not ours; None: there is none.
+
+    Args:
+        name: as it is typed; with a `/` in it, it is the file itself, and is not looked for.
+        folders: in which it is looked for; None: those of PATH. Relative ones are left out. Where we are root, so is
+            each in which somebody else may put or change it.
+    """
+    import shutil  # which most commands do without
+
+    if "/" in name:
+        found = shutil.which(name)
+        return None if found is None else str(Path(found).absolute())
+    for folder in _absolute(os.environ.get("PATH", os.defpath)) if folders is None else folders:
+        found = shutil.which(name, path=folder) if Path(folder).is_absolute() else None
+        if found is not None and (os.geteuid() != 0 or (_is_roots(Path(folder)) and _is_roots(Path(found)))):
+            return found
+    return None
+
+
+def forget_relative_path(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Leaves only absolute folders on PATH: libraries start programs by their names, `uname` and `ld` among them."""
+    if "PATH" in environment:
+        kept = os.pathsep.join(_absolute(environment["PATH"]))
+        environment["PATH"] = kept or os.defpath  # an empty one is the working folder
+
+
+def let_nobody_else_write() -> None:
+    """What this process makes, and a library in it, is writable by its user alone, whatever the umask was."""
+    os.umask(os.umask(0o077) | 0o022)
 
 
 @contextlib.contextmanager
@@ -83,6 +121,19 @@ def forget_working_folder() -> None:
 
 def _places() -> list[str]:
     return [place for place in dict.fromkeys([*sys.path, _ROOT]) if place == _ROOT or not _is_working_folder(place)]
+
+
+def _absolute(path: str) -> list[str]:
+    return [folder for folder in path.split(os.pathsep) if Path(folder).is_absolute()]
+
+
+def _is_roots(place: Path) -> bool:
+    """Whether root alone, or its group, may write a folder or a file; a link is where it leads."""
+    try:
+        found = place.stat()
+    except OSError:
+        return False
+    return found.st_uid == 0 and not found.st_mode & stat.S_IWOTH
 
 
 def _is_working_folder(place: str) -> bool:

@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import DaemonError, SettingsError, system_text_of, text_of
-from ..processes.own import environment_for_others
+from ..processes.own import environment_for_others, find_program
 from ..settings.reading import EVENT_PREFIX
 from .base import Control, Notice, Sink
 
@@ -99,7 +98,7 @@ class HookSink(Sink):
     def probe(self) -> None:
         """Raises SettingsError where there is no such program."""
         program = self._command[0]
-        if _found(program) is None:
+        if find_program(program) is None:
             raise SettingsError(f"hook.command: there is no program {program!r} that can be run: give its whole path")
 
     def open(self) -> None:
@@ -110,7 +109,7 @@ class HookSink(Sink):
         """
         self.check()
         self.probe()
-        self._program = _found(self._command[0])  # once: a PATH may lead through folders where others put things
+        self._program = find_program(self._command[0])
         atexit.register(self._kill)  # a hook that runs when the daemon ends, ends too
 
     def send(self, notice: Notice) -> None:
@@ -186,15 +185,6 @@ class HookSink(Sink):
         if process is not None and process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-
-
-def _found(program: str) -> str | None:
-    """The file that a program is, looked for in the absolute folders of PATH only; None: there is none."""
-    folders = [
-        folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(folder).is_absolute()
-    ]
-    found = shutil.which(program, path=os.pathsep.join(folders))
-    return None if found is None else str(Path(found).absolute())
 
 
 def values_of(notice: Notice) -> dict[str, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -26,7 +25,7 @@ import numpy as np
 from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.errors import ModelError
 from earmark.engine.networks import runtime
-from earmark.engine.processes.own import environment_for_others, own_command
+from earmark.engine.processes.own import environment_for_others, find_program, own_command
 
 BLOCK_SAMPLES = RATE_HZ // 10
 LEAD_S = 12  # Python's start, and the five seconds and two after which a quiet room is left out
@@ -176,7 +175,7 @@ def account(pid: int) -> tuple[float, int]:
 
 def _syscalls(line: Sequence[str], audio: Int16, window_s: int) -> float | None:
     """A second, of another run, which is slower for being watched; None where nobody can."""
-    strace = shutil.which("strace")
+    strace = find_program("strace")
     if strace is None:
         return None
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,6 @@ import json
 import os
 import pwd
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any
 
 from ...errors import EarmarkError, PersonError, ServiceError
 from ...people.store import PersonStore
+from ...processes.own import find_program
 from ...settings.reading import Loaded, as_toml, load
 from ...settings.schema import Settings
 from ...sinks.places import sockets_to_ask
@@ -257,7 +257,7 @@ def _on_path(where: Place, command: str) -> Iterator[tuple[Path, str]]:
 
 def _found_by_sudo(where: Place, command: str) -> str:
     """What to type behind sudo: `earmark`, unless another one is found under that name."""
-    found = shutil.which("earmark", path=":".join(SUDO_PATH))
+    found = find_program("earmark", SUDO_PATH)
     is_other = where.live and (found is None or Path(found).resolve() != Path(command).resolve())
     return shlex.quote(command) if is_other else "earmark"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import shlex
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Union
 
 from ...errors import ServiceError, system_text_of
-from ...processes.own import environment_for_others
+from ...processes.own import environment_for_others, find_program
 from ...storage.atomic import replace_synced
 
 SUDO_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")  # Debian's secure_path
@@ -169,11 +169,16 @@ def run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         raise ServiceError(f"`{shlex.join(words)}` has not ended after {COMMAND_LIMIT_S} s") from error
 
 
-def _program(words: Sequence[str]) -> str | None:
-    """The file of a program of the system: not from a folder that somebody put first on root's PATH."""
-    if "/" in words[0] or "--user" in words:
-        return None
-    return shutil.which(words[0], path=":".join(SUDO_PATH))
+def _program(words: Sequence[str]) -> str:
+    """The file of a program of the system: not from a folder that somebody put first on root's PATH.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = find_program(words[0], None if "--user" in words else SUDO_PATH)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return found
 
 
 def do_all(steps: Sequence[Step], arguments: argparse.Namespace) -> None:

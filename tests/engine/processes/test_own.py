@@ -6,16 +6,19 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import pytest
 from conftest import REPOSITORY
 from helpers_store import environment
 
 from earmark.engine.processes import own
-from earmark.engine.processes.own import environment_for_others, own_code, own_command
+from earmark.engine.processes.own import environment_for_others, find_program, own_code, own_command
 
 SHADOWED = (
     "argparse",
@@ -110,6 +113,53 @@ def test_what_is_ours_finds_a_credential_and_never_a_passphrase() -> None:
     assert own.environment_for_own({**secret, "PATH": "/bin"}) == {"PATH": "/bin", "CREDENTIALS_DIRECTORY": "x"}
 
 
+def test_a_program_is_looked_for_in_absolute_folders_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hostile: Path
+) -> None:
+    """Where we are root, only where nobody else may write."""
+    monkeypatch.chdir(hostile)
+    good = tmp_path / "good"
+    good.mkdir(mode=0o755)
+    for path in ("", ".", ":.", f"hostile:../{hostile.name}:"):
+        monkeypatch.setenv("PATH", path)
+        assert find_program("systemctl") is None
+        assert environment_for_others(os.environ)["PATH"] == os.defpath
+        monkeypatch.setenv("PATH", f"{path}:{good}:")
+        assert find_program("systemctl") is None
+        assert environment_for_others(os.environ)["PATH"] == str(good)
+        own.forget_relative_path()
+        assert os.environ["PATH"] == str(good)
+    assert find_program("systemctl", [".", ""]) is None
+    file = Path(shutil.copy(hostile / "systemctl", good))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert find_program("systemctl") == find_program("systemctl", [str(good)]) == str(file)
+    assert find_program("./systemctl") == str(hostile / "systemctl")
+    good.chmod(0o777)
+    assert find_program("systemctl") == str(file)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert find_program("systemctl") is None
+    good.chmod(0o755)
+    file.chmod(0o757)
+    assert find_program("systemctl") is None
+    file.chmod(0o755)
+    assert (find_program("systemctl") == str(file)) == (file.stat().st_uid == 0)
+
+
+def test_a_command_runs_no_program_that_lies_around(hostile: Path) -> None:
+    """Neither do the libraries that it loads: `uname` and `ld` are started by Python's own."""
+    for name in ("pactl", "wpctl", "uname", "ld", "gcc", "objdump", "strace"):
+        shutil.copy(hostile / "systemctl", hostile / name)
+    code = (
+        "import platform, os\nfrom earmark import cli\nfrom earmark.engine.audio.devices import server_microphone\n"
+        "cli.main = lambda: (server_microphone(), platform.processor(), 0)[2]\ncli.process()\n"
+    )
+    for path in ("", f":{os.environ['PATH']}", f".:{os.environ['PATH']}"):
+        planted = hostile / "planted"
+        planted.write_text("")
+        done = forked.run((), b"", hostile, environment(PLANTED=str(planted), PATH=path), 60, code)
+        assert (done.returncode, planted.read_text()) == (0, ""), done.stderr
+
+
 STARTS = re.compile(
     r"(subprocess\.(run|Popen|call|check_call|check_output|getoutput|getstatusoutput))|"
     r"(asyncio\.create_subprocess_\w+)|(os\.(exec\w+|spawn\w+|posix_spawnp?|system|popen))"
@@ -143,6 +193,48 @@ def test_whatever_starts_a_process_keeps_the_passphrase_from_it() -> None:
                 assert CLEANED.search(said), f"{place}, line {node.lineno}: an environment without the passphrase"
                 found.add(place)
     assert found >= {"engine/processes/passphrase.py", "engine/sinks/hook.py", "engine/audio/devices.py"}
+
+
+def test_each_program_is_found_before_it_is_started() -> None:
+    """By `find_program`, or it is one of ours: nothing is started by a name that PATH decides about."""
+    found = set()
+    for room in ("engine", "enroll"):
+        for path in (REPOSITORY / room).rglob("*.py"):
+            place, text = path.relative_to(REPOSITORY).as_posix(), path.read_text("utf-8")
+            assert place == "engine/processes/own.py" or "shutil.which(" not in text, place
+            if any(isinstance(node, ast.Call) and STARTS.fullmatch(ast.unparse(node.func)) for node in _nodes(text)):
+                found.add(place)
+                assert re.search(r"\b(find_program|own_command|own_code)\(", text) or place in GIVEN, place
+    assert found >= {*GIVEN, "engine/sinks/hook.py", "engine/audio/devices.py", "engine/commands/service/steps.py"}
+
+
+def _nodes(text: str) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(text))
+
+
+GIVEN = ("engine/processes/passphrase.py",)  # its callers say what
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
+def test_what_a_command_makes_is_writable_by_nobody_else(tmp_path: Path, umask: int) -> None:
+    """What libraries make, too; what is private stays so."""
+    code = (
+        f"import os\nos.umask({umask})\nfrom pathlib import Path\nfrom earmark import cli\n"
+        "from earmark.engine.storage.atomic import make_folder, write_synced\n"
+        "def main():\n"
+        "    Path('by a library').mkdir()\n    Path('by a library/file').write_text('')\n"
+        "    make_folder(Path('private'))\n    write_synced(Path('private/file'), b'')\n    return 0\n"
+        "cli.main = main\nos._exit(cli.process())\n"
+    )
+    done = forked.run((), b"", tmp_path, environment(), 60, code)
+    assert done.returncode == 0, done.stderr
+    modes = {path.relative_to(tmp_path).as_posix(): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {
+        "by a library": 0o777 & ~(umask | 0o022),
+        "by a library/file": 0o666 & ~(umask | 0o022),
+        "private": 0o700,
+        "private/file": 0o600,
+    }
 
 
 def test_nothing_in_earmark_starts_python_in_another_way() -> None:

@@ -89,7 +89,9 @@ def require_free(store: PersonStore, name: str) -> None:
 
 
 def is_enrolled(store: PersonStore, name: str) -> bool:
-    """Whether there is somebody of that name now."""
+    """Whether there is somebody of that name now; nobody where the store is no folder, as saving will say."""
+    if not store.folder.is_dir():
+        return False
     try:
         return bool(store.keywords(name))
     except PersonUnknown:

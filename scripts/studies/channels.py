@@ -134,6 +134,26 @@ def clean_takes(study: Study, conditions: list[str]) -> None:
     print(f"\n{OTHER_DAYS}, other days and lines: {told(rates(days))}\n", flush=True)
 
 
+def by_number_of_takes(study: Study) -> None:
+    """FRR of clean tries, at the enrolled threshold and a decade above, of whom no own take was rejected."""
+    columns = " | ".join(f"{name}, 1 % | {name}, 0.1 %" for name in EVERY)
+    print(f"| takes | {columns} |\n|---|{'---|---|' * len(EVERY)}")
+    for takes in (1, 2, 3, 5):
+        cells = []
+        for name in EVERY:
+            rows = [
+                row
+                for row in study.rows(name, "clean", most=takes)
+                if not row.person.report["expected_frr"]["rejected"]
+            ]
+            for decades in (0, 1):
+                own = [
+                    row.margins[row.speaker == row.person.name] < decades * DECADE[row.person.kind] for row in rows
+                ]
+                cells.append(f"{100 * float(np.mean(np.concatenate(own))):.1f}")
+        print(f"| {takes} | {' | '.join(cells)} |", flush=True)
+
+
 def other_takes(study: Study) -> None:
     """Takes in a condition; tries clean, in the same condition and, of telephones, by another."""
     print(f"| takes | tries | {' | '.join(EVERY)} |\n|---|---|{'---|' * len(EVERY)}")
@@ -271,6 +291,7 @@ def main() -> int:
     print(heading("Other channels", __file__, FOLD_NETWORKS, head=True, corpora=True))
     tables: dict[str, Callable[[], None]] = {
         "clean": lambda: clean_takes(study, conditions),
+        "count": lambda: by_number_of_takes(study),
         "takes": lambda: other_takes(study),
         "homes": lambda: homes(study),
         "parts": lambda: what_brings_what(study),

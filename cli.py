@@ -19,6 +19,7 @@ from earmark.engine.printable import Printable
 FLAGS = {  # what a flag is called in the settings
     "keyword": "wake.keywords",
     "mode": "wake.mode",
+    "confirm": "wake.confirm",
     "store": "people.store",
     "key_file": "people.key_file",
     "models": "people.models",

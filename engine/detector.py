@@ -13,10 +13,12 @@ from .audio.offset import OffsetRemover
 from .audio.opening import Audio, open_source
 from .audio.samples import RATE_HZ, Float32, Int16, checked
 from .audio.sources import Source
+from .confirmation import Confirmer
 from .decision import REFRACTORY_SAMPLES, Candidate, KeywordDecision
 from .errors import AudioError, ModelError
 from .event import Event
 from .features.activity import ActivityGate
+from .features.following import BEFORE_SAMPLES
 from .features.frontend import HOP_SAMPLES, Frontend, Ring
 from .networks.card import MODELS_DIR
 from .networks.keyword import KeywordNetwork, Words, load_networks
@@ -65,6 +67,7 @@ class Detector:
         self._heard_hops = 0  # hops that the frontend was given, and those between that were left out
         self._channels: list[tuple[KeywordNetwork, KeywordDecision]] = []
         self._quiet_until: dict[str, int] = {}
+        self._confirmer: Confirmer | None = None
         self.near_misses = near_misses
         self.update([] if keywords == [] else load_networks(keywords), verifier, policy)
 
@@ -134,6 +137,7 @@ class Detector:
         self._heard_hops = 0
         self._ring = Ring()
         self._quiet_until.clear()
+        self._confirmer = None
         for network, decision in self._channels:
             network.reset()
             decision.reset()
@@ -153,10 +157,11 @@ class Detector:
         if self._offset.held_samples:  # the first sound of a stream is late enough
             return 0
         if self._gate.is_resting or not self._channels:
-            return REST_SAMPLES
+            return REST_SAMPLES if self._confirmer is None else LATE_SAMPLES
         if any(decision.stirs for _, decision in self._channels):
             return 0
-        return min(decision.earliest_sample for _, decision in self._channels) - self.samples + LATE_SAMPLES
+        patience = min(decision.earliest_sample for _, decision in self._channels) - self.samples + LATE_SAMPLES
+        return patience if self._confirmer is None else min(patience, LATE_SAMPLES)
 
     def audio(self, start: int, end: int) -> Int16:
         """A copy of the samples [start, end) of the stream, of its last 4 s, without a constant offset."""
@@ -180,9 +185,22 @@ class Detector:
             self._ring.push(piece)
             candidates = [c for span in self._gate.push(piece) for c in self._hear(*span)]
             candidates.sort(key=lambda c: c.sample + c.waited_samples)  # when it was decided: the same for any cut
-            judged = [self._judge(candidate) for candidate in candidates]
-            events += [event for event in judged if event is not None]
+            for candidate in candidates:
+                events += self._confirm(self._gate.heard_at(candidate.sample + candidate.waited_samples))
+                events += self._judge(candidate)
+            events += self._confirm(self._ring.end)
         return events
+
+    def _confirm(self, until: int) -> list[Event]:
+        """Listens on after a wake word, up to a position: the confirmation, if it is complete."""
+        confirmer = self._confirmer
+        if confirmer is None:
+            return []
+        event = confirmer.push(self._ring.last(confirmer.next_sample, until), self._verifier)
+        if event is None:
+            return []
+        self._confirmer = None
+        return [event]
 
     def _hear(self, first_hop: int, end_hop: int) -> Iterator[Candidate]:
         """What the networks hear in the hops [first_hop, end_hop)."""
@@ -197,7 +215,11 @@ class Detector:
 
     def finish(self) -> list[Event]:
         """The stream is over: half a second of silence lets a word at its very end be heard."""
-        return self._push(np.concatenate([self._offset.finish(), np.zeros(FLUSH_SAMPLES, np.int16)]))
+        events = self._push(np.concatenate([self._offset.finish(), np.zeros(FLUSH_SAMPLES, np.int16)]))
+        if self._confirmer is not None:
+            events.append(self._confirmer.finish(self._verifier))
+            self._confirmer = None
+        return events
 
     def run(
         self, audio: Audio, *, rate_hz: int = RATE_HZ, floats: bool = False, channel: int | None = None
@@ -222,10 +244,10 @@ class Detector:
                 yield from self.push(block.samples)
         yield from self.finish()
 
-    def _judge(self, candidate: Candidate) -> Event | None:
-        """What comes of a candidate; None: a weak one of no known voice, or one too soon after an accepted one."""
+    def _judge(self, candidate: Candidate) -> list[Event]:
+        """What comes of a candidate; nothing of a weak one of no known voice, or too soon after an accepted one."""
         if candidate.sample < self._quiet_until.get(candidate.keyword, 0):
-            return None
+            return []
         verdict, found = self._ask(candidate)
         published, cutoff = self._cutoffs(candidate.keyword)
         audible = not candidate.weak or candidate.score > verdict.loose_share * cutoff
@@ -245,8 +267,8 @@ class Detector:
         if not setting and (verdict.by_sensitivity or (accepted and candidate.score <= needed)):
             setting = "sensitivity"
         if candidate.weak and not accepted and not self.near_misses:
-            return None
-        return Event(
+            return []
+        event = Event(
             type="detection" if accepted else "near_miss" if candidate.weak else "rejection",
             keyword=candidate.keyword,
             sample=candidate.sample,
@@ -257,6 +279,10 @@ class Detector:
             embedding=verdict.embedding,
             decided_sample=candidate.sample + candidate.waited_samples,
         )
+        if accepted and verdict.heard is not None and self._policy.confirmed(candidate.keyword) != "off":
+            before = self._ring.last(candidate.sample - BEFORE_SAMPLES, candidate.sample)
+            self._confirmer = Confirmer(event, verdict.heard, before, self._policy)
+        return [event]
 
     def _ask(self, candidate: Candidate) -> tuple[Verdict, str]:
         """Whose voice it is, and what was found."""

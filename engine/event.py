@@ -12,8 +12,21 @@ from .audio.samples import RATE_HZ, Float32
 CLIP_BEFORE_SAMPLES = 24_000  # 1.5 s: the longest shipped wake word, spoken slowly, and a little before it
 CLIP_AFTER_SAMPLES = 8_000  # 0.5 s
 
-EventType = Literal["detection", "rejection", "near_miss"]
-TYPES: tuple[EventType, ...] = get_args(EventType)
+WakeType = Literal["detection", "rejection", "near_miss"]
+WAKE_TYPES: tuple[WakeType, ...] = get_args(WakeType)
+EventType = Literal[WakeType, "confirmation"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was said after a wake word."""
+
+    woken_by: str | None
+    """Whom the wake word alone was taken for."""
+    speech_ms: int
+    """So much of it was speech."""
+    end_ms: int | None = None
+    """When the person had said it, in milliseconds of the stream; None: nobody asked, or nobody was known."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +35,7 @@ class Event:
 
     type: EventType
     """`near_miss`: it only passed the loose cutoff, and the voice is not known, or the word too faint for the cutoff
-    of that person; only who asks for them gets these."""
+    of that person; only who asks for them gets these. `confirmation`: whose command followed a detection."""
     keyword: str
     sample: int
     """Position behind the last sample that the keyword network had seen; of a word that only passed the loose cutoff,
@@ -33,11 +46,14 @@ class Event:
     reason: str
     """What was found: known_voice | unknown_voice | nobody_enrolled | no_speech | speaker_failed. Where a setting
     made it what it is, that follows after a colon: `:prefer`, `:label` (the mode), `:accept` (on_error),
-    `:sensitivity` (of the wake word, or of the person)."""
+    `:sensitivity` (of the wake word, or of the person). Of a confirmation: one of `confirmation.OUTCOMES`, and
+    `:cancel` where the wake is taken back by it."""
     embedding: Float32 | None = field(default=None, compare=False, repr=False)
     """(embedding size,) of the voice, for who learns from it; None where nobody could be asked."""
     decided_sample: int = field(default=0, compare=False, repr=False)
-    """`sample`, or later by what a peak waited until it was known to be one."""
+    """`sample`, or later by what a peak waited until it was known to be one, or by the command that followed."""
+    command: Command | None = None
+    """Of a confirmation alone."""
 
     @property
     def time_ms(self) -> int:
@@ -55,6 +71,7 @@ class Event:
             "person": self.person,
             "speaker_score": None if self.speaker_score is None else round(self.speaker_score, 4),
             "reason": self.reason,
+            **({} if self.command is None else vars(self.command)),
         }
 
     def line(self, file: str | None, as_json: bool) -> str:
@@ -64,6 +81,6 @@ class Event:
         found = self.reason.split(":")[0]  # behind a colon stands the setting that decided
         who = self.person or {"nobody_enrolled": "nobody is enrolled"}.get(found, "nobody known")
         score = "" if self.speaker_score is None else f"  voice {self.speaker_score:.2f}"
-        mark = "+" if self.type == "detection" else "-"
+        mark = {"detection": "+", "confirmation": "="}.get(self.type, "-")
         time_s = self.sample / RATE_HZ
         return f"{mark} {time_s:8.2f} s  {self.keyword} {self.keyword_score:.2f}  {who}{score}  ({self.reason})"

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,18 @@ CLEAN_DB = 20.0  # from this SNR on a try counts as clean: of clean recordings n
 ALLOWANCE_PER_DB = 0.003  # docs/research/thresholds.md, "Tries in noise"
 
 
+class Heard(NamedTuple):
+    """One utterance, as it came, and as it would have come by telephone."""
+
+    plain: Utterance
+    lined: Utterance
+    """`plain` itself, where nobody is known by telephone alone."""
+
+    def of(self, person: Voiceprint) -> Utterance:
+        """As it is compared with a person."""
+        return self.lined if person.by_telephone else self.plain
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Who it was, if anybody."""
@@ -52,6 +65,8 @@ class Verdict:
     """Share of the keyword network's cutoff from which on this person, or the nearest one, is heard."""
     embedding: Float32 | None = field(default=None, compare=False, repr=False)
     """(embedding size,) what was judged, for who learns from it; None where nobody could be asked."""
+    heard: Heard | None = field(default=None, compare=False, repr=False)
+    """The whole of it, for who goes on with it."""
 
 
 class Verifier:
@@ -138,10 +153,9 @@ class Verifier:
         people = self.enrolled(keyword)
         if not people:
             return Verdict(None, None)
-        heard = self._networks()[0].hear(crop)
-        by_telephone = any(person.by_telephone for person in people)
-        lined = by_line(self._networks()[0], crop, heard) if by_telephone else heard
-        tries = [lined if person.by_telephone else heard for person in people]
+        both = self.hear(crop, people)
+        heard, lined = both
+        tries = [both.of(person) for person in people]
         most = self._most(people, heard, lined)
         asked = {n: self._asked(people[n], tries[n]) for n in np.flatnonzero(np.isinf(most)).tolist()}
         usable = [n for n in range(len(people)) if asked.get(n, 0.0) is not None]
@@ -175,8 +189,21 @@ class Verifier:
             scores[best],
             known != as_enrolled,
             loose_share_of(person),
-            (lined if person.by_telephone else heard).embedding,
+            both.of(person).embedding,
+            both,
         )
+
+    def hear(self, crop: Int16, people: Iterable[Voiceprint]) -> Heard:
+        """(n,) int16 of about one utterance, as it is compared with some people.
+
+        Raises:
+            AudioError: there is no speech in it.
+            ModelError: the network failed.
+        """
+        speaker = self._networks()[0]
+        heard = speaker.hear(crop)
+        by_telephone = any(person.by_telephone for person in people)
+        return Heard(heard, by_line(speaker, crop, heard) if by_telephone else heard)
 
     def _most(self, people: list[Voiceprint], heard: Utterance, lined: Utterance) -> npt.NDArray[np.float64]:
         """(n,) what `_asked` gives at most of each person; infinite where there are few, or nothing is known."""

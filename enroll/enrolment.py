@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from earmark.engine.audio.samples import Float32
-from earmark.engine.errors import AudioError, EnrolmentRefused, ModelError
+from earmark.engine.errors import EnrolmentRefused, ModelError
 from earmark.engine.networks.card import MODELS_DIR
-from earmark.engine.networks.conditions import CONDITIONS
 from earmark.engine.networks.head import HeadWeights, SpeakerHead
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import SpeakerNetwork
@@ -27,9 +26,9 @@ from .takes import voices
 from .takes.hearing import AcceptedTake, Hearing
 from .takes.others import MAX_PIECES, Others, other_crops, own_crops
 from .takes.quality import Fault
-from .training import calibrate, elsewhere, loose_cutoff
+from .takes.varied import varied
+from .training import calibrate, loose_cutoff
 from .training.achieved import Achieved
-from .training.augment import augmented
 from .training.cohort import Cohort
 from .training.cohort import load as load_cohort
 from .training.report import of_others, report, rounded
@@ -247,30 +246,8 @@ class Enroller:
             keyword: the network that is to hear them; None: any phrase.
             options: their plan and seed.
         """
-        rows: list[Float32] = []
-        shares: list[float] = []
-        for copy in range(min(options.plan.copies, self.head.take_rows // of - 1)):
-            rng = np.random.default_rng([options.seed, number, copy])
-            try:
-                varied = augmented(heard.take.analysis, rng)
-                if keyword is not None:
-                    shares.append(loose_cutoff.share_of_cutoff(varied, keyword))
-                rows.append(self.speaker.embed(varied))
-            except AudioError:  # the jitter cut a very short word too short: the take itself is copied instead
-                rows.append(heard.embedding)
-        copies = np.array(rows, np.float32).reshape(len(rows), len(heard.embedding))
-        through = [self._through(heard, condition, [options.seed, number]) for condition in CONDITIONS]
-        kept = np.array(through, np.float16).astype(np.float32)  # as the store keeps it: the score is of its mean
-        high_db = heard.take.analysis.high_db
-        return TakeEmbeddings(heard.embedding, copies, heard=tuple(shares), elsewhere=kept, high_db=high_db)
-
-    def _through(self, heard: AcceptedTake, condition: str, seed: list[int]) -> Float32:
-        """The embedding of a take in a condition; the take's own where nothing can be heard there any more."""
-        rng = np.random.default_rng([*seed, *condition.encode()])
-        try:
-            return self.speaker.embed(elsewhere.through(heard.take.analysis, condition, rng))
-        except AudioError:
-            return heard.embedding
+        copies = min(options.plan.copies, self.head.take_rows // of - 1)
+        return varied(self.speaker, heard.take.analysis, heard.embedding, [options.seed, number], copies, keyword)
 
     def enrol_takes(
         self,
@@ -283,10 +260,12 @@ class Enroller:
         faults: Sequence[Fault] = (),
         takes_snr_db: float | None = None,
         watcher: Watcher = SILENT,
+        phrase: str = ANY_PHRASE,
     ) -> Enrolment:
         """Makes a voiceprint of takes that were found and varied before; nothing is written.
 
-        `takes_snr_db` is the median over the takes, of `Analysis.snr_db`; None: nobody knows.
+        `takes_snr_db` is the median over the takes, of `Analysis.snr_db`; None: nobody knows. `phrase` is what they
+        are of where there is no keyword network.
 
         Raises:
             EnrolmentRefused: it would not work: most of the takes, each left out in turn, would be rejected; or they
@@ -296,7 +275,7 @@ class Enroller:
             embeddings = np.array([take.clean for take in takes], np.float32)
             _require_one_voice(name, embeddings, [f"take {number + 1}" for number in range(len(takes))], faults)
         nobody = Others.nobody(self.speaker.embedding_size)
-        phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (ANY_PHRASE, "")
+        phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (phrase, "")
         made = self._make(name, list(takes), others or nobody, phrase, sha256, options, watcher)
         rejected, of = (made.voiceprint.report["expected_frr"][key] for key in ("rejected", "of"))
         if options.refuse_disagreeing and of >= MIN_AGREEING and 2 * rejected > of:

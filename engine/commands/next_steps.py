@@ -50,6 +50,15 @@ def after_enrolling(arguments: argparse.Namespace, name: str, word: str) -> str:
     return f"{name} can now wake it. Try: `earmark listen{words}{store_option(arguments)}{models}`"
 
 
+def after_talking(arguments: argparse.Namespace, name: str, pieces: int) -> str:
+    """What came of free speech, and what to do with it."""
+    known = f"{name}: {pieces} pieces of free speech are known beside the wake word"
+    if arguments.loaded.settings.wake.confirm != "off" or arguments.loaded.settings.wake.confirm_of:
+        return f"{known}; a command after it is compared with them"
+    listen = f"earmark listen{store_option(arguments)} --confirm label"
+    return f'{known}. To hear whose command follows one: `{listen}`, or wake.confirm = "label" in the settings'
+
+
 def keyword_options(arguments: argparse.Namespace, word: str) -> str:
     """What the next command must say of the wake words, a space before each; nothing of what the settings say."""
     loaded = arguments.loaded

@@ -9,6 +9,7 @@ from .parsing.base import EXIT_CODES, Parser, Version, add_command
 from .parsing.groups import add_daemon, add_people
 from .parsing.options import (
     add_channel,
+    add_confirm,
     add_keyword,
     add_mode,
     add_models,
@@ -55,6 +56,14 @@ def command_line() -> Parser:
         help="other people at the same microphone, best saying the wake word, or the television; of any length",
     )
     enroll.add_argument(
+        "--talk",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="half a minute of anything else by the person, so that commands are known too; without --from it is "
+        "added to who is enrolled",
+    )
+    enroll.add_argument(
         "--device", metavar="NAME", help="microphone of the conversation, by its name or a part of it"
     )
     add_channel(enroll, "of the recordings, or of the microphone")
@@ -81,6 +90,7 @@ def command_line() -> Parser:
     add_channel(replay, "of the recordings")
     add_keyword(replay)
     add_mode(replay)
+    add_confirm(replay)
     add_store(replay)
     add_models(replay)
 
@@ -96,6 +106,7 @@ def command_line() -> Parser:
     add_settings(listen)
     add_keyword(listen)
     add_mode(listen)
+    add_confirm(listen)
     add_store(listen)
     add_models(listen)
 

@@ -59,6 +59,7 @@ class ActivityGate:
         self._until = FLOOR_SECONDS * _SECOND_TILES * TILE_HOPS
         self._floors: deque[int] = deque([_NO_LEVEL], maxlen=FLOOR_SECONDS)
         self._quietest = _NO_LEVEL  # tile of the second that has begun
+        self._late: list[Span] = []  # hops of the last push that were heard when the tile behind them was whole
 
     @property
     def is_resting(self) -> bool:
@@ -70,6 +71,7 @@ class ActivityGate:
 
         A span begins where the last one ended, or later; it may begin up to 2.6 s before what is pushed.
         """
+        self._late = []
         joined = np.concatenate([self._rest, samples])
         count = (len(joined) - _LAG_SAMPLES) // _TILE_SAMPLES
         self._rest = joined[count * _TILE_SAMPLES :]
@@ -81,6 +83,14 @@ class ActivityGate:
         self._hear(min(self._until, hops), spans)  # of a tile that has only begun, what is heard in any case
         return spans
 
+    def heard_at(self, sample: int) -> int:
+        """When what ends at a sample was heard, of the last push: then, or when a tile behind it had turned out loud.
+
+        That is the same for any cut of the stream.
+        """
+        hop = -(-sample // HOP_SAMPLES)
+        return next((end * HOP_SAMPLES for begin, end in self._late if begin < hop <= end), sample)
+
     def _look(self, level: int, spans: list[Span]) -> None:
         """The next tile, by the sum of its steps."""
         self._quietest = min(self._quietest, level)
@@ -90,6 +100,7 @@ class ActivityGate:
             if begin > self._until:  # the noise was long enough to leave some of it out
                 self._hear(self._until, spans)
                 self._next = begin - (begin - self._until) % CUT_HOPS
+            self._late.append((self._until, (self._tiles + 1) * TILE_HOPS))
             self._until = max(self._until, (self._tiles + 1) * TILE_HOPS + AFTER_HOPS)
         self._tiles += 1
         if self._tiles % _SECOND_TILES == 0:

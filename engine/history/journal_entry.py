@@ -12,7 +12,7 @@ from typing import Any
 
 from ..audio.samples import RATE_HZ, Int16
 from ..audio.wav import to_wav
-from ..event import CLIP_BEFORE_SAMPLES, TYPES
+from ..event import CLIP_BEFORE_SAMPLES, WAKE_TYPES
 from .labels import check_label
 
 FORMAT = 1
@@ -76,8 +76,8 @@ def checked(values: Any) -> dict[str, Any]:
     for key, kinds in _KEYS.items():
         if key not in values or type(values[key]) not in kinds:  # JSON's true is an int to isinstance
             raise ValueError(f"{key}={values.get(key)!r:.80} must be {' or '.join(kind.__name__ for kind in kinds)}")
-    if values["type"] not in TYPES:
-        raise ValueError(f"type={values['type']!r:.80} must be one of {', '.join(TYPES)}")
+    if values["type"] not in WAKE_TYPES:
+        raise ValueError(f"type={values['type']!r:.80} must be one of {', '.join(WAKE_TYPES)}")
     if not 0 <= values["time_ms"] < 1 << 53:
         raise ValueError(f"time_ms={values['time_ms']} must be within 0…2^53")
     for key in ("keyword_score", "speaker_score"):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..audio.samples import Float32
-from ..event import TYPES
+from ..event import WAKE_TYPES
 from ..people.index import WAITING_FOLDER
 from ..people.meaning import check_facts
 from ..people.vault import MAGIC, Vault
@@ -108,7 +108,7 @@ def decode(content: bytes, name: str, vault: Vault | None) -> QueuedWake:
         if type(values[key]) not in kinds:  # JSON's true is an int to isinstance
             raise ValueError(f"{key}={values[key]!r:.80} must be {' or '.join(kind.__name__ for kind in kinds)}")
     checksum = values.pop("sha256")
-    if checksum != _sha256(values) or values["type"] not in (*TYPES, FROM_JOURNAL):
+    if checksum != _sha256(values) or values["type"] not in (*WAKE_TYPES, FROM_JOURNAL):
         raise ValueError("its checksum does not hold")
     del values["format"]
     row = np.frombuffer(base64.b64decode(values.pop("embedding"), validate=True), "<f4").astype(np.float32)

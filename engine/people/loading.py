@@ -14,7 +14,7 @@ from ..storage.locked import LOCK_FILE
 from ..storage.names import folder_name
 from ..storage.owners import refusal
 from .store import PersonStore
-from .voiceprint import ANY_PHRASE, TRAINED, Binding, Voiceprint, check_binding
+from .voiceprint import TRAINED, WITHOUT_NETWORK, Binding, Voiceprint, check_binding
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def not_heard(store: PersonStore, words: Iterable[str], is_named: bool) -> list[
     for name, enrolled in people.items():
         if set(words) & set(enrolled):
             continue
-        others = [word for word in enrolled if word != ANY_PHRASE]
+        others = [word for word in enrolled if word not in WITHOUT_NETWORK]
         if others:
             lines.append(
                 f"{name} is enrolled for {', '.join(others)}, which is not listened to: "
@@ -176,7 +176,7 @@ def usable_people(
     head: Card,
     loaded: Loaded | None = None,
 ) -> tuple[list[Voiceprint], list[PersonError]]:
-    """The voiceprints of a store for the given wake words and for any phrase, and why others cannot be used.
+    """The voiceprints of a store for the given wake words, any phrase and free speech, and why others cannot be used.
 
     With `loaded` only those are read that it does not have.
     """
@@ -187,7 +187,7 @@ def usable_people(
     for name in store.names():
         try:
             for keyword in store.keywords(name):
-                if keyword == ANY_PHRASE or keyword in keyword_sha256:
+                if keyword in WITHOUT_NETWORK or keyword in keyword_sha256:
                     voiceprint = loaded.load(store, name, keyword)
                     check_networks(voiceprint, keyword_sha256.get(keyword, ""), speaker, head)
                     people.append(voiceprint)

@@ -3,7 +3,7 @@
 A store is a folder::
 
     anna/                      one folder a person, mode 0700
-      okay_nabu/               one a wake word (or `any-phrase`)
+      okay_nabu/               one a wake word (or `any-phrase`, `free-speech`)
         0001/                  one a version; the highest counts, the others are kept for going back
           header.json          what it is, which networks it belongs to, checksums; mode 0600
           arrays.npz           plain arrays, never a pickle
@@ -49,11 +49,12 @@ from .codec import ARRAYS_FILE, HEADER_FILE, decode, decode_recordings, encode, 
 from .index import all_written, header_mark, replaced
 from .seal import Seal
 from .vault import Secret, Vault, as_written
-from .voiceprint import ANY_PHRASE, COSINE, TRAINED, Binding, Voiceprint, check_binding
+from .voiceprint import ANY_PHRASE, COSINE, FREE_SPEECH, TRAINED, Binding, Voiceprint, check_binding
 
 __all__ = [  # with what belongs to a person, so that one import is enough
     "ANY_PHRASE",
     "COSINE",
+    "FREE_SPEECH",
     "TRAINED",
     "Binding",
     "PersonStore",

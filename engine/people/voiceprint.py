@@ -15,6 +15,9 @@ from ..networks.conditions import CONDITIONS, is_by_telephone
 from ..networks.head import HeadWeights
 
 ANY_PHRASE = "any-phrase"
+FREE_SPEECH = "free-speech"
+"""As the keyword of what a command is compared with (engine/confirmation.py)."""
+WITHOUT_NETWORK = (ANY_PHRASE, FREE_SPEECH)
 COSINE, TRAINED = "cosine", "trained"
 
 
@@ -23,7 +26,7 @@ class Binding:
     """sha256 of the networks that a voiceprint belongs to; with others its numbers mean nothing."""
 
     keyword: str
-    """Empty for `any-phrase`."""
+    """Empty for `any-phrase` and `free-speech`."""
     speaker: str
     head: str
 
@@ -34,7 +37,7 @@ class Voiceprint:
 
     name: str
     keyword: str
-    """Name of the wake word, or `any-phrase`."""
+    """Name of the wake word, `any-phrase` or `free-speech`."""
     kind: str
     """`trained`: the score is two parts of the raw cosine and one of the head's; `cosine`: the raw cosine alone."""
     threshold: float
@@ -113,7 +116,7 @@ def check_binding(voiceprint: Voiceprint, binding: Binding) -> None:
         PersonMismatch: it was; the message says which, and to enrol again.
     """
     wanted, found = asdict(binding), asdict(voiceprint.binding)
-    if voiceprint.keyword == ANY_PHRASE:
+    if voiceprint.keyword in WITHOUT_NETWORK:
         wanted["keyword"] = found["keyword"]
     differing = [part for part in wanted if wanted[part] != found[part]]
     if differing:

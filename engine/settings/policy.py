@@ -13,10 +13,12 @@ from typing import Literal, get_args
 from ..errors import InputError
 
 Mode = Literal["only", "prefer", "label"]
+Confirm = Literal["off", "label", "cancel"]
 OnError = Literal["accept", "reject"]
 FarOf = Literal["home", "person"]
 FARS_OF: tuple[FarOf, ...] = get_args(FarOf)
 MODES: tuple[Mode, ...] = get_args(Mode)
+CONFIRMS: tuple[Confirm, ...] = get_args(Confirm)
 ON_ERROR: tuple[OnError, ...] = get_args(OnError)
 
 NEUTRAL = 0.5  # the sensitivity at which everything is as published and as enrolled
@@ -48,6 +50,13 @@ class Policy:
     far_of: FarOf = "home"
     """Whose share of strangers it is that enrolment allowed: of all together who are enrolled for a wake word, or of
     each one alone."""
+    confirm: Confirm = "off"
+    """Whether the command after a wake is listened to: `label` says whose it was, `cancel` takes the wake back where
+    it was nobody's who is known."""
+    confirm_of: Mapping[str, Confirm] = field(default_factory=dict)
+    """wake word -> its own."""
+    end_of_speech: bool = False
+    """Whether a command is followed to its end, for the time at which its speaker had said it."""
     skip_quiet: bool = True
     """Whether the keyword networks rest while the room is quiet (engine/features/activity.py)."""
 
@@ -58,6 +67,9 @@ class Policy:
             raise InputError(f"on_error={self.on_error!r} must be one of {', '.join(ON_ERROR)}")
         if self.far_of not in FARS_OF:
             raise InputError(f"far_of={self.far_of!r} must be one of {', '.join(FARS_OF)}")
+        for name, confirm in {"confirm": self.confirm, **self.confirm_of}.items():
+            if confirm not in CONFIRMS:
+                raise InputError(f"confirm of {name}={confirm!r} must be one of {', '.join(CONFIRMS)}")
         values = {"sensitivity": self.sensitivity, "voice_sensitivity": self.voice_sensitivity}
         values.update({f"sensitivity of {name}": value for name, value in self.sensitivity_of.items()})
         values.update({f"voice sensitivity of {name}": value for name, value in self.voice_sensitivity_of.items()})
@@ -72,6 +84,10 @@ class Policy:
             return published
         odds = math.exp(_CUTOFF_LOGITS * (NEUTRAL - sensitivity))
         return published * odds / (1 - published + published * odds)
+
+    def confirmed(self, keyword: str) -> Confirm:
+        """What becomes of the command after a wake word."""
+        return self.confirm_of.get(keyword, self.confirm)
 
     def home_decades(self, people: int) -> float:
         """How many tenths of the enrolled share of strangers is left to each of so many people, as a power of ten.

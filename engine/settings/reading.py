@@ -21,7 +21,7 @@ from typing import Any
 from ..errors import SettingsError, did_you_mean, system_text_of, text_of
 from ..storage.edited import MARK, decoded
 from ..storage.user_folders import settings_file
-from .schema import NUMBER, NUMBERS, TEXT, TEXTS, WHOLE, YES_NO, Settings, keys
+from .schema import CHOSEN, NUMBER, NUMBERS, TABLES, TEXT, TEXTS, WHOLE, YES_NO, Settings, keys
 
 PREFIX = "EARMARK_"
 FILE_VARIABLE = "EARMARK_SETTINGS"
@@ -211,14 +211,14 @@ def _typed(key: str, text: str, place: str) -> Any:
         return text
     if kind == TEXTS and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
-    if kind == NUMBERS and not text.lstrip().startswith("{"):
+    if kind in TABLES and not text.lstrip().startswith("{"):
         text = "{" + text + "}"
     try:
         parsed = toml(f"value = {text}")
     except (ValueError, RecursionError):
         parsed = {}
     if len(parsed) != 1:  # or there were more lines, with keys of their own
-        given = "…" if kind == NUMBERS else _shown(text)  # with names of people in it
+        given = "…" if kind in TABLES else _shown(text)  # with names of people in it
         raise SettingsError(f"{place}: {key}={given} must be {_rule_text(key)}")
     return parsed["value"]
 
@@ -238,10 +238,14 @@ def _checked(key: str, value: Any, place: str) -> Any:
         return float(value)
     elif kind == WHOLE and isinstance(value, int) and _is_number(value, low, high):
         return value
-    elif kind == NUMBERS and isinstance(value, dict) and all(_is_number(part, low, high) for part in value.values()):
-        return {name: float(part) for name, part in value.items()}
-    if kind == NUMBERS and isinstance(value, dict):  # whose keys are not shown either
-        wrong = [(n, part) for n, part in enumerate(value.values(), 1) if not _is_number(part, low, high)]
+    elif kind in TABLES and isinstance(value, dict):  # whose keys are not shown
+        wrong = [
+            (n, part)
+            for n, part in enumerate(value.values(), 1)
+            if not (_is_number(part, low, high) if kind == NUMBERS else _is_text(part, choices))
+        ]
+        if not wrong:
+            return {name: float(part) if kind == NUMBERS else part for name, part in value.items()}
         said = ", ".join(f"number {n} is {_shown(part)}" for n, part in wrong[:3])
         raise SettingsError(f"{place}: {key}=(a table of {len(value)}: {said}) must be {_rule_text(key)}")
     raise SettingsError(f"{place}: {key}={_shown(value)} must be {_rule_text(key)}")
@@ -280,6 +284,8 @@ def _rule_text(key: str) -> str:
         return f"a {kind} {limits}"
     if kind == NUMBERS:
         return f'a table of numbers {limits}, as in {{"anna" = 0.6}}'
+    if kind == CHOSEN:
+        return f'a table of {choices}, as in {{"okay_nabu" = "{rule["choices"][-1]}"}}'
     if kind == TEXTS:
         return f"a list of {choices or 'texts'}{', not empty' if rule['low'] else ''}{'' if choices else _NO_ZERO}"
     return choices or (kind if kind == YES_NO else f"a text{_NO_ZERO}")
@@ -302,7 +308,7 @@ def as_toml(loaded: Loaded) -> str:
 
 def _toml_value(value: Any) -> str:
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{toml_text(name)} = {part}" for name, part in value.items())
+        inner = ", ".join(f"{toml_text(name)} = {_toml_value(part)}" for name, part in value.items())
         return "{ " + inner + " }" if inner else "{}"
     if isinstance(value, tuple):
         return "[" + ", ".join(map(toml_text, value)) + "]"

@@ -10,16 +10,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .policy import FARS_OF, MODES, NEUTRAL, ON_ERROR, Policy
+from .policy import CONFIRMS, FARS_OF, MODES, NEUTRAL, ON_ERROR, Policy
 
-TEXT, TEXTS, NUMBER, WHOLE, YES_NO, NUMBERS = (
+TEXT, TEXTS, NUMBER, WHOLE, YES_NO, NUMBERS, CHOSEN = (
     "text",
     "list of texts",
     "number",
     "whole number",
     "true or false",
     "table",
+    "table of choices",
 )
+TABLES = (NUMBERS, CHOSEN)
 
 DAY_S = 86_400
 """Of everything that is kept for a number of days."""
@@ -28,7 +30,7 @@ DAY_S = 86_400
 def _key(kind: str, default: Any, text: str, low: float = 0, high: float = 0, choices: tuple[str, ...] = ()) -> Any:
     """A key: its kind, default and explanation, and what it may be; of a list of texts `low` is the least length."""
     metadata = {"kind": kind, "text": text, "low": low, "high": high, "choices": choices}
-    if kind == NUMBERS:
+    if kind in TABLES:
         return field(default_factory=dict, metadata=metadata)
     return field(default=default, metadata=metadata)
 
@@ -68,6 +70,18 @@ class Wake:
     on_error: str = _key(TEXT, "reject", "what becomes of a wake word if the speaker side fails", choices=ON_ERROR)
     sensitivity: float = _key(NUMBER, NEUTRAL, "of the wake words: 0.5 as published, more hears more", 0, 1)
     sensitivity_of: Mapping[str, float] = _key(NUMBERS, {}, "the same for single wake words: name = number", 0, 1)
+    confirm: str = _key(
+        TEXT,
+        "off",
+        "listen on, and say whose command followed; cancel: take the wake back where it was nobody's who is known",
+        choices=CONFIRMS,
+    )
+    confirm_of: Mapping[str, str] = _key(
+        CHOSEN, {}, "the same for single wake words: name = choice", choices=CONFIRMS
+    )
+    end_of_speech: bool = _key(
+        YES_NO, False, "with confirm: follow a command to its end, and say when its speaker had said it"
+    )
     skip_quiet: bool = _key(YES_NO, True, "rest while the room is quiet; no wake word is lost by it")
 
 
@@ -233,6 +247,9 @@ class Settings:
             voice_sensitivity=self.people.sensitivity,
             voice_sensitivity_of=self.people.sensitivity_of,
             far_of=self.people.far_of,  # type: ignore[arg-type]
+            confirm=self.wake.confirm,  # type: ignore[arg-type]
+            confirm_of=self.wake.confirm_of,  # type: ignore[arg-type]
+            end_of_speech=self.wake.end_of_speech,
             skip_quiet=self.wake.skip_quiet,
         )
 

@@ -25,6 +25,7 @@ TAKEN = {
     "nobody is enrolled": "earmark says so where there is no person",
     "somebody else": "Home Assistant shows so who is not known",
     "any-phrase": "earmark calls so a phrase that no wake word network hears",
+    "free-speech": "earmark calls so what is said beside the wake word",
 }
 """Names that mean something else -> who uses them."""
 # Default_Ignorable_Code_Point in DerivedCoreProperties.txt of Unicode 16, first and last of each range

@@ -6,7 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from earmark.engine.networks.card import load_card, load_manifest
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people import operations
 from earmark.engine.people.loading import check_networks
-from earmark.engine.people.store import ANY_PHRASE, PersonStore, Voiceprint
+from earmark.engine.people.store import ANY_PHRASE, FREE_SPEECH, PersonStore, Voiceprint
 from earmark.engine.storage.names import check_new_name
 from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Enrolment, Options
+from ..free_speech import enrol_speech
 from ..guided.progress import progress
 from ..layout import columns_of, told
 from ..recordings import read_recordings
@@ -51,6 +52,8 @@ def enroll(arguments: argparse.Namespace) -> int:
     words = [network.manifest.name if network else ANY_PHRASE for network in keywords]
     for note in () if arguments.json else next_steps.before_enrolling(arguments, store, words):
         _tell(f"earmark: {note}")
+    if arguments.talk and not arguments.files and _known_for(store, arguments.name, words):
+        return _talk(arguments, enroller, store, words, options)
     made = (_from_files if arguments.files else _guided)(arguments, enroller, keywords, options, store)
     is_more = operations.is_enrolled(store, arguments.name)  # more of somebody; who is erased meanwhile stays so
     try:
@@ -77,13 +80,53 @@ def enroll(arguments: argparse.Namespace) -> int:
                 }
                 scores(enrolment.achieved, enrolment.voiceprint, people, arguments.plot)
     except EnrolmentRefused as refusal:
-        if arguments.json:
-            faults = [vars(fault) for fault in refusal.faults]
-            print(json.dumps({"type": "refused", "name": arguments.name, "faults": faults}, ensure_ascii=False))
-        _tell(str(next_steps.after_a_refusal(refusal, words) if arguments.files else refusal))
-        for fault in refusal.faults if arguments.verbose else ():
-            _tell(f"  {fault.file}: {fault.figures()}")
-        return refusal.exit_code
+        return _refused(arguments, next_steps.after_a_refusal(refusal, words) if arguments.files else refusal)
+    return _talk(arguments, enroller, store, words, options) if arguments.talk else 0
+
+
+def _refused(arguments: argparse.Namespace, refusal: EnrolmentRefused) -> int:
+    """Says why; the exit code."""
+    if arguments.json:
+        faults = [vars(fault) for fault in refusal.faults]
+        print(json.dumps({"type": "refused", "name": arguments.name, "faults": faults}, ensure_ascii=False))
+    _tell(str(refusal))
+    for fault in refusal.faults if arguments.verbose else ():
+        _tell(f"  {fault.file}: {fault.figures()}")
+    return refusal.exit_code
+
+
+def _known_for(store: PersonStore, name: str, words: Sequence[str]) -> list[str]:
+    """For which of these words somebody is enrolled."""
+    return [word for word in words if name in store.names() and word in store.keywords(name)]
+
+
+def _talk(
+    arguments: argparse.Namespace, enroller: Enroller, store: PersonStore, words: Sequence[str], options: Options
+) -> int:
+    """Learns how somebody speaks who is enrolled: what commands are compared with."""
+    recordings, unreadable = read_recordings(arguments.talk, arguments.channel)
+    name = arguments.name
+    try:
+        if not recordings:
+            listed = "".join(f"\n  {fault}" for fault in unreadable)
+            raise EnrolmentRefused(f"none of the free speech can be read{listed}", unreadable)
+        person = store.load(name, _known_for(store, name, words)[0])
+        check_networks(person, person.binding.keyword, enroller.speaker.card, enroller.head.card)
+        with progress(arguments.json, options.plan.steps, arguments.plain, arguments.verbose) as shown:
+            made = enrol_speech(enroller, person, recordings, options, shown)
+        version = store.save(made.voiceprint, check=partial(operations.require_enrolled, store, name))
+    except EnrolmentRefused as refusal:
+        return _refused(arguments, refusal)
+    pieces = len(made.voiceprint.takes) - person.enrolled_takes
+    if arguments.json:
+        facts = {"name": name, "keyword": FREE_SPEECH, "version": int(version.name), "pieces": pieces}
+        faults = [vars(fault) for fault in [*unreadable, *made.faults]]
+        print(json.dumps({"type": "enrolled", **facts, "faults": faults}, ensure_ascii=False))
+        return 0
+    for fault in [*unreadable, *made.faults]:
+        _tell(f"not used: {fault.told(name=name)}")
+    for line in told(next_steps.after_talking(arguments, name, pieces), columns_of(sys.stdout)):
+        print(line)
     return 0
 
 

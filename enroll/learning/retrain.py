@@ -15,7 +15,8 @@ from earmark.engine.history.journal import Journal
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people import codec, operations
 from earmark.engine.people.loading import binding_of, check_networks
-from earmark.engine.people.store import ANY_PHRASE, KEPT_VERSIONS, Contents, PersonStore, Tree, Voiceprint
+from earmark.engine.people.store import KEPT_VERSIONS, Contents, PersonStore, Tree, Voiceprint
+from earmark.engine.people.voiceprint import WITHOUT_NETWORK
 from earmark.engine.storage.names import folder_name
 from earmark.engine.verifier import Verifier
 
@@ -71,7 +72,7 @@ def remade(
     """
     files = store.contents(name, keyword)  # first: where it changes before the next look, `save` refuses
     old, recordings = store.load(name, keyword), store.recordings(name, keyword)
-    network = None if keyword == ANY_PHRASE else find(keyword)
+    network = None if keyword in WITHOUT_NETWORK else find(keyword)
     return replace(_remade(old, [old], recordings, enroller, network, watcher), made_from=files)
 
 
@@ -141,7 +142,7 @@ def _merged(
     watcher: Watcher,
 ) -> Remade:
     one, two = store.load(name, keyword), store.load(other, keyword)
-    network = None if keyword == ANY_PHRASE else find(keyword)
+    network = None if keyword in WITHOUT_NETWORK else find(keyword)
     binding = binding_of(network.manifest.model_sha256 if network else "", enroller.speaker.card, enroller.head.card)
     for each in (one, two):
         check_networks(each, binding.keyword, enroller.speaker.card, enroller.head.card)

@@ -8,6 +8,7 @@ from typing import Any
 # As settings/policy.py and event.py have them: importing those would add a sixth to what `--help` takes, 8 ms
 # (tests/test_cli.py holds them together)
 MODES = ("only", "prefer", "label")
+CONFIRMS = ("off", "label", "cancel")
 EVENT_TYPES = ("detection", "rejection", "near_miss")
 LARGEST = 2**63 - 1  # what numbers of samples, files and descriptors are kept in
 DEFAULT_KEYWORD = "okay_nabu"
@@ -123,6 +124,15 @@ def add_mode(command: argparse.ArgumentParser) -> None:
         "--mode",
         choices=MODES,
         help="only: known people wake (default); prefer: everyone wakes, known people by name; label: only name",
+    )
+
+
+def add_confirm(command: argparse.ArgumentParser) -> None:
+    """`--confirm`."""
+    command.add_argument(
+        "--confirm",
+        choices=CONFIRMS,
+        help="label: say whose command follows a wake word; cancel: take the wake back where nobody known said it",
     )
 
 

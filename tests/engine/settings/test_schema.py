@@ -30,7 +30,7 @@ from earmark.engine.errors import InputError, SettingsError
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings import reading
 from earmark.engine.settings.reading import MAX_FILE_BYTES, Loaded, as_toml, find_file, load
-from earmark.engine.settings.schema import NUMBER, NUMBERS, TEXT, TEXTS, WHOLE, YES_NO, Settings, keys
+from earmark.engine.settings.schema import CHOSEN, NUMBER, NUMBERS, TEXT, TEXTS, WHOLE, YES_NO, Settings, keys
 from earmark.engine.sinks.dispatch import check as check_sinks
 
 KEYS = dict(keys())
@@ -116,7 +116,11 @@ def test_the_command_line_beats_the_environment_and_that_the_file() -> None:
 def test_every_key_can_be_set_everywhere() -> None:
     for key, value in EXAMPLES.items():
         section, name = key.split(".")
-        written = json.dumps(value) if not isinstance(value, dict) else "{ anna = 0.25 }"
+        written = (
+            json.dumps(value)
+            if not isinstance(value, dict)
+            else f"{{ {', '.join(f'{name} = {json.dumps(part)}' for name, part in value.items())} }}"
+        )
         typed = value if isinstance(value, str) else written
         expected = tuple(value) if isinstance(value, list) else value
         assert expected != value_of(load(None, {"EARMARK_SETTINGS": ""}), key), f"{key}: the example is the default"
@@ -134,6 +138,7 @@ EXAMPLES: dict[str, Any] = {
         WHOLE: int(field.metadata["high"]),
         YES_NO: not field.default,
         NUMBERS: {"anna": 0.25},
+        CHOSEN: {"okay_nabu": (field.metadata["choices"] or [""])[-1]},
     }[field.metadata["kind"]]
     for key, field in KEYS.items()
 }
@@ -498,6 +503,7 @@ def valid(key: str) -> st.SearchStrategy[Any]:
         NUMBER: number,
         WHOLE: st.integers(int(rule["low"]), int(rule["high"])),
         NUMBERS: st.dictionaries(st.text(max_size=10), number, max_size=3),
+        CHOSEN: st.dictionaries(st.text(max_size=10), text, max_size=3),
     }[rule["kind"]]
 
 

@@ -1,0 +1,68 @@
+"""What is trained with beside a take: augmented copies of it, and how it would be heard elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from earmark.engine.audio.samples import Float32
+from earmark.engine.errors import AudioError
+from earmark.engine.features.speech import Analysis
+from earmark.engine.networks.conditions import CONDITIONS
+from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.networks.speaker import SpeakerNetwork
+
+from ..training import elsewhere, loose_cutoff
+from ..training.augment import augmented
+from ..training.train import TakeEmbeddings
+
+
+def varied(
+    speaker: SpeakerNetwork,
+    take: Analysis,
+    embedding: Float32,
+    seed: Sequence[int],
+    copies: int,
+    keyword: KeywordNetwork | None = None,
+) -> TakeEmbeddings:
+    """A take with so many augmented copies, each from a random stream of its own, and how it is heard elsewhere.
+
+    Args:
+        speaker: the network that hears them.
+        take: its crop.
+        embedding: (d,) of it.
+        seed: of the take; each random stream has a number or a name more.
+        copies: how many, 0 or more.
+        keyword: the network that is to hear the copies, too; None: any phrase.
+    """
+    rows: list[Float32] = []
+    shares: list[float] = []
+    for copy in range(copies):
+        rng = np.random.default_rng([*seed, copy])
+        try:
+            changed = augmented(take, rng)
+            if keyword is not None:
+                shares.append(loose_cutoff.share_of_cutoff(changed, keyword))
+            rows.append(speaker.embed(changed))
+        except AudioError:  # the jitter cut a very short word too short: the take itself is copied instead
+            rows.append(embedding)
+    through = [_through(speaker, take, embedding, condition, seed) for condition in CONDITIONS]
+    return TakeEmbeddings(
+        embedding,
+        np.array(rows, np.float32).reshape(len(rows), len(embedding)),
+        heard=tuple(shares),
+        elsewhere=np.array(through, np.float16).astype(np.float32),  # as the store keeps it: the score is of its mean
+        high_db=take.high_db,
+    )
+
+
+def _through(
+    speaker: SpeakerNetwork, take: Analysis, embedding: Float32, condition: str, seed: Sequence[int]
+) -> Float32:
+    """The embedding of a take in a condition; the take's own where nothing can be heard there any more."""
+    rng = np.random.default_rng([*seed, *condition.encode()])
+    try:
+        return speaker.embed(elsewhere.through(take, condition, rng))
+    except AudioError:
+        return embedding

@@ -47,10 +47,11 @@ class Judgement:
     """Numbers of the pieces that are that person's, or the nearest one's."""
 
 
-class _Fit(NamedTuple):
-    """How well wake and command are one person's."""
+class Fit(NamedTuple):
+    """How well a wake word and the command after it are one person's."""
 
     margin: float
+    """Of the score over the person's threshold: from 0 on it is this person."""
     person: str
     score: float
     own: tuple[int, ...]
@@ -61,10 +62,10 @@ def judge(
     keyword: str,
     policy: Policy,
     woken_by: str | None,
-    wake: Heard,
+    wake: Heard | None,
     pieces: Sequence[Heard],
 ) -> Judgement:
-    """The wake word and the pieces of the command -> whose command it was.
+    """The wake word, where it was heard, and the pieces of the command -> whose command it was.
 
     The score is that of the mean of their embeddings, at the thresholds of the wake word, and the pieces alone must
     come near to that. Pieces of another voice than the person's are left out first.
@@ -76,7 +77,7 @@ def judge(
     if not pieces or not people:
         return Judgement("too_little_speech", None, None)
     decades = policy.home_decades(len({person.name for person in people}))
-    fits = [_fit(verifier, person, policy, decades, wake, pieces) for person in people]
+    fits = [fit(verifier, person, policy, decades, wake, pieces) for person in people]
     best = max(fits, key=lambda fit: fit.margin)
     if best.margin < 0:
         outcome: Outcome = "confirmed" if woken_by is None else "denied"
@@ -94,9 +95,15 @@ def known_by_speech(verifier: Verifier, keyword: str) -> list[Voiceprint]:
     return with_speech + [person for person in enrolled if person.name not in by_speech]
 
 
-def _fit(
-    verifier: Verifier, person: Voiceprint, policy: Policy, decades: float, wake: Heard, pieces: Sequence[Heard]
-) -> _Fit:
+def fit(
+    verifier: Verifier,
+    person: Voiceprint,
+    policy: Policy,
+    decades: float,
+    wake: Heard | None,
+    pieces: Sequence[Heard],
+) -> Fit:
+    """How well they are a person's, of as many people as raise the thresholds by so many decades."""
     decade = DECADE[person.kind]
     by_speech = person.keyword == FREE_SPEECH
     threshold = policy.threshold(person.name, person.threshold + decades * decade, decade)
@@ -104,11 +111,12 @@ def _fit(
     alone = verifier.score(person, *_rows([[one] for one in each]))
     own = tuple(np.flatnonzero(alone >= threshold + ANOTHER_VOICE).tolist()) or (int(alone.argmax()),)
     kept = [each[number] for number in own]
-    together, command = verifier.score(person, *_rows([[wake.of(person), *kept], kept])).tolist()
+    both = kept if wake is None else [wake.of(person), *kept]
+    together, command = verifier.score(person, *_rows([both, kept])).tolist()
     count = min(len(kept), MOST_PIECES) - 1
     allowed = ALLOWED_WITH_SPEECH if by_speech else ALLOWED
     score = min(together, command + allowed[count]) - SPEECH_HANDICAP[count] * by_speech
-    return _Fit(score - threshold, person.name, score, own)
+    return Fit(score - threshold, person.name, score, own)
 
 
 def _rows(groups: Sequence[Sequence[Utterance]]) -> tuple[Float32, Open]:
@@ -135,6 +143,11 @@ class Confirmer:
         self._utterances: list[Heard] = []
         self.next_sample = wake.sample
         """Position in the stream of the next sample that it wants."""
+
+    @property
+    def keyword(self) -> str:
+        """The wake word that it follows."""
+        return self._wake.keyword
 
     def push(self, samples: Int16, verifier: Verifier) -> Event | None:
         """(n,) int16 that follow what it had -> the confirmation, when there is one; it is done then."""

@@ -111,6 +111,8 @@ class Detector:
         self._verifier = verifier
         self._policy = policy if isinstance(policy, Policy) else Policy(mode=policy)
         self._gate.enabled = self._policy.skip_quiet
+        if self._confirmer is not None and self._policy.confirmed(self._confirmer.keyword) == "off":
+            self._confirmer = None
         known = {id(network): decision for network, decision in self._channels}
         self._channels = []
         for network in keywords:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from .audio.samples import Int16
 from .detector import Detector
@@ -10,6 +11,7 @@ from .event import CLIP_AFTER_SAMPLES, CLIP_BEFORE_SAMPLES, Event
 from .household import Household
 from .networks.card import KeywordManifest
 from .networks.keyword import KeywordNetwork
+from .settings.policy import Policy
 from .verifier import Verifier
 
 # The ring holds more than what must be there: 1.5 s before the word, 0.6 until a weak one is decided (and 0.1 until
@@ -48,6 +50,8 @@ class Listener:
         clips: keep the sound around every event, for a journal.
         only: of the household's wake words these; None: all.
         voices: shared with the other listeners of this thread; None: its own.
+        confirms: whether what follows a wake word is listened to, where the settings ask for it. Of a client that
+            sends nothing of the command it must not be: the next thing that it sends is something else.
     """
 
     def __init__(
@@ -56,17 +60,18 @@ class Listener:
         clips: bool = False,
         only: Iterable[str] | None = None,
         voices: Voices | None = None,
+        confirms: bool = True,
     ) -> None:
         self._only = None if only is None else set(only)
         self._household = household
         self._networks = {manifest: KeywordNetwork(manifest) for manifest in self._wanted(household)}
         self._voices = voices or Voices()
-        self._clips = clips
+        self._clips, self._confirms = clips, confirms
         self._waiting: list[Event] = []
         self._ready: list[tuple[Event, Int16]] = []
         verifier = self._voices.of(household)
         near_misses = clips or household.settings.learning.enabled
-        self._detector = Detector([*self._networks.values()], verifier, household.policy, near_misses)
+        self._detector = Detector([*self._networks.values()], verifier, self._policy(household), near_misses)
 
     @property
     def samples(self) -> int:
@@ -94,7 +99,7 @@ class Listener:
         self._networks = {
             manifest: self._networks.get(manifest) or KeywordNetwork(manifest) for manifest in self._wanted(household)
         }
-        self._detector.update([*self._networks.values()], self._voices.of(household), household.policy)
+        self._detector.update([*self._networks.values()], self._voices.of(household), self._policy(household))
         self._detector.near_misses = self._clips or household.settings.learning.enabled
         self._household = household
 
@@ -133,6 +138,10 @@ class Listener:
                 self._ready.append((event, self._detector.audio(event.sample - CLIP_BEFORE_SAMPLES, end)))
             else:
                 self._waiting.append(event)
+
+    def _policy(self, household: Household) -> Policy:
+        policy = household.policy
+        return policy if self._confirms else replace(policy, confirm="off", confirm_of={})
 
     def _wanted(self, household: Household) -> list[KeywordManifest]:
         return [manifest for manifest in household.manifests if self._only is None or manifest.name in self._only]

@@ -17,6 +17,7 @@ from earmark.engine.people.store import FREE_SPEECH, Voiceprint
 from .enrolment import Enroller, Enrolment, Options
 from .options import SILENT, Watcher
 from .recordings import AnyRecording
+from .takes import voices
 from .takes.quality import Fault
 from .takes.varied import varied
 from .training.train import TakeEmbeddings
@@ -51,7 +52,8 @@ def enrol_speech(
     Raises:
         EnrolmentRefused: too little is said, or much of it by somebody else.
     """
-    options = replace(options or Options(), far=float(person.report.get("wanted_far", Options().far)))
+    far = float(person.report.get("wanted_far", Options().far))
+    options = replace(options or Options(), far=far, refuse_disagreeing=False)  # that is looked for here
     said, faults = [], []
     for number, recording in enumerate(recordings):
         found = list(_pieces(recording))
@@ -64,12 +66,13 @@ def enrol_speech(
     chosen = [said[at] for at in np.linspace(0, len(said) - 1, min(len(said), MOST_PIECES)).round().astype(int)]
     embeddings = np.array([enroller.speaker.hear_analysed(one).embedding for one in chosen])
     own = _own(embeddings, person.centroid)
-    if len(own) < max(FEWEST_PIECES, (1 - MOST_ODD_SHARE) * len(chosen)):
-        raise _refused(
-            person.name, f"{len(chosen) - len(own)} of {len(chosen)} pieces sound like somebody else", faults
-        )
+    odd = len(chosen) - len(own)
+    groups = voices.two_groups(np.concatenate([person.takes[: person.enrolled_takes], embeddings[own]]))
+    if groups is not None or odd > MOST_ODD_SHARE * len(chosen) or len(own) < FEWEST_PIECES:
+        count = "most" if groups is not None else f"{odd} of {len(chosen)}"
+        raise _refused(person.name, f"{count} pieces sound like somebody else", faults)
     speech = []
-    takes = _takes(person)
+    takes = _takes(person)[: enroller.head.take_rows - len(own)]
     copies = min(options.plan.copies, enroller.head.take_rows // (len(takes) + len(own)) - 1)
     for number, at in enumerate(own):
         seed = [options.seed, len(takes) + number]

@@ -157,7 +157,7 @@ class Daemon:
     ) -> None:
         for event in events:
             waited_s = (listener.samples - event.sample) / RATE_HZ
-            if event.type != "near_miss":
+            if event.type not in ("near_miss", "confirmation"):
                 self.stats.latency(1000 * (waited_s + computed_s))
             self.publish(Notice(event, source, time.time() - waited_s))
         for event, clip in listener.clips(now=at_end):

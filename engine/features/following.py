@@ -20,9 +20,9 @@ BEFORE_SAMPLES = 2 * RATE_HZ  # of the sound before: its quiet parts are the noi
 
 # As the activity gate, by |x[n] - x[n - 4]|: hum and an offset hardly count (engine/features/activity.py)
 _LAG_SAMPLES = 4
-_ABOVE_QUIET = 1.4  # 3 dB
+_ABOVE_QUIET = 1.5  # 3.5 dB
 _BELOW_LOUD = 1 / 32  # 30 dB
-_QUIET_PERCENTILE, _LOUD_PERCENTILE = 20, 80
+_QUIET_PERCENTILE, _LOUD_PERCENTILE = 10, 80
 _HANG_TILES = 5  # 100 ms: soft ends, and the gaps before plosives
 _ONSET_TILES = 2  # 40 ms before what is loud: soft beginnings
 
@@ -118,7 +118,8 @@ class Follower:
         long_enough = self._loud >= SHORT_TILES and self._quiet >= PAUSE_TILES
         if len(self._buffer) >= PIECE_TILES or long_enough:
             self._cut(pieces)
-        over = self._quiet >= END_TILES if self._heard else self._tiles >= AWAITED_TILES
+        # the last sound of the wake word is no command yet
+        over = self._quiet >= END_TILES if self._heard >= SHORT_TILES else self._tiles >= AWAITED_TILES
         if self._ends and (over or self._tiles >= MOST_TILES):
             self._cut(pieces)
             self.ended = True

@@ -175,7 +175,10 @@ class Hook:
         TEXTS, (), 'program and arguments, never a shell: ["/usr/bin/notify", "{person}"]'
     )
     events: tuple[str, ...] = _key(
-        TEXTS, ("detection",), "which events: detection, rejection", choices=("detection", "rejection")
+        TEXTS,
+        ("detection",),
+        "which events: detection, rejection, confirmation",
+        choices=("detection", "rejection", "confirmation"),
     )
     timeout_s: float = _key(NUMBER, 10.0, "it is killed after so long", 0.1, 600)
 

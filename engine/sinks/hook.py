@@ -27,7 +27,7 @@ from .base import Control, Notice, Sink
 
 _LOG = logging.getLogger(__name__)
 
-EVENT_TYPES = ("detection", "rejection")
+EVENT_TYPES = ("detection", "rejection", "confirmation")
 PLACEHOLDERS = (
     "type",
     "keyword",

@@ -50,10 +50,10 @@ def enroll(arguments: argparse.Namespace) -> int:
         limits=Limits(sensitivity=arguments.sensitivity),
     )
     words = [network.manifest.name if network else ANY_PHRASE for network in keywords]
-    for note in () if arguments.json else next_steps.before_enrolling(arguments, store, words):
-        _tell(f"earmark: {note}")
     if arguments.talk and not arguments.files and _known_for(store, arguments.name, words):
         return _talk(arguments, enroller, store, words, options)
+    for note in () if arguments.json else next_steps.before_enrolling(arguments, store, words):
+        _tell(f"earmark: {note}")
     made = (_from_files if arguments.files else _guided)(arguments, enroller, keywords, options, store)
     is_more = operations.is_enrolled(store, arguments.name)  # more of somebody; who is erased meanwhile stays so
     try:

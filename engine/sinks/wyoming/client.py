@@ -274,7 +274,9 @@ class Client:
         need not wait.
         """
         if self._listener is None:
-            self._listener = Listener(self._control.household, self._control.journal, self._names, self._voices)
+            self._listener = Listener(
+                self._control.household, self._control.journal, self._names, self._voices, confirms=False
+            )
         self._gathered.append((samples, self._timestamp))
         waiting, patience = sum(len(piece) for piece, _ in self._gathered), self._listener.patience_samples
         if waiting >= patience:

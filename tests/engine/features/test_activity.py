@@ -204,3 +204,28 @@ def test_switching_it_in_mid_stream_loses_nothing(make_network: MakeNetwork, wor
         events += detector.push(piece)
     assert len(events) == 2
     assert detector.samples == len(words_in_quiet)
+
+
+@settings(max_examples=30)
+@given(
+    starts=st.lists(st.floats(0, 20), max_size=4),
+    points=cut_points(22 * RATE_HZ, 12),
+)
+def test_when_something_was_heard_is_the_same_for_any_cut(starts: list[float], points: list[int]) -> None:
+    """Hop by hop, it is the push in which a span first covers the hop."""
+    audio = room(22)
+    for start_s in starts:
+        audio = tone(audio, start_s, 0.3)
+    hops = len(audio) // HOP_SAMPLES
+    gate, at = ActivityGate(), {}
+    for number, piece in enumerate(
+        cut(audio[: hops * HOP_SAMPLES], list(range(HOP_SAMPLES, hops * HOP_SAMPLES, HOP_SAMPLES)))
+    ):
+        for begin, end in gate.push(piece):
+            at.update(dict.fromkeys(range(begin + 1, end + 1), (number + 1) * HOP_SAMPLES))
+    gate = ActivityGate()
+    for piece in cut(audio, sorted({*points, *range(RATE_HZ, len(audio), RATE_HZ)})):
+        for begin, end in gate.push(piece):
+            assert [gate.heard_at(hop * HOP_SAMPLES) for hop in range(begin + 1, end + 1)] == [
+                at[hop] for hop in range(begin + 1, end + 1)
+            ]

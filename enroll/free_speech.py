@@ -102,7 +102,7 @@ def _own(embeddings: Float32, centroid: Float32) -> list[int]:
     rest /= np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), np.float32(1e-9))
     both = rest + centroid
     both /= np.maximum(np.linalg.norm(both, axis=1, keepdims=True), np.float32(1e-9))
-    return np.flatnonzero(np.sum(embeddings * both, axis=1) >= SAME_VOICE).tolist()
+    return [int(row) for row in np.flatnonzero(np.sum(embeddings * both, axis=1) >= SAME_VOICE)]
 
 
 def _takes(person: Voiceprint) -> list[TakeEmbeddings]:

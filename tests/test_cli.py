@@ -110,7 +110,8 @@ def test_help_is_there_for_every_command_and_loads_nothing() -> None:
 
 def test_the_copies_that_keep_help_light_are_true() -> None:
     assert options.MODES == policy.MODES
-    assert options.EVENT_TYPES == event.TYPES
+    assert options.CONFIRMS == policy.CONFIRMS
+    assert options.EVENT_TYPES == event.WAKE_TYPES
     assert Settings().wake.keywords == (options.DEFAULT_KEYWORD,)
 
 

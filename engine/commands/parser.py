@@ -121,6 +121,7 @@ def command_line() -> Parser:
     add_channel(plot, "of the recording")
     add_keyword(plot)
     add_mode(plot)
+    add_confirm(plot)
     add_store(plot)
     add_models(plot)
 

@@ -216,7 +216,13 @@ def _draw_event(axes: Axes, event: Event, row: int) -> None:
     )
     if event.speaker_score is not None:
         label += f" {event.speaker_score:.2f}"
-    axes.axvline(seconds, color=colour, linewidth=1.2)
+    if event.type == "confirmation":  # over what was listened to for it
+        end = event.decided_sample / RATE_HZ
+        label = f"{event.reason.split(':')[0].replace('_', ' ')}: {label}" if event.person else label
+        axes.axvspan(seconds, end, color=colour, alpha=0.15, linewidth=0)
+        seconds = (seconds + end) / 2
+    else:
+        axes.axvline(seconds, color=colour, linewidth=1.2)
     axes.annotate(label, (seconds, 1.1 + 0.26 * row), color=colour, fontsize="small", ha="center", bbox=LABEL_BOX)
 
 

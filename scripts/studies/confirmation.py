@@ -1,4 +1,4 @@
-"""What the command after a wake word brings: `python scripts/studies/confirmation.py DATA CACHE` prints confirmation.md.
+"""What the command after a wake word brings: `python scripts/studies/confirmation.py DATA CACHE` prints the page.
 
 DATA is a folder with the trial lists, the recordings of index.csv, noise and speech. What is heard is kept in CACHE.
 A try is a recording of the trial list; its command, other words by the same speaker of the same day (of `wuw` a
@@ -15,11 +15,12 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import folds
 import numpy as np
-from channels import EVERY, Row, Study, rates
+from channels import Row, Study, rates
 from heading import FOLD_NETWORKS, heading
 from heard import Heard as Kept
 
@@ -30,7 +31,7 @@ from earmark.engine.errors import AudioError, EnrolmentRefused
 from earmark.engine.features.following import Follower
 from earmark.engine.features.narrow import through_line
 from earmark.engine.features.speech import locate_speech
-from earmark.engine.networks.conditions import NARROW_DB, is_by_telephone
+from earmark.engine.networks.conditions import NARROW_DB, Open, is_by_telephone, open_to
 from earmark.engine.networks.speaker import CROP_SAMPLES, SpeakerNetwork, Utterance
 from earmark.engine.people.store import Voiceprint
 from earmark.engine.settings.policy import Policy
@@ -201,7 +202,8 @@ def _row(speaker: SpeakerNetwork, samples: Int16) -> Float32 | None:
         lined = speaker.embed(through_line(samples))
     except AudioError:
         lined = heard.embedding
-    return np.concatenate([heard.embedding, lined, np.array(heard[1:], np.float32)])
+    row: Float32 = np.concatenate([heard.embedding, lined, np.array(heard[1:], np.float32)])
+    return row
 
 
 def _tries_of(rows: dict[str, Any]) -> Iterator[Try]:
@@ -227,9 +229,9 @@ def shown(told: list[Told]) -> str:
     for person in dict.fromkeys(one.person for one in told):
         here = [one for one in told if one.person == person]
         name = person.split("/")[-1]
-        fake: Any = type("Named", (), {"name": name})
         margins = np.array([one.margin for one in here], np.float32)
-        rows.append(Row(fake, 0, "", margins, np.array([one.speaker for one in here])))
+        named: Any = SimpleNamespace(name=name)
+        rows.append(Row(named, 0, "", margins, np.array([one.speaker for one in here])))
     found = rates(rows)
     keys = ("eer", "frr_at_far_0.01", "far_at_enrolled", "frr_at_enrolled")
     eer, wanted, far, frr = (f"{found[key]:.1f}" for key in keys)
@@ -250,22 +252,15 @@ def tables(data: Data) -> None:
                 alone = verifier.score(person, one.wake.of(person).embedding[None], _may(one.wake, person))
                 cells.setdefault(("wake", 0), []).append(Told(who, one.speaker, float(alone[0]) - person.threshold))
                 for kind, known in (("takes", person), ("speech", speech or person)):
-                    known = _named(known, kind)
                     for count in range(1, MOST_PIECES + 1):
                         margin = _margin(verifier, known, one.wake, one.pieces[:count])
                         cells.setdefault((kind, count), []).append(Told(who, one.speaker, margin))
-                margin = _margin(verifier, _named(speech or person, "speech"), None, one.pieces[:MOST_PIECES])
+                margin = _margin(verifier, speech or person, None, one.pieces[:MOST_PIECES])
                 cells.setdefault(("command", 0), []).append(Told(who, one.speaker, margin))
         print(f"| {name} | {condition} | {' | '.join(shown(cell) for cell in cells.values())} |", flush=True)
 
 
-def _named(person: Voiceprint, _: str) -> Voiceprint:
-    return person
-
-
-def _may(heard: Heard, person: Voiceprint) -> Any:
-    from earmark.engine.networks.conditions import open_to
-
+def _may(heard: Heard, person: Voiceprint) -> Open:
     return open_to(heard.of(person))
 
 
@@ -281,9 +276,8 @@ def _margin(verifier: Verifier, person: Voiceprint, wake: Heard | None, pieces: 
 
 def outcomes(data: Data) -> None:
     """Whose command it was said to be: the owner's, a stranger's after the owner's wake, and with one who goes on."""
-    print(
-        "| set | try | known by | who speaks | pieces | confirmed | denied | several voices |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| set | try | known by | who speaks | pieces | confirmed | denied | several voices |")
+    print(f"|{'---|' * 8}")
     for name in SETS:
         for condition in ("clean", "one talker 5 dB", "telephone, mu-law"):
             for kind in ("free speech", "takes"):

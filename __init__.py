@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from earmark.engine.people.voiceprint import Voiceprint
     from earmark.engine.settings.policy import Policy
     from earmark.enroll.enrolment import Enrolment
-    from earmark.enroll.front_door import enrol
+    from earmark.enroll.front_door import enrol, enrol_speech
 
     __version__: str
 
@@ -61,6 +61,7 @@ __all__ = [
     "Voiceprint",
     "__version__",
     "enrol",
+    "enrol_speech",
 ]
 
 _ERRORS = "engine.errors"
@@ -75,6 +76,7 @@ _PLACES = {  # name -> module below this one, and the name there if it is anothe
     "Source": "engine.audio.sources",
     "Voiceprint": "engine.people.voiceprint",
     "enrol": "enroll.front_door",
+    "enrol_speech": "enroll.front_door",
 }
 
 

@@ -59,7 +59,7 @@ class Fit(NamedTuple):
 
 def judge(
     verifier: Verifier,
-    keyword: str,
+    keyword: str | None,
     policy: Policy,
     woken_by: str | None,
     wake: Heard | None,
@@ -87,10 +87,11 @@ def judge(
     return Judgement("confirmed" if best.person == woken_by else "changed", best.person, best.score, best.own)
 
 
-def known_by_speech(verifier: Verifier, keyword: str) -> list[Voiceprint]:
-    """What a command after a wake word is compared with: of each person the free speech, or else the wake word."""
+def known_by_speech(verifier: Verifier, keyword: str | None) -> list[Voiceprint]:
+    """What a command is compared with: of each person the free speech, or else the wake word; None: after any."""
     by_speech = {person.name: person for person in verifier.people if person.keyword == FREE_SPEECH}
-    enrolled = verifier.enrolled(keyword)
+    everybody = [person for person in verifier.people if person.keyword != FREE_SPEECH]
+    enrolled = everybody if keyword is None else verifier.enrolled(keyword)
     with_speech = [by_speech[name] for name in dict.fromkeys(person.name for person in enrolled) if name in by_speech]
     return with_speech + [person for person in enrolled if person.name not in by_speech]
 

@@ -25,7 +25,7 @@ from .networks.keyword import KeywordNetwork, Words, load_networks
 from .networks.speaker import CROP_SAMPLES
 from .people.loading import open_people
 from .people.store import PersonStore
-from .settings.policy import Mode, Policy
+from .settings.policy import Confirm, Mode, Policy
 from .verifier import Verdict, Verifier
 
 _LOG = logging.getLogger(__name__)
@@ -80,6 +80,7 @@ class Detector:
         *,
         models: str | os.PathLike[str] = MODELS_DIR,
         near_misses: bool = False,
+        confirm: Confirm = "off",
     ) -> Detector:
         """A detector for wake words and the people of a store.
 
@@ -93,6 +94,7 @@ class Detector:
             mode: `only` known people wake it; `prefer` and `label`: everybody, known people by name.
             models: folder of speaker network and head; by default those that earmark carries.
             near_misses: report what was nearly a wake word, too.
+            confirm: `label` and `cancel` listen on, and say whose command followed (docs/confirmation.md).
 
         Raises:
             KeywordError: a wake word is unknown, or its network cannot be used.
@@ -101,7 +103,7 @@ class Detector:
         """
         networks = load_networks(words)
         verifier = Verifier.load(open_people(store), [network.manifest for network in networks], Path(models))
-        return cls(networks, verifier, mode, near_misses)
+        return cls(networks, verifier, Policy(mode=mode, confirm=confirm), near_misses)
 
     def update(self, keywords: Sequence[KeywordNetwork], verifier: Verifier, policy: Policy | Mode = "only") -> None:
         """Other wake words, people or policy from the next sample on; the stream goes on.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Union
 
@@ -14,8 +15,11 @@ from earmark.engine.audio.samples import RATE_HZ, Float32, Int16
 from earmark.engine.errors import AudioError, EnrolmentRefused
 from earmark.engine.networks.card import MODELS_DIR, KeywordManifest
 from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.people.loading import check_networks
+from earmark.engine.people.store import Voiceprint
 from earmark.engine.storage.names import check_new_name
 
+from . import free_speech
 from .enrolment import Enroller, Enrolment, Options, Recording
 from .recordings import AnyRecording, RecordedFile, read_recordings
 from .takes.quality import Fault
@@ -76,6 +80,42 @@ def enrol(
         raise EnrolmentRefused(f"{name!r} was not enrolled: none of the others can be read{listed}", faults)
     enroller = Enroller.load(Path(models))
     return enroller.enrol(name, takes, keyword, options, faults=faults, others=strangers)
+
+
+def enrol_speech(
+    person: Voiceprint,
+    recordings: Take | Sequence[Take],
+    *,
+    options: Options | None = None,
+    rate_hz: int = RATE_HZ,
+    floats: bool = False,
+    channel: int | None = None,
+    models: str | os.PathLike[str] = MODELS_DIR,
+) -> Enrolment:
+    """Learns how somebody speaks who is enrolled, from anything they say; nothing is written until `Enrolment.save`.
+
+    A detector with `confirm` compares commands with it.
+
+    Args:
+        person: as `enrol` made it, or the store has it; with the networks of `models`.
+        recordings: of the person alone; half a minute together is best. As those of `enrol`.
+        options: the seed.
+        rate_hz: of arrays; files say it themselves.
+        floats: arrays hold floats in -1…1.
+        channel: of files, only this one, from 0; None: those that hold the voice.
+        models: folder of speaker network, head and cohort; by default those that earmark carries.
+
+    Raises:
+        EnrolmentRefused: too little is said, or much of it by somebody else.
+        PersonMismatch: the person was enrolled with other networks.
+        AudioError: an array is no audio.
+        ModelError: the networks cannot be used.
+    """
+    said, unreadable = _read(recordings, rate_hz, floats, channel)
+    enroller = Enroller.load(Path(models))
+    check_networks(person, person.binding.keyword, enroller.speaker.card, enroller.head.card)
+    made = free_speech.enrol_speech(enroller, person, said, options)
+    return replace(made, faults=[*unreadable, *made.faults])
 
 
 def _read(

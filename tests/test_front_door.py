@@ -272,3 +272,20 @@ def test_programs_written_before_the_rooms_go_on(five: list[Path], audio_dir: Pa
     detector = Detector([keyword], Verifier([enrolment.voiceprint]))
     with FileSource(str(audio_dir / "slt_okay_nabu_test_1.flac")) as source:
         assert [(event.type, event.person) for event in detector.run(source)] == [("detection", "slt")]
+
+
+def test_speech_is_learned_in_one_call(own_store: Path, five: list[Path], audio_dir: Path, read: Read) -> None:
+    person = earmark.enrol("slt", five)
+    talk = [path for path in sorted(audio_dir.glob("slt_*_other_1.flac")) if "turn_the" not in path.name]
+    more = [read(path) for path in sorted(audio_dir.glob("slt_alexa_enroll_*.flac"))]
+    missing = audio_dir / "none.flac"
+    made = earmark.enrol_speech(person.voiceprint, [*talk, *more, missing])
+    assert [fault.reason for fault in made.faults] == ["unreadable"]
+    person.save()
+    made.save()
+    command = [read(audio_dir / f"slt_{what}_1.flac") for what in ("okay_nabu_test", "please_turn_the_lights_other")]
+    detector = earmark.Detector.load("okay_nabu", confirm="label")
+    said = [(event.type, event.reason) for event in detector.run(np.concatenate(command))]
+    assert said == [("detection", "known_voice"), ("confirmation", "confirmed")]
+    with pytest.raises(earmark.EnrolmentRefused, match="half a minute"):
+        earmark.enrol_speech(person.voiceprint, [])

@@ -1,0 +1,215 @@
+"""A speech-to-text service between satellites and the real one: it passes everything on, and says who spoke.
+
+Satellites that hear their wake word themselves send only the command. Here it goes on to the service that the
+settings name, event by event as it came, and its answers come back as they are. Meanwhile the command is listened
+to. By the time the transcript is there, it is known whose it is; where only known people may command, anybody else's
+is empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
+from wyoming.event import Event, async_read_event, async_write_event
+from wyoming.info import AsrProgram, Describe, Info
+
+from ...audio.samples import RATE_HZ, Int16
+from ...confirmation import MOST_PIECES, judge
+from ...errors import AudioError, ModelError, ProtocolError, text_of
+from ...event import Command
+from ...event import Event as Confirmation
+from ...features.following import pieces_of
+from ...people.store import FREE_SPEECH
+from ...settings.policy import Policy
+from ...verifier import Verifier
+from ..server import Place
+
+_LOG = logging.getLogger(__name__)
+
+CONNECT_S = 5.0
+DESCRIBE_S = 2.0  # what a description of the service behind may take
+KNOWN_S = 30.0  # how long it is good for: Home Assistant asks so often
+LISTENED_SAMPLES = 10 * RATE_HZ  # of a command; its first four seconds of speech are asked
+
+_TEXTS = (Transcript, TranscriptStart, TranscriptChunk, TranscriptStop)
+
+
+async def connect(place: Place) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """To the service behind.
+
+    Raises:
+        ProtocolError: it cannot be reached.
+    """
+    opening: Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+    if isinstance(place, Path):
+        opening = asyncio.open_unix_connection(str(place))
+    else:
+        opening = asyncio.open_connection(place.host, place.port)
+    try:
+        return await asyncio.wait_for(opening, CONNECT_S)
+    except (OSError, asyncio.TimeoutError) as error:
+        raise ProtocolError(f"wyoming.transcribe: {told(place)} cannot be reached: {text_of(error)}") from error
+
+
+def told(place: Place) -> str:
+    """As the settings have it."""
+    return f"unix://{place}" if isinstance(place, Path) else f"tcp://{place.host}:{place.port}"
+
+
+class Programs:
+    """What the service behind says that it can, asked again after a while.
+
+    Args:
+        place: where it is.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._known: list[AsrProgram] = []
+        self._asked_s: float | None = None
+
+    async def of_now(self) -> list[AsrProgram]:
+        """Its programs; none, and a word in the log, where it does not answer."""
+        now_s = time.monotonic()
+        if self._asked_s is None or now_s - self._asked_s > KNOWN_S or not self._known:
+            self._asked_s = now_s
+            try:
+                self._known = await asyncio.wait_for(self._ask(), DESCRIBE_S)
+            except (OSError, ProtocolError, asyncio.TimeoutError, KeyError, ValueError, TypeError) as error:
+                _LOG.warning("wyoming.transcribe: %s does not say what it can: %s", told(self._place), text_of(error))
+                self._known = []
+        return self._known
+
+    async def _ask(self) -> list[AsrProgram]:
+        reader, writer = await connect(self._place)
+        try:
+            await async_write_event(Describe().event(), writer)
+            while (event := await async_read_event(reader)) is not None:
+                if Info.is_type(event.type):
+                    return list(Info.from_event(event).asr)
+            raise ProtocolError("it hung up")
+        finally:
+            writer.close()
+
+
+class Transcription:
+    """One command: to the service behind, and its transcript back.
+
+    Args:
+        place: of that service.
+        back: sends an event to the client.
+        failed: is called where the transcript cannot come any more.
+    """
+
+    def __init__(self, place: Place, back: Callable[[Event], None], failed: Callable[[ProtocolError], None]) -> None:
+        self._place, self._back, self._failed = place, back, failed
+        self._writer: asyncio.StreamWriter | None = None
+        self._relay: asyncio.Task[None] | None = None
+        self._judged = asyncio.Event()
+        self._refused = False
+        self._heard: list[Int16] = []
+        self.done = False
+        """Whether the transcript has gone back."""
+
+    async def open(self, request: Event) -> None:
+        """Connects, and hands the request on.
+
+        Raises:
+            ProtocolError: the service cannot be reached.
+        """
+        reader, self._writer = await connect(self._place)
+        self._relay = asyncio.get_running_loop().create_task(self._pass_back(reader))
+        await self.forward(request)
+
+    async def forward(self, event: Event) -> None:
+        """An event of the client, as it came.
+
+        Raises:
+            ProtocolError: the service is gone.
+        """
+        assert self._writer is not None
+        try:
+            await async_write_event(event, self._writer)
+        except OSError as error:
+            raise ProtocolError(f"wyoming.transcribe: {told(self._place)} is gone: {text_of(error)}") from error
+
+    def hear(self, samples: Int16) -> None:
+        """(n,) int16 at 16 kHz of the command."""
+        if sum(map(len, self._heard)) < LISTENED_SAMPLES:
+            self._heard.append(samples)
+
+    def ask(self, verifier: Verifier, policy: Policy) -> Confirmation:
+        """All has come: whose command it was; the transcript may pass."""
+        samples = np.concatenate([np.zeros(0, np.int16), *self._heard])
+        event, self._refused = whose(samples, verifier, policy)
+        self._judged.set()
+        return event
+
+    def close(self) -> None:
+        """The client is gone, or has its transcript."""
+        if self._relay is not None:
+            self._relay.cancel()
+        if self._writer is not None:
+            self._writer.close()
+
+    async def _pass_back(self, reader: asyncio.StreamReader) -> None:
+        """What the service says, until the transcript; texts wait until it is known who spoke."""
+        try:
+            while (event := await async_read_event(reader)) is not None:
+                is_text = any(kind.is_type(event.type) for kind in _TEXTS)
+                if is_text:
+                    await self._judged.wait()
+                is_last = Transcript.is_type(event.type)
+                if is_text and self._refused:
+                    if not is_last:
+                        continue
+                    event = Transcript("", language=Transcript.from_event(event).language).event()
+                self._back(event)
+                if is_last:
+                    self.done = True
+                    return
+            raise ProtocolError("it hung up before the transcript")
+        except (OSError, ProtocolError, ValueError, KeyError, TypeError) as error:
+            self._failed(ProtocolError(f"wyoming.transcribe: {told(self._place)}: {text_of(error)}"))
+
+
+def whose(samples: Int16, verifier: Verifier, policy: Policy) -> tuple[Confirmation, bool]:
+    """(n,) int16 of a command -> the event that says whose it was, and whether it is refused for that."""
+    person, score, speech = None, None, 0
+    if not verifier.people:
+        reason, refused = "nobody_enrolled", False
+    else:
+        try:
+            pieces = pieces_of(samples)[:MOST_PIECES]
+            speech = sum(piece.speech_samples for piece in pieces)
+            heard = []
+            for piece in pieces:
+                with contextlib.suppress(AudioError):  # loud, and no speech
+                    heard.append(verifier.hear(piece.samples, verifier.people))
+            found = judge(verifier, None, policy, None, None, heard)
+            person, score = found.person, found.score
+            reason = "unknown_voice" if found.outcome in ("confirmed", "denied") else found.outcome
+            reason = "known_voice" if person is not None else reason
+        except ModelError as error:
+            _LOG.error("the speaker side failed, on_error=%s: %s", policy.on_error, error)
+            reason = "speaker_failed"
+        unsure = reason not in ("known_voice", "unknown_voice")
+        refused = policy.mode == "only" and person is None and not (unsure and policy.on_error == "accept")
+    return Confirmation(
+        type="confirmation",
+        keyword=FREE_SPEECH,
+        sample=len(samples),
+        keyword_score=0.0,
+        person=person,
+        speaker_score=score,
+        reason=f"{reason}:cancel" if refused else reason,
+        decided_sample=len(samples),
+        command=Command(None, round(1000 * speech / RATE_HZ)),
+    ), refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -45,6 +45,8 @@ class Judgement:
     """Of that person, or of the one who came nearest to the own threshold; None where nobody could be asked."""
     own: tuple[int, ...] = ()
     """Numbers of the pieces that are that person's, or the nearest one's."""
+    embedding: Float32 | None = field(default=None, compare=False, repr=False)
+    """(embedding size,) the mean of these pieces, for who learns from it."""
 
 
 class Fit(NamedTuple):
@@ -55,6 +57,7 @@ class Fit(NamedTuple):
     person: str
     score: float
     own: tuple[int, ...]
+    embedding: Float32
 
 
 def judge(
@@ -81,10 +84,11 @@ def judge(
     best = max(fits, key=lambda fit: fit.margin)
     if best.margin < 0:
         outcome: Outcome = "confirmed" if woken_by is None else "denied"
-        return Judgement(outcome, None, best.score, best.own)
+        return Judgement(outcome, None, best.score, best.own, best.embedding)
     if 2 * len(best.own) < len(pieces):
-        return Judgement("several_voices", None, best.score, best.own)
-    return Judgement("confirmed" if best.person == woken_by else "changed", best.person, best.score, best.own)
+        return Judgement("several_voices", None, best.score, best.own, best.embedding)
+    outcome = "confirmed" if best.person == woken_by else "changed"
+    return Judgement(outcome, best.person, best.score, best.own, best.embedding)
 
 
 def known_by_speech(verifier: Verifier, keyword: str | None) -> list[Voiceprint]:
@@ -113,11 +117,12 @@ def fit(
     own = tuple(np.flatnonzero(alone >= threshold + ANOTHER_VOICE).tolist()) or (int(alone.argmax()),)
     kept = [each[number] for number in own]
     both = kept if wake is None else [wake.of(person), *kept]
-    together, command = verifier.score(person, *_rows([both, kept])).tolist()
+    rows, may = _rows([both, kept])
+    together, command = verifier.score(person, rows, may).tolist()
     count = min(len(kept), MOST_PIECES) - 1
     allowed = ALLOWED_WITH_SPEECH if by_speech else ALLOWED
     score = min(together, command + allowed[count]) - SPEECH_HANDICAP[count] * by_speech
-    return Fit(score - threshold, person.name, score, own)
+    return Fit(score - threshold, person.name, score, own, rows[1])
 
 
 def _rows(groups: Sequence[Sequence[Utterance]]) -> tuple[Float32, Open]:
@@ -199,6 +204,7 @@ class Confirmer:
             person=found.person,
             speaker_score=found.score,
             reason=f"{found.outcome}:cancel" if cancels else found.outcome,
+            embedding=found.embedding,
             decided_sample=wake.sample + decided,
             command=Command(wake.person, _ms(speech), None if end is None else _ms(end)),
         )

@@ -274,7 +274,8 @@ def test_programs_written_before_the_rooms_go_on(five: list[Path], audio_dir: Pa
         assert [(event.type, event.person) for event in detector.run(source)] == [("detection", "slt")]
 
 
-def test_speech_is_learned_in_one_call(own_store: Path, five: list[Path], audio_dir: Path, read: Read) -> None:
+@pytest.mark.usefixtures("own_store")
+def test_speech_is_learned_in_one_call(five: list[Path], audio_dir: Path, read: Read) -> None:
     person = earmark.enrol("slt", five)
     talk = [path for path in sorted(audio_dir.glob("slt_*_other_1.flac")) if "turn_the" not in path.name]
     more = [read(path) for path in sorted(audio_dir.glob("slt_alexa_enroll_*.flac"))]

@@ -8,11 +8,12 @@ import subprocess
 
 from ..audio.samples import RATE_HZ
 from ..errors import DaemonError, LearningError
+from ..event import Event
 from ..history.clock import WatchedClock, boot_s
 from ..history.queue import LearningQueue, QueuedWake
 from ..household import Household
 from ..people.keys import secret_from
-from ..people.store import PersonStore
+from ..people.store import FREE_SPEECH, PersonStore
 from ..processes import passphrase
 from ..processes.own import own_command
 from ..settings.reading import FILE_VARIABLE
@@ -63,15 +64,17 @@ class LearningSink(Sink):
         """One entry; an accepted wake takes back what was rejected just before it."""
         self._look()
         event, store = notice.event, self._store()
-        if event.embedding is not None and notice.trusted:
+        keyword = self._learned_as(event)
+        said = event.sample if event.type != "confirmation" else event.decided_sample  # it has its wake's place, else
+        if event.embedding is not None and notice.trusted and keyword:
             heard = QueuedWake(
-                type=event.type,
-                keyword=event.keyword,
+                type="detection" if keyword == FREE_SPEECH else event.type,
+                keyword=keyword,
                 person=event.person,
                 score=event.speaker_score,
                 source=notice.source,
-                sample=event.sample,
-                at_s=notice.at_s,
+                sample=said,
+                at_s=notice.at_s + (said - event.sample) / RATE_HZ,
                 speaker_sha256=self._control.household.cards[0].sha256,
                 embedding=event.embedding,
             )
@@ -79,13 +82,24 @@ class LearningSink(Sink):
             if kept:
                 self._own = [*self._own[1 - MOST_SHIFTED :], heard.id]
                 self._since_tidied += 1
-            if kept and event.type == "detection" and event.person is not None:
+            if kept and event.type == "detection" and event.person is not None:  # a wake, and no command
                 store.withdraw(notice.source, event.keyword, event.sample - RETRY_SAMPLES)
         if self._since_tidied >= TIDY_AFTER:
             self._since_tidied = 0
             store.tidy(None)  # what is too much; what is too old goes once an hour
         self._tidy_if_due()
         self._update_if_due()
+
+    def _learned_as(self, event: Event) -> str:
+        """The keyword of the voiceprint that may learn from it; empty: none.
+
+        Of commands only those that confirm the wake, of people who have given free speech.
+        """
+        if event.type != "confirmation":
+            return event.keyword
+        spoken = event.command is not None and event.person is not None and event.command.woken_by == event.person
+        known = any(one.name == event.person and one.keyword == FREE_SPEECH for one in self._control.household.people)
+        return FREE_SPEECH if event.reason == "confirmed" and spoken and known else ""
 
     def idle(self) -> None:
         """Erases what has become too old, and learns."""

@@ -13,11 +13,11 @@ import pytest
 from helpers_store import person
 
 from earmark.engine.errors import LearningError
-from earmark.engine.event import Event
+from earmark.engine.event import Command, Event
 from earmark.engine.history import erasure, queue
 from earmark.engine.history.clock import WatchedClock
 from earmark.engine.history.queue import LearningQueue, QueuedWake
-from earmark.engine.people.store import PersonStore
+from earmark.engine.people.store import FREE_SPEECH, PersonStore
 from earmark.engine.processes import passphrase
 from earmark.engine.settings.schema import DAY_S, Learning, People
 from earmark.engine.sinks import learning
@@ -40,7 +40,7 @@ def people(tmp_path: Path) -> PersonStore:
 def sink(people: PersonStore) -> LearningSink:
     settings = SimpleNamespace(people=People(store=str(people.folder)))
     control: Any = SimpleNamespace(
-        household=SimpleNamespace(settings=settings, cards=[SimpleNamespace(sha256="s" * 64)])
+        household=SimpleNamespace(settings=settings, cards=[SimpleNamespace(sha256="s" * 64)], people=[])
     )
     return LearningSink(Learning(update_s=0), control)
 
@@ -71,6 +71,48 @@ def test_a_rejection_takes_nothing_back(sink: LearningSink, people: PersonStore)
     sink.send(wake(None, THIRTY_S))
     sink.send(wake(None, THIRTY_S + 16_000))
     assert waiting(people) == [(None, THIRTY_S), (None, THIRTY_S + 16_000)]
+
+
+def test_a_command_is_learned_where_it_confirms_the_wake_of_who_gave_free_speech(
+    sink: LearningSink, people: PersonStore
+) -> None:
+    def command(reason: str, name: str | None, woken_by: str | None) -> Notice:
+        event = Event(
+            "confirmation",
+            "okay_nabu",
+            THIRTY_S,
+            0.9,
+            name,
+            0.7,
+            reason,
+            EMBEDDING,
+            THIRTY_S + 16_000,
+            Command(woken_by, 900),
+        )
+        return Notice(event, "mic", NOW_S + 30)
+
+    wanted = command("confirmed", "anna", "anna")
+    sink.send(wanted)
+    assert waiting(people) == []  # she has given none
+    household: Any = sink._control.household
+    household.people = [person("anna"), person("anna", keyword=FREE_SPEECH)]
+    others = [
+        command("confirmed", None, None),
+        command("changed", "anna", "ben"),
+        command("changed", "anna", None),
+        command("denied:cancel", None, "anna"),
+        command("several_voices", None, "anna"),
+        replace(wanted, trusted=False),
+    ]
+    for notice in others:
+        sink.send(notice)
+    assert waiting(people) == []
+    sink.send(wake("anna", THIRTY_S))
+    sink.send(wanted)
+    assert [(one.person, one.keyword, one.type) for one in LearningQueue(people).read()] == [
+        ("anna", "okay_nabu", "detection"),
+        ("anna", FREE_SPEECH, "detection"),
+    ]
 
 
 def test_who_could_not_be_asked_leaves_nothing_to_learn_from(sink: LearningSink, people: PersonStore) -> None:

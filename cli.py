@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from earmark.engine.commands.parser import command_line
-from earmark.engine.printable import Printable
+from earmark.engine.processes.printable import Printable
 
 FLAGS = {  # what a flag is called in the settings
     "keyword": "wake.keywords",

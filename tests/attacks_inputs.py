@@ -13,7 +13,7 @@ from attacking import attack
 
 from earmark.engine.audio.files import read_audio
 from earmark.engine.errors import AudioError, SettingsError
-from earmark.engine.printable import printable
+from earmark.engine.processes.printable import printable
 from earmark.engine.settings.reading import load
 
 MOST_BYTES = 400 * 1024 * 1024

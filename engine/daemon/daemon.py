@@ -29,7 +29,7 @@ from ..event import Event
 from ..household import Household, load_household
 from ..listener import Listener
 from ..people.store import PersonStore
-from ..printable import Printable
+from ..processes.printable import Printable
 from ..settings.reading import Loaded
 from ..sinks.base import Notice
 from ..sinks.dispatch import Dispatch

@@ -30,6 +30,8 @@ CROWD = "engine/networks/crowd.py"
 DETECTOR = "engine/detector.py"
 DECISION = "engine/decision.py"
 ACTIVITY = "engine/features/activity.py"
+FOLLOWING = "engine/features/following.py"
+CONFIRMATION = "engine/confirmation.py"
 SPEAKER = "engine/networks/speaker.py"
 POLICY = "engine/settings/policy.py"
 CALIBRATE = "enroll/training/calibrate.py"
@@ -45,6 +47,8 @@ JOURNAL = "engine/history/journal.py"
 QUEUE = "engine/history/queue.py"
 OUTBOX = "engine/sinks/base.py"
 
+_CONFIRMATION = ("test_confirmation.py",)
+_FOLLOWING = ("test_following.py",)
 _CALIBRATE = ("test_calibrate.py",)
 _ENROLMENT = ("test_enrolment.py",)
 _VOICES = ("test_voices.py",)
@@ -203,8 +207,8 @@ DECIDING = (
     ),
     Mutation(
         VERIFIER,
-        "tries = [lined if person.by_telephone else heard for",
-        "tries = [heard for",
+        "return self.lined if person.by_telephone else self.plain",
+        "return self.plain",
         "who enrolled by telephone is known by telephone alone",
         ("test_prototypes.py",),
     ),
@@ -401,10 +405,88 @@ DECIDING = (
     ),
     Mutation(
         DETECTOR,
-        "        if candidate.weak and not accepted and not self.near_misses:\n            return None\n",
+        "        if candidate.weak and not accepted and not self.near_misses:\n            return []\n",
         "",
         "near misses are told to who does not ask",
         ("test_loose_cutoff.py",),
+    ),
+    # --- the command after a wake word
+    Mutation(
+        CONFIRMATION,
+        "    if best.margin < 0:\n",
+        "    if best.margin < -1:\n",
+        "any command confirms the wake",
+        _CONFIRMATION,
+    ),
+    Mutation(
+        CONFIRMATION,
+        "score = min(together, command + allowed[count])",
+        "score = together",
+        "a stranger's command passes after the owner's wake",
+        _CONFIRMATION,
+    ),
+    Mutation(
+        CONFIRMATION,
+        "score = min(together, command + allowed[count])",
+        "score = command + allowed[count]",
+        "the wake word counts for nothing",
+        _CONFIRMATION,
+    ),
+    Mutation(
+        CONFIRMATION,
+        "np.flatnonzero(alone >= threshold + ANOTHER_VOICE)",
+        "np.flatnonzero(alone >= -2)",
+        "a television that goes on changes whose command it is",
+        _CONFIRMATION,
+    ),
+    Mutation(
+        CONFIRMATION,
+        "    if 2 * len(best.own) < len(pieces):\n",
+        "    if not best.own:\n",
+        "a command that is mostly another's is one's own",
+        _CONFIRMATION,
+    ),
+    Mutation(
+        CONFIRMATION,
+        "if person.name not in by_speech]",
+        "]",
+        "who gave free speech is asked by the wake word, too",
+        _CONFIRMATION,
+    ),
+    Mutation(
+        DETECTOR,
+        "events += self._confirm(self._gate.heard_at(candidate.sample + candidate.waited_samples))",
+        "events += self._confirm(self._ring.end)",
+        "whether another wake ends a command depends on the cut",
+        _CONFIRMATION,
+    ),
+    Mutation(
+        FOLLOWING,
+        "self._heard >= SHORT_TILES else",
+        "self._heard else",
+        "the last sound of the wake word is a command",
+        _FOLLOWING,
+    ),
+    Mutation(
+        FOLLOWING,
+        "(self._tiles - self._quiet) * TILE_SAMPLES",
+        "self._tiles * TILE_SAMPLES",
+        "the pause behind a piece counts as speech",
+        _FOLLOWING,
+    ),
+    Mutation(
+        "enroll/free_speech.py",
+        "if groups is not None or odd",
+        "if odd",
+        "free speech by somebody else is learned",
+        ("test_free_speech.py",),
+    ),
+    Mutation(
+        ACTIVITY,
+        "begin < hop <= end",
+        "begin <= hop < end",
+        "the edge of what was heard late",
+        ("test_activity.py",),
     ),
     # --- from probabilities to candidates
     Mutation(
@@ -620,8 +702,8 @@ DECIDING = (
     ),
     Mutation(
         "engine/event.py",
-        'mark = "+" if self.type == "detection"',
-        'mark = "+" if self.type != "rejection"',
+        '{"detection": "+", "confirmation": "="}',
+        '{"detection": "+", "near_miss": "+", "confirmation": "="}',
         "a near miss looks like a wake",
         ("test_event.py",),
     ),
@@ -746,16 +828,22 @@ ENROLLING = (
     ),
     Mutation(
         ENROLMENT,
-        "[options.seed, number, copy]",
-        "[options.seed, copy]",
+        "heard.embedding, [options.seed, number], copies",
+        "heard.embedding, [options.seed], copies",
         "all takes have the same variations",
         _ENROLMENT,
     ),
-    Mutation(ENROLMENT, "[options.seed, number, copy]", "[number, copy]", "the seed changes nothing", _ENROLMENT),
     Mutation(
         ENROLMENT,
-        "[options.seed, number, copy]",
-        "[options.seed, number]",
+        "heard.embedding, [options.seed, number], copies",
+        "heard.embedding, [number], copies",
+        "the seed changes nothing",
+        _ENROLMENT,
+    ),
+    Mutation(
+        "enroll/takes/varied.py",
+        "default_rng([*seed, copy])",
+        "default_rng([*seed])",
         "all variations of a take are the same",
         _ENROLMENT,
     ),

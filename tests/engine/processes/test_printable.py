@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark import cli
-from earmark.engine.printable import Printable, printable
+from earmark.engine.processes.printable import Printable, printable
 
 ACTIVE = "\x1b]0;title\x07\x1b[2J\x9b31m\r\x7f\u202eevil\u2066"
 

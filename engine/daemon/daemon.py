@@ -24,7 +24,7 @@ import numpy as np
 from ..audio.devices import require_device
 from ..audio.samples import RATE_HZ, Int16
 from ..audio.sources import IdleSource, PolledPipe, Source, StdinSource
-from ..errors import AudioError, EarmarkError, SoundSystemHangs
+from ..errors import AudioError, EarmarkError, SettingsError, SoundSystemHangs
 from ..event import Event
 from ..household import Household, load_household
 from ..listener import Listener
@@ -36,6 +36,7 @@ from ..sinks.dispatch import Dispatch
 from ..sinks.files import ConsoleSink
 from ..sinks.stats import Stats
 from ..storage.user_folders import people_folder
+from .kept import Kept, value_of
 from .systemd import Notifier
 from .unnamed import Names, Unnamed, is_journal
 from .watch import StoreWatch
@@ -73,7 +74,10 @@ class Daemon:
 
     def __init__(self, arguments: argparse.Namespace, names: Names) -> None:
         self._arguments, self._names = arguments, names
-        self._loaded: Loaded = arguments.loaded
+        self._kept = Kept()
+        self._given: Loaded = arguments.loaded  # without what was changed from outside
+        self._changes: dict[str, str] = {}
+        self._loaded: Loaded = self._changed_as_before()
         self.stats = Stats()
         self._watch = StoreWatch(self._store)  # before the people are loaded: whoever comes between is noticed
         # `run` opens the networks
@@ -84,12 +88,12 @@ class Daemon:
         self._reopen = False
         self._stopping = False
         self._silent_samples = 0
+        self._problem: str | None = None  # of the microphone, as it was told
         self._shown: tuple[object, ...] = (None, None, None, None)  # what the service manager's line was made of
         self._live = arguments.source != "-"
         console = ConsoleSink(arguments.json, self, names.of if is_journal(sys.stdout, os.environ) else None)
         self._outlets = Dispatch(self, console, self._live)
         self._jobs: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
-        self._changes: dict[str, str] = {}
         self._keeper = Thread(target=self._keep, name="keeper", daemon=True)
 
     def __enter__(self) -> Daemon:
@@ -137,6 +141,7 @@ class Daemon:
                 elif source.fault:
                     self._notifier.waiting()
                 self._tell_status()
+                self._tell_microphone()
                 continue
             self._notifier.audio()
             listener.follow(self.household, clips=self.journal)
@@ -147,6 +152,7 @@ class Daemon:
             self._report(listener, events, source.name, computed_s)
             self._watch_silence(block.samples)
             self._tell_status()
+            self._tell_microphone()
             self._outlets.raise_output_failure()
             source.gather(listener.patience_samples)
         self._report(listener, listener.finish(), source.name, 0.0, at_end=True)
@@ -178,7 +184,7 @@ class Daemon:
         self._outlets.publish(notice)
 
     def change(self, key: str, value: str) -> None:
-        """A setting, until the next reload."""
+        """A setting, until somebody changes it again."""
         self._jobs.put(("change", key, value))
 
     def status(self) -> dict[str, Any]:
@@ -196,6 +202,7 @@ class Daemon:
                 "fault": source.fault if source else "not open yet",
                 "opened": source.opened if source else 0,
                 "silent_s": self._silent_samples // RATE_HZ,
+                "problem": self._problem,
             },
             "keywords": [manifest.name for manifest in household.manifests],
             "mode": household.policy.mode,
@@ -235,17 +242,34 @@ class Daemon:
     def _do(self, job: tuple[str, ...]) -> None:
         if job[0] == "reload":
             self._notifier.reloading()
-        changes = {} if job[0] == "reload" else {**self._changes, **({job[1]: job[2]} if job[0] == "change" else {})}
         try:
-            self._replace(job[0], changes)
+            self._replace(job[0], {job[1]: job[2]} if job[0] == "change" else {})
         finally:
             if job[0] == "reload":
                 self._notifier.reloaded()
 
-    def _replace(self, why: str, changes: dict[str, str]) -> None:
+    def _changed_as_before(self) -> Loaded:
+        """The settings as they were given, with what was changed from outside before this start."""
+        changes = self._kept.read(self._given.settings)
+        try:
+            loaded: Loaded = self._arguments.load_settings(changes) if changes else self._given
+        except SettingsError as error:
+            _LOG.warning("what was changed from outside before is left out: %s", error)
+            return self._given
+        for key, value in changes.items():
+            given = value_of(self._given.settings, key)
+            _LOG.warning("as it was changed from outside before: %s is %s, not %s", key, value, given)
+        self._changes = changes
+        return loaded
+
+    def _replace(self, why: str, change: dict[str, str]) -> None:
         """Settings, household and sinks, or none of them."""
         old = self._loaded.settings
-        loaded = self._arguments.load_settings(changes) if why != "people" else self._loaded
+        given, loaded, changes = self._given, self._loaded, {**self._changes, **change}
+        if why != "people":
+            given = self._arguments.load_settings({})
+            changes = changes if change else self._kept.read(given.settings)
+            loaded = self._arguments.load_settings(changes) if changes else given
         audio = loaded.settings.audio
         is_other = (audio.device, audio.channel) != (old.audio.device, old.audio.channel)
         if self._live and is_other and audio.device != NO_DEVICE:
@@ -258,7 +282,9 @@ class Daemon:
             self._say_changes(changes)
         remarks = [remark for remark in household.remarks if remark not in self.household.remarks]
         self._names.hidden = not loaded.settings.log.names
-        self._loaded, self.household, self._changes = loaded, household, changes
+        self._given, self._loaded, self.household, self._changes = given, loaded, household, changes
+        if change:
+            self._kept.write(given.settings, changes)
         if why != "change":
             self.stats.add("reloads")
             _LOG.warning(
@@ -274,9 +300,8 @@ class Daemon:
         """What was changed from outside, and from what: whoever wonders why it wakes differently finds it."""
         for key, value in changes.items():
             if self._changes.get(key) != value:
-                section, name = key.split(".")
-                old = getattr(getattr(self._loaded.settings, section), name)
-                _LOG.warning("changed from outside, until the next reload: %s from %s to %s", key, old, value)
+                old = value_of(self._loaded.settings, key)
+                _LOG.warning("changed from outside: %s from %s to %s", key, old, value)
 
     def _store(self) -> PersonStore:
         return PersonStore(self._loaded.settings.people.store or None)
@@ -317,6 +342,16 @@ class Daemon:
             _LOG.warning("the microphone has given nothing but zeros for %g s: is it muted?", limit / RATE_HZ)
         if limit and before >= limit and len(loud):
             _LOG.warning("the microphone gives sound again")
+
+    def _tell_microphone(self) -> None:
+        """That it is lost or silent, or hears again, where that has changed."""
+        limit = self._loaded.settings.audio.silence_warning_s * RATE_HZ
+        problem = self._source.fault if self._source else None
+        if problem is None and limit and self._silent_samples >= limit:
+            problem = f"nothing but zeros for {limit / RATE_HZ:g} s: is it muted?"
+        if problem != self._problem:
+            self._problem = problem
+            self._outlets.tell_microphone()
 
     def _tell_status(self) -> None:
         """One line for the service manager, made only where something of it has changed."""

@@ -134,6 +134,7 @@ class Wyoming:
         TEXTS, (), "where to listen: tcp://127.0.0.1:10400, unix:///run/…; empty: not at all"
     )
     zeroconf: bool = _key(YES_NO, False, "announce the tcp port in the local network")
+    name: str = _key(TEXT, "", "of the service, as Home Assistant shows it; empty: mqtt.name")
     clients: int = _key(WHOLE, 32, "so many at once; then who is silent gives way", 1, 1000)
     allow: tuple[str, ...] = _key(
         TEXTS, (), "who may connect: addresses, networks as 192.168.1.0/24, unix; empty: everybody who reaches it"
@@ -161,10 +162,14 @@ class Mqtt:
     username: str = _key(TEXT, "", "at the broker")
     password_file: str = _key(TEXT, "", "its first line is the password")
     tls: bool = _key(YES_NO, False, "encrypt, with the system's certificates")
-    topic: str = _key(TEXT, "earmark", "what all our topics begin with; one for each daemon at a broker")
+    topic: str = _key(
+        TEXT, "", "what all our topics begin with, one for each daemon; empty: earmark- and this machine's name"
+    )
     discovery: str = _key(TEXT, "homeassistant", "prefix of Home Assistant's discovery; empty: no discovery")
     name: str = _key(TEXT, "earmark", "of the device, as Home Assistant shows it")
-    controls: bool = _key(YES_NO, True, "mode and sensitivities may be changed through the broker")
+    area: str = _key(TEXT, "", "room that Home Assistant suggests for the device, as Kitchen; empty: none")
+    page: str = _key(TEXT, "", "link on the device's page: https://…; empty: none")
+    controls: bool = _key(YES_NO, True, "mode and sensitivities may be changed through the broker, and stay so")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ _LOG = logging.getLogger(__name__)
 QUEUE_NOTICES = 64  # a wake word takes a second to say: a minute of nothing else, while a sink is stuck
 CLOSE_S = 0.3  # what a sink gets to send the rest; all close at once, and a service must end within a second
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 30.0  # doubled from one to the other where opening fails
+OWN = "mic"
+"""This machine's own microphone or pipe, as the source of an event."""
 STUCK, NOT_OPEN = "stuck: events are dropped", "not open yet"
 
 
@@ -43,10 +45,16 @@ class Notice:
     made_s: float = field(default_factory=time.monotonic, compare=False)
     """When this was made, by a clock that nobody sets: how late it is does not depend on the one of `at_s`."""
 
+    @property
+    def heard_by(self) -> str:
+        """The same at each of its events: `mic`, or the client's address without its port, or `unix`."""
+        return self.peer or OWN
+
     def to_json(self) -> dict[str, Any]:
-        """The event as the command line prints it, and when it was (UTC, ISO 8601)."""
+        """The event as the command line prints it, when it was (UTC, ISO 8601), and `source`, who heard it."""
         at = datetime.datetime.fromtimestamp(self.at_s, datetime.timezone.utc)
-        return {**self.event.to_json(self.source), "at": at.isoformat(timespec="milliseconds")}
+        event = self.event.to_json(self.source)
+        return {**event, "at": at.isoformat(timespec="milliseconds"), "source": self.heard_by}
 
 
 class Control(Protocol):
@@ -61,7 +69,7 @@ class Control(Protocol):
         """Whether somebody keeps the sound around events: notices with a clip are wanted."""
 
     def change(self, key: str, value: str) -> None:
-        """Changes a setting until the next reload, by its full key; a value against its rule is refused and said."""
+        """Changes a setting, by its full key, and keeps that; a value against its rule is refused and said."""
 
     def status(self) -> dict[str, Any]:
         """How the daemon is, as JSON has it."""
@@ -136,6 +144,9 @@ class Sink:
 
     def state(self) -> None:
         """The household has changed, or a change was refused; called from any thread, must not wait."""
+
+    def microphone(self) -> None:
+        """It is lost or silent, or hears again, as the status says; called from any thread, must not wait."""
 
     def close(self) -> None:
         """Called once, at the end, where it was opened."""

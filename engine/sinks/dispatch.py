@@ -105,6 +105,11 @@ class Dispatch:
         for box in self._boxes.values():
             box.sink.state()
 
+    def tell_microphone(self) -> None:
+        """It is lost or silent, or hears again."""
+        for box in self._boxes.values():
+            box.sink.microphone()
+
     def raise_output_failure(self) -> None:
         """Standard output that nobody reads any more is the end, as for any program in a pipe.
 

@@ -190,7 +190,6 @@ class HookSink(Sink):
 def values_of(notice: Notice) -> dict[str, str]:
     """What the placeholders stand for; what is not known is empty."""
     event = notice.to_json()
-    event["source"] = event.pop("file")
     return {name: "" if event[name] is None else str(event[name]) for name in PLACEHOLDERS}
 
 

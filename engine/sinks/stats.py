@@ -20,7 +20,8 @@ class Stats:
     """Counters that only grow, and one histogram.
 
     Names that are in use: `events` (type, keyword, reason), `sent`, `dropped` and `failed` (sink), `overruns`,
-    `device_lost`, `reloads`, `reload_failures`, `clients`, `turned_away` and `limited` (server), `refused` (sink).
+    `device_lost`, `reloads`, `reload_failures`, `clients` (of `wyoming` those that sent audio), `turned_away` and
+    `limited` (server), `refused` (sink).
     """
 
     def __init__(self) -> None:

@@ -64,6 +64,11 @@ def seals_folder(store: Path) -> Path:
     return user_state_path(APP) / "seals"
 
 
+def controls_folder(store: Path) -> Path:
+    """Where it is remembered what was changed from outside: `$XDG_STATE_HOME/earmark/controls`, as `seals_folder`."""
+    return seals_folder(store).with_name("controls")
+
+
 def data_folder() -> Path:
     """`$XDG_DATA_HOME/earmark`; by default the service's for root, and for others `~/.local/share/earmark`.
 

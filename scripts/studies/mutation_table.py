@@ -1336,6 +1336,42 @@ STORING = (
         ("test_mqtt.py",),
     ),
     Mutation(
+        "engine/sinks/mqtt/sink.py",
+        "client.on_subscribe, client.on_socket_open = self._on_subscribe, at_once",
+        "client.on_subscribe = self._on_subscribe",
+        "an event waits 40 ms behind the last wake",
+        ("test_mqtt.py",),
+    ),
+    Mutation(
+        "engine/sinks/mqtt/state.py",
+        """            self._say_diagnostics()
+            self._say("availability", ONLINE)""",
+        """            self._say_diagnostics()""",
+        "nobody is told that the daemon is there",
+        ("test_mqtt_state.py",),
+    ),
+    Mutation(
+        "engine/sinks/mqtt/sink.py",
+        'self._opened().publish(f"{self._topic}/daemon", self._own_id)  # it came later',
+        "pass  # it came later",
+        "of two daemons on one topic only the first notices",
+        ("test_mqtt_state.py",),
+    ),
+    Mutation(
+        "engine/daemon/kept.py",
+        "if was == str(value_of(settings, key))}",
+        "if was}",
+        "what was edited in the settings does not count",
+        ("test_kept.py",),
+    ),
+    Mutation(
+        "engine/sinks/base.py",
+        "return self.peer or OWN",
+        "return self.source or OWN",
+        "the source of an event changes with each connection",
+        ("test_wyoming_peers.py",),
+    ),
+    Mutation(
         "engine/audio/microphone.py",
         "min(2 * retry_s, LAST_RETRY_S)",
         "2 * retry_s",

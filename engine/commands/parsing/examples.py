@@ -60,6 +60,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("earmark service install --user", "with your own sound server"),
         ("earmark service status", ""),
     ),
+    "mqtt": (
+        ("earmark mqtt forget", "while the daemon does not run; Home Assistant then removes the device"),
+        ("earmark mqtt forget --topic earmark", "of a daemon that had another topic"),
+    ),
     "wakes": (
         ("earmark wakes list --last 20", ""),
         ("earmark wakes play 7", ""),

@@ -1,4 +1,4 @@
-"""The commands that come in groups: people, settings, service, wakes, learn."""
+"""The commands that come in groups: people, settings, service, mqtt, wakes, learn."""
 
 from __future__ import annotations
 
@@ -107,6 +107,13 @@ def add_daemon(commands: Commands) -> None:
         command.add_argument("--root", metavar="DIR", help="of an image: write below it, and start nothing")
     for command in (install, uninstall, state):
         command.add_argument("--user", action="store_true", help="your own service, with your sound server")
+
+    what = add_group(commands, "mqtt", "what the daemon has left at its broker")
+    forget = add_command(
+        what, "forget", f"{COMMANDS}.service.broker:forget", "take the device, and all that the broker keeps, back"
+    )
+    forget.add_argument("--topic", metavar="TOPIC", help="of a daemon of before (that of the settings)")
+    add_settings(forget)
 
     add_wakes(commands)
     add_learn(commands)

@@ -26,7 +26,7 @@ from ...sinks.places import sockets_to_ask
 from ...storage.user_folders import SERVICE_FOLDER, config_home, own_data_folder
 from ..status import ask
 from . import lock
-from .steps import SUDO_PATH, Link, Remove, Run, Step, Write, do_all, path_in, run
+from .steps import SUDO_PATH, Link, Remove, Run, Step, Try, Write, do_all, path_in, run
 from .unit import command_beside, command_of, own_paths, require_own_environment, require_visible, unit
 
 UNIT = "earmark.service"
@@ -237,6 +237,9 @@ def uninstall_steps(where: Place) -> list[Step]:
     steps: list[Step] = []
     if where.live and unit_file.exists():
         steps.append(Run((*where.systemctl, "disable", "--now", UNIT)))
+        if _has_broker(where.settings):  # Home Assistant would show its device for ever
+            command = (sys.executable, "-I", "-m", "earmark.cli", "mqtt", "forget")
+            steps.append(Try((*command, "--settings", str(where.settings))))
     if not where.live:
         steps.append(Remove(where.inside(where.wanted_by)))
     steps.append(Remove(unit_file))
@@ -246,6 +249,13 @@ def uninstall_steps(where: Place) -> list[Step]:
     if where.live:
         steps.append(Run((*where.systemctl, "daemon-reload")))
     return steps
+
+
+def _has_broker(settings: Path) -> bool:
+    """Whether these settings name one; those that cannot be read do not."""
+    with contextlib.suppress(EarmarkError):
+        return settings.exists() and bool(load(settings, environment={}).settings.mqtt.host)
+    return False
 
 
 def _on_path(where: Place, command: str) -> Iterator[tuple[Path, str]]:

@@ -114,7 +114,19 @@ class Run:
         return "done"
 
 
-Step = Union[Write, Link, Remove, Run]
+@dataclass(frozen=True)
+class Try(Run):
+    """A command that may fail: what it would have done is somebody else's to keep or to lose."""
+
+    def do(self) -> str:
+        """What came of it."""
+        try:
+            return super().do()
+        except ServiceError as error:
+            return f"failed, and that is left: {error}"
+
+
+Step = Union[Write, Link, Remove, Run, Try]
 
 
 def path_in(root: Path, path: Path) -> Path:

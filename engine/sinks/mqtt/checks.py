@@ -7,16 +7,41 @@ import ipaddress
 import logging
 import os
 import re
+import socket
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ...errors import SettingsError, text_of
+from ...settings.schema import Mqtt
 from ...storage.edited import decoded
 
 _LOG = logging.getLogger(__name__)
 
 MAX_TOPIC_BYTES = 1000  # the protocol allows 65,535; some brokers stop far below
+MOST_HOST = 40  # characters of this machine's name in a topic
+FIRST_TOPIC = "earmark"  # of daemons that did not take this machine's name
+_UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")
 MAX_PASSWORD_FILE_BYTES = 65_536  # the protocol's limit of a password
+
+
+def topic_of(settings: Mqtt) -> str:
+    """What all our topics begin with: that of the settings, or one of this machine's own."""
+    if settings.topic:
+        return settings.topic
+    host = _UNSAFE.sub("-", socket.gethostname().partition(".")[0])[:MOST_HOST]
+    return f"{FIRST_TOPIC}-{host}" if host else FIRST_TOPIC
+
+
+def check_page(page: str) -> None:
+    """Raises SettingsError for what Home Assistant does not take for a link: it would refuse the whole device."""
+    try:
+        parts = urlsplit(page)
+        is_good = parts.scheme in ("http", "https") and parts.hostname and page.isprintable() and " " not in page
+    except ValueError:
+        is_good = False
+    if page and not is_good:
+        raise SettingsError(f"mqtt.page={page[:80]!r} must be a link as https://pi.local/help")
 
 
 def is_loopback(host: str) -> bool:

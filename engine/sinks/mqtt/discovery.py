@@ -77,6 +77,13 @@ MODE_WORDS = {
 """What Home Assistant shows for each mode; it has no translations for what a broker says."""
 
 
+DIAGNOSTICS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    ("people", "People", "mdi:account-multiple", {"state_class": "measurement"}),
+    ("rejections", "Rejections", "mdi:account-cancel", {"state_class": "total_increasing"}),
+    ("models", "Models", "mdi:brain", {}),
+)
+"""What `diagnostics` tells: its key, what people call it, its icon, and what else Home Assistant is to know."""
+
 KNOBS = {
     knob.name: knob
     for knob in (
@@ -114,7 +121,13 @@ KNOBS = {
 
 
 def discovery(
-    topic: str, device: str, controls: bool = True, people: Iterable[str] = (), gone: Iterable[str] = ()
+    topic: str,
+    device: str,
+    controls: bool = True,
+    people: Iterable[str] = (),
+    gone: Iterable[str] = (),
+    area: str = "",
+    page: str = "",
 ) -> dict[str, Any]:
     """What Home Assistant is told: one message for the whole device, as its documentation recommends for several
     entities; it comes or goes as a whole (since Home Assistant 2024.11).
@@ -125,7 +138,9 @@ def discovery(
         controls: whether settings can be changed.
         people: who can wake it; their names are the types of events, and the triggers, that automations choose from.
         gone: triggers to be taken back, as `trigger_of` calls them. Leaving one out does not do that: one message
-            must have nothing but its platform.
+            must have nothing but its platform. So it has of controls that there are not.
+        area: the room that is suggested for it; empty: none.
+        page: a link for people; empty: none.
     """
     node, release, people = node_of(topic), version("earmark"), sorted(set(people))
     # What has happened stays true while the daemon is down: these have no availability. With one, Home Assistant
@@ -164,8 +179,8 @@ def discovery(
         "wake": {
             "platform": "event",
             "name": "Wake",
-            "icon": "mdi:bullhorn",
-            "event_types": ["detection", "rejection"],
+            "icon": "mdi:account-question",
+            "event_types": ["detection", "rejection", "confirmation"],
             "state_topic": f"{topic}/event",
         },
     }
@@ -175,6 +190,26 @@ def discovery(
             "state_topic": f"{topic}/{knob.name}",
             "command_topic": f"{topic}/{knob.name}/set",
             "availability_topic": f"{topic}/availability",
+        }
+    now = {"availability_topic": f"{topic}/availability", "entity_category": "diagnostic"}
+    entities["microphone"] = {
+        "platform": "binary_sensor",
+        "name": "Microphone",
+        "device_class": "problem",
+        "state_topic": f"{topic}/microphone",
+        "value_template": "{{ 'ON' if value_json.why else 'OFF' }}",
+        "json_attributes_topic": f"{topic}/microphone",
+        **now,
+    }
+    for name, words, icon, more in DIAGNOSTICS:
+        entities[name] = {
+            "platform": "sensor",
+            "name": words,
+            "icon": icon,
+            "state_topic": f"{topic}/diagnostics",
+            "value_template": f"{{{{ value_json.{name} }}}}",
+            **more,
+            **now,
         }
     entities["running"] = {  # has no availability: that it does not run is what it says
         "platform": "binary_sensor",
@@ -198,6 +233,8 @@ def discovery(
             "value_template": WOKEN_BY_NAME,
         }
     entities.update({name: {"platform": "device_automation"} for name in gone})
+    if not controls:  # perhaps there were some
+        entities.update({knob.name: {"platform": knob.entity["platform"]} for knob in KNOBS.values()})
     return {
         "device": {
             "identifiers": [node],
@@ -205,8 +242,10 @@ def discovery(
             "manufacturer": "earmark",
             "model": "wake word detector",
             "sw_version": release,
+            **({"suggested_area": area} if area else {}),
+            **({"configuration_url": page} if page else {}),
         },
-        "origin": {"name": "earmark", "sw_version": release},
+        "origin": {"name": "earmark", "sw_version": release, **({"support_url": page} if page else {})},
         "components": entities,
     }
 

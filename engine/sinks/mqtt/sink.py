@@ -1,8 +1,9 @@
 """MQTT: events, state and controls through a broker; Home Assistant finds them by itself.
 
 Below the topic of the settings: `event` (each event as JSON, not retained), and retained `last` (the last wake),
-`triggers` (which triggers of automations have been told, by digests of the names),
+`triggers` (which triggers of automations have been told, by digests of the names), `microphone`, `diagnostics`,
 `mode`, `sensitivity`, `voice_sensitivity` (each with a `…/set` to change it) and `availability` (online, offline).
+In `daemon` each daemon says a number of its own, so that two that have one topic notice each other.
 
 Events are sent with QoS 1, so that one counts as sent when the broker has it. Everything retained is sent with QoS 0:
 it is said anew at every connection, and a state of before that came once more after it would be a lie.
@@ -11,14 +12,13 @@ it is said anew at every connection, and a state of before that came once more a
 from __future__ import annotations
 
 import collections
-import json
 import logging
+import re
 import secrets
 import ssl
 import sys
 import threading
 import time
-from collections.abc import Collection
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -27,9 +27,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from ...errors import DaemonError, InputError, SettingsError, text_of
 from ..base import Control, Notice, Sink
-from .checks import check_host, check_topic, is_loopback, read_password
+from .checks import FIRST_TOPIC, check_host, check_page, check_topic, is_loopback, read_password, topic_of
 from .client import LimitedClient, at_once
-from .discovery import KNOBS, OFFLINE, ONLINE, Knob, discovery, is_trigger, node_of, renamed, trigger_of, voices_of
+from .discovery import KNOBS, OFFLINE, ONLINE, Knob, node_of
+from .state import State, as_json
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,6 +40,10 @@ LATE_S = 10.0  # an event that reaches nobody for so long is lost: lights should
 MAX_INFLIGHT = 20
 MAX_QUEUED = 64  # messages inside paho; events wait in the outbox, which counts what it drops
 SHOWN_BYTES = 40  # of a refused command, in the log
+OWN_ID = secrets.token_hex(8)  # of the process: a sink that takes another one's place is no other daemon
+MOST_OTHERS = 8  # daemons on our topic that are answered: anybody may pretend to be any number
+EARLIER = f"{FIRST_TOPIC}/availability"  # of a daemon of before topics had the name of their machine
+LEFT_OUT = ("file", "time_ms")  # of an event: `source` and `at` say it for longer than one connection or one run
 
 
 class MqttSink(Sink):
@@ -49,15 +54,15 @@ class MqttSink(Sink):
 
     def __init__(self, settings: Any, control: Control) -> None:
         super().__init__(settings, control)
-        self._topic: str = settings.topic
+        self._topic = topic_of(settings)
         self._client: paho.Client | None = None
         self._unconfirmed: collections.deque[tuple[paho.MQTTMessageInfo, Notice]] = collections.deque()
         self._connected = threading.Event()
         self._closing = False
-        self._state = threading.Lock()  # held while state is read and said, so that the last that is said is true
-        self._last: dict[str, Any] | None = None
-        self._voices: dict[str, set[str]] = {}  # who is known -> what their voiceprints are, as `voices_of` has it
-        self._told: list[str] | None = None  # the people that Home Assistant knows of
+        self._state = State(settings, control, self._keep)
+        self._own_id = OWN_ID
+        self._earlier = EARLIER if not settings.topic and self._topic != FIRST_TOPIC else ""
+        self._others: set[str] = set()  # daemons that have our topic, too
         self._asks = threading.Lock()
         self._asked: dict[str, str | None] = {}  # knob -> what to ask for when the daemon has done the one before
         self._refused: set[str] = set()  # knobs whose last command was refused
@@ -73,6 +78,7 @@ class MqttSink(Sink):
         check_topic("mqtt.topic", self._topic)
         if settings.discovery:
             check_topic("mqtt.discovery", settings.discovery)
+        check_page(settings.page)
         check_host(settings.host)
         if settings.password_file and not settings.username:
             raise SettingsError("mqtt.password_file without mqtt.username: set both, a password goes with a name")
@@ -119,14 +125,13 @@ class MqttSink(Sink):
         client = self._opened()
         if not self._connected.wait(max(0.0, LATE_S - _age_s(notice))) or _age_s(notice) > LATE_S:
             raise DaemonError(f"an event is lost: there was no broker for {LATE_S:g} s")
-        event = notice.to_json()
+        event = {key: value for key, value in notice.to_json().items() if key not in LEFT_OUT}
         if event["type"] == "detection":
-            with self._state:
-                self._tell_people()  # an event of somebody whom Home Assistant does not know of is lost there
-                self._last = {key: event[key] for key in event if key != "type"}
-                self._say("last", _as_json(self._last))
+            self._state.wake({key: event[key] for key in event if key != "type"})
         # Home Assistant's event entities want `event_type`.
-        told = client.publish(f"{self._topic}/event", _as_json({**event, "event_type": event["type"]}), qos=1)
+        told = client.publish(f"{self._topic}/event", as_json({**event, "event_type": event["type"]}), qos=1)
+        if event["type"] == "rejection":
+            self._state.diagnostics()
         self._unconfirmed.append((told, notice))
         self.idle_s = 0.0
         self._confirm(MAX_INFLIGHT - 1)
@@ -166,10 +171,8 @@ class MqttSink(Sink):
 
     def _say_goodbye(self) -> None:
         client = self._opened()
-        with self._state:
-            self._closing = True
-            if self._connected.is_set():
-                self._say("availability", OFFLINE)
+        self._closing = True
+        self._state.end()
         client.disconnect()
         client.loop_stop()
 
@@ -182,10 +185,11 @@ class MqttSink(Sink):
             self._asked = dict.fromkeys(next_asks)
         for name, value in next_asks.items():
             self._control.change(KNOBS[name].key, value)
-        with self._state:
-            if not self._closing and self._connected.is_set():
-                self._tell_people()
-        self._say_state()
+        self._state.household()
+
+    def microphone(self) -> None:
+        """Says how it is."""
+        self._state.microphone()
 
     # --- in paho's thread
 
@@ -195,17 +199,21 @@ class MqttSink(Sink):
             self._lose(str(reason))
             return
         knobs = KNOBS if self._settings.controls else ()
-        self._topics = [f"{self._topic}/{name}/set" for name in knobs] + [f"{self._topic}/availability"]
+        self._topics = [f"{self._topic}/{name}/set" for name in knobs]
+        self._topics += [f"{self._topic}/availability", f"{self._topic}/daemon"]
+        if self._earlier:
+            self._topics.append(self._earlier)
         if self._settings.discovery:
             self._topics += [self._birth_topic, f"{self._topic}/triggers"]
-        if self._last is None:
+        if not self._state.knows_last:
             self._topics.append(f"{self._topic}/last")  # an earlier daemon's
         # QoS 0: what is too large is dropped without an answer, and a broker would wait for those of QoS 1
         client.subscribe([(topic, 0) for topic in self._topics])
         _LOG.log(logging.WARNING if self._was_away else logging.INFO, "mqtt: connected to %s", self._broker)
         self.fault, self._was_away = None, False
         self._connected.set()
-        self._introduce()
+        self._state.introduce()
+        client.publish(f"{self._topic}/daemon", self._own_id)
 
     def _on_connect_fail(self, _client: paho.Client, _data: Any) -> None:
         error = sys.exc_info()[1]  # paho calls this while it handles the exception, and does not hand it on
@@ -216,6 +224,7 @@ class MqttSink(Sink):
     ) -> None:
         was_connected, turned_away = self._connected.is_set(), self._turned_away
         self._connected.clear()
+        self._state.lose()
         self._turned_away = False
         if was_connected and not self._closing:
             self._lose(f"the connection broke ({reason})")
@@ -226,7 +235,8 @@ class MqttSink(Sink):
     def _on_subscribe(
         self, _client: paho.Client, _data: Any, _number: int, reasons: list[ReasonCode], _properties: Any
     ) -> None:
-        refused = [topic for topic, reason in zip(self._topics, reasons) if reason.is_failure]
+        found = [topic for topic, reason in zip(self._topics, reasons) if reason.is_failure]
+        refused = [topic for topic in found if topic != self._earlier]  # which is none of ours
         if not refused:
             self._deaf_to = []
             return
@@ -236,39 +246,48 @@ class MqttSink(Sink):
         self._deaf_to = refused
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        ours = {f"{self._topic}/last": self._take_over, f"{self._topic}/triggers": self._take_back}
+        ours = {f"{self._topic}/last": self._state.take_over, f"{self._topic}/triggers": self._state.take_back}
         if message.topic in ours:
             if message.retain:  # else we have said it
                 ours[message.topic](bytes(message.payload))
+            return
+        if message.topic == self._earlier:
+            self._meet_earlier(message)
             return
         if message.retain:  # of before this connection: not a wish of now, and our own state is true already
             return
         if self._settings.discovery and message.topic == self._birth_topic:
             if message.payload == ONLINE.encode():
-                self._introduce()
+                self._state.introduce()
         elif message.topic == f"{self._topic}/availability":
-            # An older connection of ours that the broker gives up only now leaves its last will behind.
-            with self._state:
-                if message.payload != ONLINE.encode() and not self._closing:
-                    self._say("availability", ONLINE)
+            if message.payload != ONLINE.encode():
+                self._state.contradict()
+        elif message.topic == f"{self._topic}/daemon":
+            self._meet(bytes(message.payload))
         elif self._settings.controls and message.topic in self._topics:
             self._obey(KNOBS[message.topic[len(self._topic) + 1 : -len("/set")]], bytes(message.payload))
 
-    def _take_over(self, payload: bytes) -> None:
-        """The last wake that an earlier daemon told of: whoever is erased since is named in it no more."""
-        with self._state:
-            if self._last is not None or self._closing:
-                return
-            try:
-                last = json.loads(payload)
-                person = last["person"]
-                if not (person is None or isinstance(person, str)):
-                    raise ValueError(f"person={person!r:.80} must be a text")
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                _LOG.warning("mqtt: %s/last is none of earmark's: %s", self._topic, text_of(error))
-                return
-            self._last = last
-            self._tell_people()
+    def _meet(self, payload: bytes) -> None:
+        """Another daemon that has our topic: both mix up their states, and each takes the other's commands."""
+        other = payload.decode("ascii", "replace")
+        if not re.fullmatch("[0-9a-f]{16}", other) or other in (self._own_id, *self._others):
+            return
+        if len(self._others) < MOST_OTHERS:
+            if not self._others:
+                self.note = f"another daemon has the topic {self._topic}, too: give each its own mqtt.topic"
+                _LOG.warning("mqtt: %s", self.note)
+            self._others.add(other)
+            self._opened().publish(f"{self._topic}/daemon", self._own_id)  # it came later, and has not heard of us
+
+    def _meet_earlier(self, message: paho.MQTTMessage) -> None:
+        """A device that the same machine may have left before a topic had its name; nobody is behind it now."""
+        if message.retain and message.payload == OFFLINE.encode() and not self._said_earlier:
+            self._said_earlier = True
+            _LOG.warning(
+                "mqtt: the topic is %s, and there is a device of the topic %s at this broker: mqtt.topic = "
+                '"%s" goes on with that one, `earmark mqtt forget --topic %s` takes it back',
+                *(self._topic, *3 * (FIRST_TOPIC,)),
+            )
 
     def _on_too_large(self, size_bytes: int) -> None:
         self._control.stats.add("refused", sink=self.name)
@@ -276,12 +295,13 @@ class MqttSink(Sink):
         if not self._said_too_large:  # once, not for each
             _LOG.warning("mqtt: %s", self.note)
         self._said_too_large = True
-        self._say_state()
+        self._state.policy()
 
     # --- shared
 
     _was_away = False
     _said_too_large = False
+    _said_earlier = False
 
     def _warn_of_password(self) -> None:
         """A password that everybody between here and the broker can read is worth a word."""
@@ -319,7 +339,7 @@ class MqttSink(Sink):
                 shown = repr(payload[:SHOWN_BYTES]) + ("…" if len(payload) > SHOWN_BYTES else "")
                 _LOG.warning("mqtt: %s/%s/set: %s %s", self._topic, knob.name, shown, error)
             self._refused.add(knob.name)
-            self._say_state()
+            self._state.policy()
             return
         self._refused.discard(knob.name)
         with self._asks:
@@ -331,72 +351,12 @@ class MqttSink(Sink):
         if is_new:
             self._control.change(knob.key, value)
         else:
-            self._say_state()
+            self._state.policy()
 
-    def _introduce(self) -> None:
-        """Everything that somebody needs who has not heard of us; that we are there comes last."""
-        with self._state:
-            if self._closing:
-                return
-            self._told = None
-            self._tell_people()
-            if self._last is not None:
-                self._say("last", _as_json(self._last))
-            self._say_policy()
-            self._say("availability", ONLINE)
-
-    def _tell_people(self) -> None:
-        """Home Assistant of those who are known, if they are others; and nobody of those who are not any more."""
-        voices = voices_of(self._control.household.people)
-        if self._settings.discovery and self._told != sorted(voices):
-            triggers = {trigger_of(name) for name in self._told or ()}
-            self._told = sorted(voices)
-            self._say_discovery(triggers - set(map(trigger_of, voices)))
-        before, self._voices = self._voices, voices
-        if self._last is not None and self._last["person"] not in (None, *voices):
-            self._last = {**self._last, "person": renamed(before.get(self._last["person"], set()), voices)}
-            self._say("last", _as_json(self._last))
-
-    def _say_discovery(self, gone: Collection[str]) -> None:
-        """With triggers that are to be taken back, which takes a message of its own."""
-        topic = f"{self._settings.discovery}/device/{node_of(self._topic)}/config"
-        for back in (gone, ()) if gone else ((),):
-            told = discovery(self._topic, self._settings.name, self._settings.controls, self._told or (), back)
-            self._opened().publish(topic, _as_json(told), retain=True)
-        self._say("triggers", _as_json(sorted(map(trigger_of, self._told or ()))))
-
-    def _take_back(self, payload: bytes) -> None:
-        """The triggers that an earlier daemon has left, of people who are gone since."""
-        try:
-            triggers = json.loads(payload)
-            if not isinstance(triggers, list) or not all(map(is_trigger, triggers)):
-                raise ValueError(f"{triggers!r:.80} must be a list of triggers")
-        except (ValueError, RecursionError) as error:
-            _LOG.warning("mqtt: %s/triggers is none of earmark's: %s", self._topic, text_of(error))
-            return
-        with self._state:
-            gone = set(triggers) - set(map(trigger_of, self._told or ()))
-            if gone and not self._closing:
-                self._say_discovery(gone)
-
-    def _say_state(self) -> None:
-        with self._state:
-            if not self._closing and self._connected.is_set():  # else the next connection begins with it
-                self._say_policy()
-
-    def _say_policy(self) -> None:
-        policy = self._control.household.policy
-        for knob in KNOBS.values():
-            self._say(knob.name, knob.read(policy))
-
-    def _say(self, name: str, payload: str) -> None:
-        self._opened().publish(f"{self._topic}/{name}", payload, retain=True)
+    def _keep(self, topic: str, payload: str) -> None:
+        self._opened().publish(topic, payload, retain=True)
 
 
 def _age_s(notice: Notice) -> float:
     """By a clock that nobody sets."""
     return time.monotonic() - notice.made_s
-
-
-def _as_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

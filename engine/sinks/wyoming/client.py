@@ -94,7 +94,7 @@ class Client:
         self._listener: Listener | None = None
         self._format: AudioFormat | None = None
         self._converter: Converter | None = None
-        self._detected = False
+        self._detected = self._sent_audio = False
         self._timestamp: float | None = None  # of the chunk that came last
         self._gathered: list[tuple[Int16, float | None]] = []
         self._taken: list[tuple[int, float | None]] = []  # of what was heard last: up to which sample, its timestamp
@@ -111,7 +111,7 @@ class Client:
 
     async def run(self) -> None:
         """Until the client goes, or has to."""
-        _LOG.info("wyoming: %s connected", self._peer)
+        _LOG.debug("wyoming: %s connected", self._peer)  # Home Assistant does so every 30 s, to ask what there is
         _keep_alive(self._writer)
         try:
             self._hurry("sent no event")
@@ -273,6 +273,10 @@ class Client:
         Audio that is much faster than time is not read until its time has come: nothing is lost by it. Who is trusted
         need not wait.
         """
+        if not self._sent_audio:
+            self._sent_audio = True
+            self._control.stats.add("clients", server=self._sink.name)
+            _LOG.info("wyoming: %s sends audio", self._peer)
         if self._listener is None:
             self._listener = Listener(
                 self._control.household, self._control.journal, self._names, self._voices, confirms=False

@@ -103,7 +103,6 @@ class WyomingSink(Server):
             self._control.stats.add("turned_away", server=self.name)
             writer.transport.abort()
             return
-        self._control.stats.add("clients", server=self.name)
         self._clients.append(client)
         try:
             await client.run()
@@ -207,8 +206,9 @@ def _info(household: Household) -> Info:
         )
         for manifest in household.manifests
     ]
+    settings = household.settings
     program = WakeProgram(
-        name="earmark",
+        name=settings.wyoming.name or settings.mqtt.name or "earmark",
         attribution=Attribution("earmark", ""),
         installed=True,
         description="Wake words that know whose voice it is",

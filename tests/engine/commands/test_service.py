@@ -21,8 +21,9 @@ from conftest import REPOSITORY
 from helpers_store import Run, earmark, environment, save_cosine, snapshot
 
 from earmark.engine.commands.service import steps
-from earmark.engine.commands.service.commands import left_behind
-from earmark.engine.commands.service.steps import path_in
+from earmark.engine.commands.service.commands import UNIT as UNIT_NAME
+from earmark.engine.commands.service.commands import Place, left_behind, uninstall_steps
+from earmark.engine.commands.service.steps import Try, path_in
 from earmark.engine.commands.service.unit import EXEC_START, require_own_environment, require_visible, unit
 from earmark.engine.errors import ServiceError
 from earmark.engine.settings.reading import load
@@ -211,6 +212,29 @@ def test_install_and_uninstall_leave_only_the_settings(tmp_path: Path) -> None:
     assert "/var/lib/earmark stays" in run.out
     assert {name for name, content in snapshot(tmp_path).items() if content is not None} == {SETTINGS}
     earmark("service", "uninstall", "--root", tmp_path)  # nothing is there any more
+
+
+@pytest.mark.parametrize(
+    ("content", "is_told"),
+    [('[mqtt]\nhost = "broker"\n', True), ("", False), ("[mqtt]\nhost = 5\n", False), (None, False)],
+)
+def test_the_broker_is_told_when_the_service_has_ended_and_before_anything_is_gone(
+    tmp_path: Path, content: str | None, is_told: bool
+) -> None:
+    where = Place(True, Path("/"), tmp_path, tmp_path / UNIT_NAME, tmp_path / "earmark.toml", tmp_path)
+    where.unit.write_text("ExecStart=x")
+    if content is not None:
+        where.settings.write_text(content)
+    stop, *others = map(str, uninstall_steps(where))
+    assert stop.endswith("disable --now earmark.service")
+    assert [f"earmark.cli mqtt forget --settings {where.settings}" in step for step in others[:1]] == [is_told]
+
+
+def test_a_broker_that_cannot_be_told_keeps_nobody_from_uninstalling() -> None:
+    assert Try(("sh", "-c", "exit 0")).do() == "done"
+    assert Try(("sh", "-c", "echo no broker >&2; exit 1")).do() == (
+        "failed, and that is left: `sh -c 'echo no broker >&2; exit 1'` failed with exit code 1: no broker"
+    )
 
 
 def test_the_fresh_settings_change_nothing(tmp_path: Path) -> None:

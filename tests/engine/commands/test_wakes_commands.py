@@ -344,7 +344,7 @@ def test_an_empty_journal_is_said(tmp_path: Path) -> None:
 def test_everything_about_an_entry_is_shown(heard: tuple[Run, Path]) -> None:
     folder = heard[1] / "wakes"
     (facts,) = ask(folder, "show", "1", "--json").events
-    assert set(facts) == {*EVENT_KEYS, "number", "label", "wav", "seconds", "peak"}
+    assert set(facts) == {*EVENT_KEYS, "source", "number", "label", "wav", "seconds", "peak"}
     assert (facts["person"], facts["seconds"], facts["wav"]) == ("slt", 2.0, str(folder / "000001" / "audio.wav"))
     assert facts["peak"] == pytest.approx(np.abs(read_audio(facts["wav"]).astype(int)).max() / 32_768, abs=1e-4)
     lines = dict(line.split(maxsplit=1) for line in ask(folder, "show", "1").out.splitlines())

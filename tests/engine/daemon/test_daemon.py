@@ -108,7 +108,7 @@ def test_everybody_on_the_socket_reads_the_events(store: Path, words: dict[str, 
         printed = [daemon.event(), daemon.event()]
         for reader in readers:
             got = [json.loads(line_of(reader)) for _ in printed]
-            assert all(event.pop("at").endswith("+00:00") for event in got)
+            assert all(event.pop("at").endswith("+00:00") and event.pop("source") == "mic" for event in got)
             assert got == printed
         assert daemon.stop().code == 0
     assert not path.exists()

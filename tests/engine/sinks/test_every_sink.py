@@ -160,7 +160,7 @@ def to_hook(event: Event, folder: Path) -> list[str]:
 
 def to_mqtt(event: Event, folder: Path) -> list[str]:
     with Broker(folder) as broker, Ear(broker.port) as ear:
-        with running(folder, {"mqtt.host": "127.0.0.1", "mqtt.port": broker.port}) as daemon:
+        with running(folder, {"mqtt.host": "127.0.0.1", "mqtt.port": broker.port, "mqtt.topic": "earmark"}) as daemon:
             ear.wait("earmark/mode")
             publish(daemon, event)
         ear.wait("earmark/availability", "offline")

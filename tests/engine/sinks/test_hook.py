@@ -124,7 +124,7 @@ def test_arguments_environment_and_standard_input(
     make(*tell, out, *arguments).send(notice)
     (said,) = map(json.loads, out.read_text().splitlines())
     at = "2001-09-09T01:46:40.000+00:00"
-    values = ["detection", "okay_nabu", "anna", "known_voice", "1000", "0.987", "0.75", "the mic", at]
+    values = ["detection", "okay_nabu", "anna", "known_voice", "1000", "0.987", "0.75", "mic", at]
     assert said["arguments"] == ["-n=anna", *values, "{person}", "", "a detection known_voice"]
     names = [f"EARMARK_EVENT_{name.upper()}" for name in PLACEHOLDERS]
     assert said["environment"] == dict(zip(names, values))

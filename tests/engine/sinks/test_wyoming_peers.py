@@ -24,12 +24,14 @@ from sound_server import until
 from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.errors import SettingsError
+from earmark.engine.event import Event
 from earmark.engine.household import load_household
 from earmark.engine.listener import Voices
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings.reading import load
 from earmark.engine.settings.schema import Wyoming
 from earmark.engine.sinks import peers
+from earmark.engine.sinks.base import Notice
 from earmark.engine.sinks.wyoming import sink as wyoming
 from earmark.engine.sinks.wyoming import tls
 from earmark.engine.sinks.wyoming.client import Client
@@ -129,7 +131,45 @@ def test_who_is_silent_gives_way_to_who_comes(serve: Serve, monkeypatch: pytest.
         newcomer.sendall(PING)
         assert newcomer.recv(1) == b"{"
         assert read_all(silent[0]).count(b"pong") <= 1, "the oldest was cut off"
-        assert served.control.stats.total("clients", server="wyoming") == 5
+        assert served.control.stats.total("clients", server="wyoming") == 0, "none has sent audio"
+
+
+def test_who_only_asks_what_there_is_is_no_line_in_the_log_and_not_counted(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Home Assistant does, every 30 seconds, by a new connection."""
+    caplog.set_level("INFO")
+    served = serve()
+    for _ in range(3):
+        with served.connect() as connection:
+            connection.sendall(b'{"type": "describe"}\n')
+            connection.shutdown(socket.SHUT_WR)
+            assert b'"info"' in read_all(connection)
+    assert not [record for record in caplog.records if "wyoming" in record.name]
+    served.say(PAUSE)
+    assert served.control.stats.total("clients", server="wyoming") == 1
+    assert caplog.text.count("sends audio") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [({}, "earmark"), ({"mqtt.name": "Kitchen"}, "Kitchen"), ({"mqtt.name": "x", "wyoming.name": "Bath"}, "Bath")],
+)
+def test_two_services_can_be_told_from_each_other(serve: Serve, settings: dict[str, str], name: str) -> None:
+    served = serve(settings)
+    with served.connect() as connection:
+        connection.sendall(b'{"type": "describe"}\n')
+        connection.shutdown(socket.SHUT_WR)
+        _, info = read_all(connection).split(b"\n", 1)
+    assert [program["name"] for program in json.loads(info)["wake"]] == [name]
+
+
+@pytest.mark.parametrize(
+    ("peer", "source"), [("", "mic"), ("192.168.1.20", "192.168.1.20"), ("fd00::1", "fd00::1"), ("unix", "unix")]
+)
+def test_the_source_of_an_event_is_the_same_at_the_next_connection(peer: str, source: str) -> None:
+    event = Event("rejection", "okay_nabu", 1000, 0.9, None, 0.1, "unknown_voice")
+    assert Notice(event, "wyoming:192.168.1.20:47228", 0.0, peer=peer).to_json()["source"] == source
 
 
 def test_no_address_holds_more_than_half_where_another_one_comes(serve: Serve) -> None:

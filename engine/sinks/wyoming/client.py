@@ -36,6 +36,7 @@ MAX_WAITING_BYTES = 64 * 1024  # some 500 detections; who is so far behind does 
 PATIENCE_S = 60.0  # for a first event, and for the rest of one that has begun
 FLUSH_S = 5.0  # what a client that has said all it had to say gets to read the answers
 PIECES_A_SECOND = 4  # audio is taken in such pieces, 3 ms of work each, so that the others' turn comes soon
+FOLLOW = "earmark-follow"  # our extension of the protocol: followers.py
 UNKNOWN_VOICE = "unknown_voice"  # as the reason of an event begins
 KEEPALIVE_S = (60, 20, 3)  # a satellite that lost its power is forgotten after two minutes
 
@@ -66,6 +67,9 @@ class Service(Protocol):
 
     def say_cut_off(self, peer: str, why: str) -> None:
         """A client whose connection was ended by us."""
+
+    def follow(self, client: Client) -> None:
+        """A client asks for what all others say, too."""
 
 
 class Client:
@@ -174,7 +178,7 @@ class Client:
         self._relax()
         return Event(kind, data, payload)
 
-    def _write(self, event: Event) -> None:
+    def write(self, event: Event) -> None:
         """Sends an event, without waiting.
 
         Raises:
@@ -223,10 +227,12 @@ class Client:
             self._names = checked_names(event.data)
             self._sink.say_unknown(self._names or [])
         elif Describe.is_type(event.type):
-            self._write(self._sink.describe())
+            self.write(self._sink.describe())
         elif Ping.is_type(event.type):
             text = event.data.get("text")
-            self._write(Pong(text if isinstance(text, str) else None).event())
+            self.write(Pong(text if isinstance(text, str) else None).event())
+        elif event.type == FOLLOW:
+            self._sink.follow(self)
         # others are of a later version of the protocol, or not for a wake service
 
     async def _hear(self, event: Event) -> None:
@@ -264,7 +270,7 @@ class Client:
             start_s = time.perf_counter()
             self._report(self._listener, self._listener.finish(), time.perf_counter() - start_s)
         if not self._detected:
-            self._write(NotDetected().event())
+            self.write(NotDetected().event())
         self._end_stream()
 
     async def _push(self, samples: Int16) -> None:
@@ -328,7 +334,7 @@ class Client:
                 self._detected = True
                 # the client's own timestamp goes back as it came, even where it is no count of milliseconds
                 timestamp = next((of for end, of in self._taken if end >= event.decided_sample), self._timestamp)
-                self._write(Detection(event.keyword, timestamp, event.person).event())  # type: ignore[arg-type]
+                self.write(Detection(event.keyword, timestamp, event.person).event())  # type: ignore[arg-type]
         for event, clip in listener.clips(now=at_end):
             self._publish(listener, event, clip)
 

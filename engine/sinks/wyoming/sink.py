@@ -5,6 +5,9 @@ answered at once, with the speaker and with the timestamp of the chunk that comp
 `audio-stop` without a detection before it is answered with `not-detected`. Not every client sends `audio-start` and
 `audio-stop`: audio begins a stream, and `detect` or `audio-start` ends the one before.
 
+A client that is trusted may follow what is heard everywhere (followers.py), which is how Home Assistant's integration
+knows who spoke; it is the only use of this connection that the protocol does not have.
+
 All clients are served by one thread, and share the speaker networks. What a client may send is bounded, and what is
 not the protocol ends its connection.
 """
@@ -20,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from wyoming.error import Error
 from wyoming.event import Event
 from wyoming.info import Attribution, Info, WakeModel, WakeProgram
 
@@ -27,12 +31,13 @@ from ...errors import SettingsError, text_of
 from ...household import Household
 from ...listener import Voices
 from ...settings.schema import Wyoming
-from ..base import Control
+from ..base import Control, Notice
 from ..peers import EVENTS_A_SECOND, Allowed, Held, Peers, peer_of, who_gives_way
 from ..server import Address, Place, Server
 from . import tls
 from .announcement import Announcement, import_zeroconf
 from .client import MAX_HEADER_BYTES, Client
+from .followers import NOT_TRUSTED, Followers
 from .messages import shortened
 
 _LOG = logging.getLogger(__name__)
@@ -43,13 +48,13 @@ URI_RULE = "must be tcp://HOST:PORT or unix:///PATH"
 
 
 class WyomingSink(Server):
-    """Serves satellites; nothing is sent to it.
+    """Serves satellites; what is sent to it goes to those who follow.
 
     It is served whether or not it can be announced: a satellite that knows host and port needs no announcement.
     """
 
     name = "wyoming"
-    wants = "nothing"
+    counts_sent = True
 
     def __init__(self, settings: Wyoming, control: Control) -> None:
         super().__init__(settings, control)
@@ -60,6 +65,7 @@ class WyomingSink(Server):
         self._peers = Peers()
         self._clients: list[Client] = []
         self._full = False
+        self._followers = Followers(control)
         self._described: tuple[Household, Event] | None = None
         self._said: set[str] = set()
         self._cut_off: set[tuple[str, str]] = set()
@@ -75,6 +81,7 @@ class WyomingSink(Server):
         self._announcement: Announcement | None = None
         self._voices.of(self._control.household)  # opened now, not while the first wake word is said
         await super().serve()
+        self.keep(self._followers.run())
         if self._settings.zeroconf:
             self._announcement = Announcement(self.addresses, lambda fault: self.tell_fault("zeroconf", fault))
             self.keep(self._announcement.run())
@@ -97,6 +104,18 @@ class WyomingSink(Server):
                 asyncio.run_coroutine_threadsafe(self._announcement.withdraw(), self.loop).result()
         super().close()
 
+    def send(self, notice: Notice) -> None:
+        """To those who follow."""
+        self.loop.call_soon_threadsafe(self._followers.tell, notice)
+
+    def follow(self, client: Client) -> None:
+        """Only who is trusted may know who is at home."""
+        if client.host in self._trusted:
+            self._followers.add(client)
+            return
+        client.write(Error(f"{client.host} is not in wyoming.trusted: it may not follow", NOT_TRUSTED).event())
+        self._say_once(f"{client.host} is not in wyoming.trusted: it may not follow who speaks")
+
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = Client(self, reader, writer, self._control, self._voices, self._peers)
         if not self._is_welcome(client):
@@ -107,6 +126,7 @@ class WyomingSink(Server):
         try:
             await client.run()
         finally:
+            self._followers.remove(client)
             if client in self._clients:  # else another one has its place
                 self._clients.remove(client)
 

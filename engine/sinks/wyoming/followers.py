@@ -1,8 +1,8 @@
 """Clients that follow what the daemon hears, from every microphone and satellite: Home Assistant's integration does.
 
 It is an extension of the protocol that no other client sees. Whoever sends `earmark-follow` gets `earmark-state` at
-once and whenever it changes, and `earmark-event` for each detection and rejection. Names say who is at home, so the sink
-asks first whether the client is trusted.
+once and whenever it changes, and `earmark-event` for each detection and rejection. Names say who is at home, so the
+sink asks first whether the client is trusted.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ LOOK_S = 2.0  # how often is looked for other people, and for a microphone that 
 
 class Follower(Protocol):
     """A client, as far as it follows."""
+
+    host: str
 
     def write(self, event: Event) -> None:
         """Sends it without waiting; ProtocolError: the client does not read."""
@@ -49,7 +51,10 @@ class Followers:
         """Tells it the state, and what comes from now on."""
         self._clients.add(client)
         self._told = self._state()
-        client.write(Event(STATE, self._told))
+        self._write(Event(STATE, self._told), client)
+
+    def __contains__(self, client: object) -> bool:
+        return client in self._clients
 
     def remove(self, client: Follower) -> None:
         """It is gone, or has never followed."""
@@ -74,10 +79,12 @@ class Followers:
             await asyncio.sleep(LOOK_S)
             self.look()
 
-    def _write(self, event: Event) -> None:
-        for client in list(self._clients):
+    def _write(self, event: Event, *clients: Follower) -> None:
+        """To these, or to all; the state says to each by which address it is known."""
+        for client in clients or list(self._clients):
+            more = {"you": client.host} if event.type == STATE else {}
             try:
-                client.write(event)
+                client.write(Event(event.type, {**event.data, **more}))
             except ProtocolError as error:
                 client.end(str(error))
 

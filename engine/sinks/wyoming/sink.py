@@ -137,7 +137,10 @@ class WyomingSink(Server):
         if len(self._clients) < self._settings.clients:
             self._full = False
             return True
-        held = [Held(peer_of(one.host), one.silent_s, one.host in self._trusted) for one in self._clients]
+        silent_s = [0.0 if one in self._followers else one.silent_s for one in self._clients]  # they have to listen
+        held = [
+            Held(peer_of(one.host), silent, one.host in self._trusted) for one, silent in zip(self._clients, silent_s)
+        ]
         trusted = client.host in self._trusted
         place = who_gives_way(held, peer_of(client.host), trusted, self._settings.clients, ENOUGH_S)
         if place is not None:

@@ -31,7 +31,9 @@ class Control(SinkControl):
     def __init__(self) -> None:
         policy = SimpleNamespace(mode="only")
         manifest = SimpleNamespace(name="okay_nabu", wake_word="Okay Nabu")
-        home: Any = SimpleNamespace(names=["anna"], policy=policy, manifests=[manifest], settings=Settings(), people=[])
+        home: Any = SimpleNamespace(
+            names=["anna"], policy=policy, manifests=[manifest], settings=Settings(), people=[]
+        )
         super().__init__(home)
         self.microphone: dict[str, Any] = {"name": "mic", "fault": None, "silent_s": 0}
 
@@ -86,6 +88,7 @@ def test_who_follows_gets_the_state_and_then_what_is_heard_anywhere() -> None:
         assert state["keywords"] == [{"name": "okay_nabu", "phrase": "Okay Nabu"}]
         assert state["microphone"] == {"name": "mic", "problem": None}
         assert (state["id"], state["version"], state["mode"]) == (own_id(), "1.2.3", "only")
+        assert state["you"] == "127.0.0.1"
         service.send(Notice(ANNA, "wyoming:192.168.1.9:4711", 1e9, peer="192.168.1.9"))
         kind, heard = follower.read()
         assert (kind, heard["type"], heard["person"], heard["host"]) == (
@@ -131,6 +134,8 @@ def test_who_has_not_asked_sees_nothing_of_it() -> None:
 
 class Told:
     """A follower that keeps what it is told."""
+
+    host = "192.168.1.5"
 
     def __init__(self, reads: bool = True) -> None:
         self.told: list[tuple[str, dict[str, Any]]] = []

@@ -165,5 +165,5 @@ def speaker(hass: HomeAssistant, *ids: str | None) -> dict[str, Any]:
         wake = max(known, key=lambda wake: wake.seen_s, default=None)
     if wake is None:
         return {"name": "unknown", "person": None, "wake_word": None, "at": None, "age_s": None}
-    known = {"name": wake.name, "person": wake.person, "wake_word": wake.keyword}
-    return {**known, "at": wake.at.isoformat(), "age_s": round(wake.age_s, 3)}
+    said = {"name": wake.name, "person": wake.person, "wake_word": wake.keyword}
+    return {**said, "at": wake.at.isoformat(), "age_s": round(wake.age_s, 3)}

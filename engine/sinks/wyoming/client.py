@@ -56,7 +56,7 @@ class Service(Protocol):
     def channel_of(self, host: str) -> int | None:
         """Which channel of its audio is heard, from 0; None: those that hold the voice."""
 
-    def is_trusted(self, host: str) -> bool:
+    def is_trusted(self, host: str, from_here: bool) -> bool:
         """Whether what a client hears may be learned from, and may run the hook."""
 
     def say_untrusted(self, host: str) -> None:
@@ -89,7 +89,7 @@ class Client:
         self._peer = _peer_name(writer)
         self.host = host_of(self._peer)
         """Its address, or `unix`."""
-        self._trusted = sink.is_trusted(self.host)
+        self.trusted = sink.is_trusted(self.host, _is_from_here(writer))
         self._guard = peers.of(self.host)
         self._pace = Bucket(AHEAD_S * RATE_HZ, FACTOR * RATE_HZ)
         self._heard_s = time.monotonic()
@@ -142,7 +142,7 @@ class Client:
 
     async def _give_way(self, event: Event) -> None:
         """After each event it is the others' turn: one that is buffered is read without waiting for anybody."""
-        wait_s = 0.0 if self._trusted else self._guard.read(time.monotonic())
+        wait_s = 0.0 if self.trusted else self._guard.read(time.monotonic())
         if wait_s or not event.payload:  # with audio it has had its pause
             await asyncio.sleep(wait_s)
 
@@ -293,7 +293,7 @@ class Client:
             self._take()
         elif self._late is None:  # more comes soon, or it was the last for now
             self._late = self._sink.loop.call_later((patience - waiting) / RATE_HZ, self._take_late)
-        await asyncio.sleep(0 if self._trusted else self._pace.owe(len(samples), time.monotonic()))
+        await asyncio.sleep(0 if self.trusted else self._pace.owe(len(samples), time.monotonic()))
         self._heard_s = time.monotonic()
 
     def _take(self) -> None:
@@ -324,11 +324,11 @@ class Client:
         for event in events:
             if event.type != "near_miss":
                 self._control.stats.latency(1000 * (_waited_s(listener, event) + computed_s))
-            if self._trusted or self._guard.may_tell(time.monotonic()):
+            if self.trusted or self._guard.may_tell(time.monotonic()):
                 self._publish(listener, event)
             else:
                 self._sink.say_too_many(self.host)
-            if not self._trusted and event.type != "near_miss" and event.reason.startswith(UNKNOWN_VOICE):
+            if not self.trusted and event.type != "near_miss" and event.reason.startswith(UNKNOWN_VOICE):
                 self._count_stranger()
             if event.type == "detection":
                 self._detected = True
@@ -352,10 +352,10 @@ class Client:
 
     def _publish(self, listener: Listener, event: WakeEvent, clip: Int16 | None = None) -> None:
         at_s = time.time() - _waited_s(listener, event)
-        if not self._trusted:
+        if not self.trusted:
             self._sink.say_untrusted(self.host)
         source = f"{self._sink.name}:{self._peer}"
-        self._control.publish(Notice(event, source, at_s, clip, self.host, self._trusted))
+        self._control.publish(Notice(event, source, at_s, clip, self.host, self.trusted))
 
     def _end_stream(self) -> None:
         """What comes next has nothing to do with what came before."""
@@ -377,6 +377,12 @@ def _peer_name(writer: asyncio.StreamWriter) -> str:
         return "unix"
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_from_here(writer: asyncio.StreamWriter) -> bool:
+    """Whether it is this machine's own, by whichever of its addresses: an announced one is that of the network."""
+    ours, theirs = (writer.get_extra_info(name) for name in ("sockname", "peername"))
+    return isinstance(theirs, tuple) and bool(ours[0] == theirs[0])
 
 
 def _keep_alive(writer: asyncio.StreamWriter) -> None:

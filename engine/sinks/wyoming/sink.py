@@ -110,7 +110,7 @@ class WyomingSink(Server):
 
     def follow(self, client: Client) -> None:
         """Only who is trusted may know who is at home."""
-        if client.host in self._trusted:
+        if client.trusted:
             self._followers.add(client)
             return
         client.write(Error(f"{client.host} is not in wyoming.trusted: it may not follow", NOT_TRUSTED).event())
@@ -138,11 +138,8 @@ class WyomingSink(Server):
             self._full = False
             return True
         silent_s = [0.0 if one in self._followers else one.silent_s for one in self._clients]  # they have to listen
-        held = [
-            Held(peer_of(one.host), silent, one.host in self._trusted) for one, silent in zip(self._clients, silent_s)
-        ]
-        trusted = client.host in self._trusted
-        place = who_gives_way(held, peer_of(client.host), trusted, self._settings.clients, ENOUGH_S)
+        held = [Held(peer_of(one.host), silent, one.trusted) for one, silent in zip(self._clients, silent_s)]
+        place = who_gives_way(held, peer_of(client.host), client.trusted, self._settings.clients, ENOUGH_S)
         if place is not None:
             other = self._clients.pop(place)
             other.end(f"it gave its place to {client.host}, after {other.silent_s:.0f} s of silence")
@@ -162,9 +159,9 @@ class WyomingSink(Server):
             return True
         return self._peers.of(host).locked_s(time.monotonic()) > 0  # that it is was said when it began
 
-    def is_trusted(self, host: str) -> bool:
-        """Whether what a client hears may be learned from, and may run the hook."""
-        return host in self._trusted
+    def is_trusted(self, host: str, from_here: bool) -> bool:
+        """Whether what a client hears may be learned from, and may run the hook; this machine is 127.0.0.1, too."""
+        return host in self._trusted or (from_here and "127.0.0.1" in self._trusted)
 
     def say_untrusted(self, host: str) -> None:
         """A client that is not has heard something: worth a word where somebody may have expected more of it."""

@@ -8,57 +8,21 @@ to a conversation agent. Prints a line for each check; exit code 1 at the first 
 from __future__ import annotations
 
 import datetime
-import itertools
-import os
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-PARTS = Path(__file__).resolve().parent
-REPOSITORY = PARTS.parents[2]
-HOUSE = PARTS.with_name("homeassistant")
-sys.path.insert(0, str(HOUSE))
-from client import HomeAssistant, Refused, wait_for  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "homeassistant"))
+from client import HomeAssistant, Refused, wait_for
+from home import ADDRESS, AUDIO, PEOPLE, RECOGNISER_PORT, SATELLITES, House, Satellite, who
 
-AUDIO = REPOSITORY / "tests" / "audio"
-EARMARK = Path(sys.executable).with_name("earmark")
-ADDRESS, WAKE_PORT, RECOGNISER_PORT = "192.168.77.1", 10400, 10300
-PEOPLE = {"anna": ("slt", "okay_nabu"), "ben": ("rms", "alexa")}
 LATE_S = 0.2  # from when a word has been said until it is known who said it
 RESTARTS = 5
-SETTINGS = """\
-[wake]
-keywords = ["okay_nabu", "alexa"]
-[people]
-store = "{work}/people"
-watch_s = 0.5
-[socket]
-path = "{work}/earmark.sock"
-[wyoming]
-uris = ["tcp://0.0.0.0:{port}"]
-zeroconf = true
-"""
-TRUSTED = 'trusted = ["127.0.0.0/8", "192.168.77.0/24"]\n'
-COMMAND = "awb_please_turn_the_lights_other_1.flac"  # the recogniser hears the same in everything
-CONFIGURATION = """\
-homeassistant: {name: Check, time_zone: UTC, country: DE, latitude: 52, longitude: 13, elevation: 0}
-api:
-config:
-zeroconf:
-conversation:
-assist_pipeline:
-recorder:
-automation: !include automations.yaml
-language_agent:
-logger: {default: warning, logs: {custom_components.earmark: debug, homeassistant.components.assist_pipeline: debug, homeassistant.components.wyoming.assist_satellite: info}}
-"""
-SPEAKERS = "state_attr('{entity}', 'speakers').get({device}, 'unknown')"
 _start_s = time.monotonic()
 
 
@@ -72,110 +36,13 @@ def ok(what: str, good: object = True) -> None:
     print(f"ok      {time.monotonic() - _start_s:5.0f} s  {what}", flush=True)
 
 
-class Satellite:
-    """One, with a microphone of its own."""
-
-    def __init__(self, name: str, person: str, port: int, address: str = "127.0.0.1", wakes: bool = False) -> None:
-        self.name, self.person, self.port, self.address = name, person, port, address
-        self.voice, self.keyword = PEOPLE[person]
-        self.wakes = wakes
-        """Whether it asks the daemon itself, at its own address; else Home Assistant does."""
-        self.device = self.entity = self.select = ""
-
-
-SATELLITES = [
-    Satellite("kitchen", "anna", 10701),
-    Satellite("bath", "ben", 10702),
-    Satellite("hall", "anna", 10703, "192.168.78.1", wakes=True),
-    Satellite("attic", "ben", 10704, "192.168.79.1", wakes=True),
-]
-
-
-class House:
-    """What runs, in a folder in which Home Assistant finds its configuration as `config`."""
-
-    def __init__(self, work: Path, command: str) -> None:
-        self.work = work
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._numbers = itertools.count(1)
-        recogniser = f"{sys.executable} {HOUSE}/recogniser.py tcp://127.0.0.1:{RECOGNISER_PORT}"
-        self._commands = {
-            "daemon": f"{EARMARK} listen --device none -v --settings {work}/earmark.toml",
-            "recogniser": recogniser,
-            "home assistant": command,
-        }
-        for one in SATELLITES:
-            (work / one.name).mkdir()
-            words = [sys.executable, f"{PARTS}/satellite.py", one.name, f"tcp://{one.address}:{one.port}"]
-            words += [f"{work}/{one.name}", *([f"tcp://{one.address}:{WAKE_PORT}", one.keyword] if one.wakes else [])]
-            self._commands[one.name] = " ".join(words)
-        config = work / "config"
-        (config / "custom_components").mkdir(parents=True)
-        shutil.copytree(REPOSITORY / "custom_components" / "earmark", config / "custom_components" / "earmark")
-        shutil.copytree(PARTS / "language_agent", config / "custom_components" / "language_agent")
-        (config / "configuration.yaml").write_text(CONFIGURATION)
-        (config / "automations.yaml").write_text("[]\n")
-        self.set_up("")
-        os.environ.update(HOME=str(work), XDG_STATE_HOME=str(work / "state"))
-
-    def set_up(self, more: str) -> None:
-        """Writes the daemon's settings."""
-        (self.work / "earmark.toml").write_text(SETTINGS.format(work=self.work, port=WAKE_PORT) + more)
-
-    def start(self, *names: str) -> None:
-        """Each in a process of its own."""
-        for name in names:
-            with (self.work / f"{name}.log").open("ab") as log:
-                line = f"exec {self._commands[name]}"
-                self._running[name] = subprocess.Popen(
-                    line, shell=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-                )
-
-    def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
-        """By a signal."""
-        process = self._running.pop(name)
-        process.send_signal(number)
-        process.wait(30)
-
-    def reload(self) -> None:
-        """The daemon reads its settings again."""
-        self._running["daemon"].send_signal(signal.SIGHUP)
-
-    def say(self, satellite: Satellite, voice: str = "", number: int = 1) -> None:
-        """Somebody says the satellite's wake word to it."""
-        word = f"{voice or satellite.voice}_{satellite.keyword}_test_{number}.flac"
-        for name in (word, COMMAND):
-            note = self.work / satellite.name / ".new"
-            note.write_text(str(AUDIO / name))
-            note.rename(note.with_name(f"{next(self._numbers):04d}"))
-
-    def log(self, name: str) -> str:
-        """All that it has written."""
-        path = self.work / f"{name}.log"
-        return path.read_text("utf-8", "replace") if path.exists() else ""
-
-    def earmark(self, *words: str) -> None:
-        """A command of earmark's."""
-        done = subprocess.run([str(EARMARK), *words], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"earmark {words}: {done.stderr or done.stdout}"
-
-    def close(self, keep: Path) -> None:
-        """Ends everything; logs stay in another folder."""
-        for process in self._running.values():
-            process.kill()
-            process.wait(20)
-        shutil.rmtree(keep, ignore_errors=True)
-        keep.mkdir(parents=True)
-        for path in self.work.glob("*.log"):
-            shutil.copy(path, keep)
-
-
 class Checks:
     """Of one Home Assistant, in order."""
 
     def __init__(self, house: House) -> None:
         self.house, self.ha = house, HomeAssistant()
         self.spoke: list[dict[str, Any]] = []
+        self.told: list[dict[str, Any]] = []
         self.states: list[dict[str, Any]] = []
         self.entities: dict[str, str] = {}
 
@@ -185,7 +52,11 @@ class Checks:
 
     def _watch(self) -> None:
         self.ha.command("subscribe_events", lambda event: self.spoke.append(event["data"]), event_type="who_spoke")
+        self.ha.command("subscribe_events", lambda event: self.told.append(event["data"]), event_type="told")
         self.ha.command("subscribe_events", lambda event: self.states.append(event), event_type="state_changed")
+
+    def _is(self, entity: str, state: str) -> bool:
+        return bool(self.ha.state(entity)["state"] == state)
 
     def _up(self) -> None:
         wait_for("Home Assistant answers", 90, lambda: HomeAssistant().get("/api/onboarding"))
@@ -222,9 +93,11 @@ class Checks:
             f"not trusted, and the form says so: {why}",
             refused["errors"] == {"base": "not_trusted"} and ADDRESS in why,
         )
-        self.house.set_up(TRUSTED)
+        self.house.set_up("")  # this machine is trusted, by whichever of its addresses
         self.house.reload()
+        wait_for("it is announced anew", 20, lambda: "reloaded" in self.house.log("daemon"))
         time.sleep(2.0)
+        flow = wait_for("it is found again", 30, found)
         made = self.ha.post(f"/api/config/config_entries/flow/{flow['flow_id']}", known)
         ok(f"trusted: added as {made['title']}", made["type"] == "create_entry")
         again = self.ha.post("/api/config/config_entries/flow", {"handler": "earmark"})
@@ -266,42 +139,17 @@ class Checks:
                 mine = [each for each in everything if each["config_entry_id"] == entry]
                 return next((each for each in mine if each["entity_id"].startswith(f"{domain}.")), None)
 
-            entity = wait_for(f"{one.name} is there", 20, lambda look=of_entry: look("assist_satellite"))
+            entity = wait_for(f"{one.name} is there", 20, partial(of_entry, "assist_satellite"))
             one.entity, one.device = entity["entity_id"], entity["device_id"]
-            select = wait_for("its pipeline can be chosen", 20, lambda look=of_entry: look("select"))
+            select = wait_for("its pipeline can be chosen", 20, partial(of_entry, "select"))
             one.select = select["entity_id"]
             self.ha.call("select.select_option", entity_id=one.select, option=one.keyword)
         ok(f"four satellites: {', '.join(one.entity for one in SATELLITES)}")
-        template = "{{ " + SPEAKERS.format(entity=self.entities["last_person"], device="trigger.device_id") + " }}"
-        automation = {
-            "alias": "who",
-            "mode": "parallel",
-            "triggers": [{"trigger": "conversation", "command": ["what time is it"]}],
-            "conditions": [],
-            "actions": [
-                {"action": "earmark.speaker", "response_variable": "plain"},
-                {
-                    "action": "earmark.speaker",
-                    "data": {"device_id": "{{ trigger.device_id }}"},
-                    "response_variable": "by_device",
-                },
-                {
-                    "event": "who_spoke",
-                    "event_data": {
-                        "plain": "{{ plain.name }}",
-                        "by_device": "{{ by_device.name }}",
-                        "age_s": "{{ plain.age_s }}",
-                        "template": template,
-                        "device": "{{ trigger.device_id }}",
-                    },
-                },
-                {"set_conversation_response": "Hello {{ plain.name }}"},
-            ],
-        }
+        automation = who(self.entities["last_person"])
         self.ha.post("/api/config/automation/config/who", automation)
         wait_for("the automation is loaded", 15, lambda: self.ha.state("automation.who"))
         self._watch()
-        time.sleep(3.0)  # each satellite has begun a run, or is ready to
+        self.house.begin_satellites_again()
 
     def _pipeline(self, keyword: str, agent: str = "conversation.home_assistant", name: str = "") -> Any:
         none = dict.fromkeys(["tts_engine", "tts_language", "tts_voice"])
@@ -336,7 +184,7 @@ class Checks:
         if len(satellites) > 1:
             ok("their runs overlapped", max(listening) < min(ended))
         for one in satellites:
-            wait_for(f"{one.name} is idle", 15, lambda one=one: self.ha.state(one.entity)["state"] == "idle")
+            wait_for(f"{one.name} is idle", 15, partial(self._is, one.entity, "idle"))
         time.sleep(2.5)  # Home Assistant takes the same wake word within 2 s for one that two satellites heard
 
     def _known_s(self, satellites: tuple[Satellite, ...]) -> list[float]:
@@ -350,8 +198,8 @@ class Checks:
             new, old = event["data"]["new_state"], event["data"]["old_state"] or {"attributes": {}}
             if new and new["entity_id"] == self.entities["last_person"]:
                 for one in satellites:
-                    time = new["attributes"]["times"].get(one.device)
-                    if time and time != old["attributes"].get("times", {}).get(one.device):
+                    at = new["attributes"]["times"].get(one.device)
+                    if at and at != old["attributes"].get("times", {}).get(one.device):
                         found[one.name] = _seconds(new["last_updated"]) - said[one.person]
         assert len(found) == len(satellites), f"of {len(satellites)} satellites are known: {found}"
         return list(found.values())
@@ -393,25 +241,64 @@ class Checks:
                 found.append(new["attributes"].get("event_type"))
         return found
 
+    def blueprints(self) -> None:
+        """As a person fills them in."""
+        kitchen, bath, *_ = SATELLITES
+        self.ha.call("automation.turn_off", entity_id="automation.who")
+        done: list[str] = []
+        self.ha.command("subscribe_events", lambda event: done.append(event["data"]["what"]), event_type="done")
+        sentences, people = ["what time is it"], ["anna"]
+        self._blueprint("person_wakes", woken_by=self.entities["woken_by"], people=people, do=_done("anna woke it"))
+        self._blueprint("only_these_may", sentences=sentences, people=people, do=_done("anna said it"))
+        for one in (kitchen, bath):
+            self.house.say(one)
+            time.sleep(8.0)
+        ok(f"when PERSON wakes it, and only these people may: {done}", done == ["anna woke it", "anna said it"])
+        answers = [self._answer(one.keyword) for one in (kitchen, bath)]
+        ok(f"its answers: {answers}", answers == ["Done.", "I may not do that for you."])
+        self.ha.request("DELETE", "/api/config/automation/config/only_these_may")
+        self._blueprint("greet_by_name", sentences=sentences)
+        self.house.say(bath)
+        time.sleep(8.0)
+        typed = self.ha.command("conversation/process", text=sentences[0])["response"]["speech"]["plain"]["speech"]
+        greeted = [self._answer(bath.keyword), typed]
+        ok(f"greet by name, and what is typed: {greeted}", greeted == ["Hello ben.", "Hello."])
+        self.ha.request("DELETE", "/api/config/automation/config/greet_by_name")
+
+    def _blueprint(self, name: str, **given: Any) -> None:
+        use = {"path": f"earmark/{name}.yaml", "input": given}
+        self.ha.post(f"/api/config/automation/config/{name}", {"alias": name, "use_blueprint": use})
+        wait_for("it is loaded", 15, lambda: self.ha.state(f"automation.{name}")["state"] == "on")
+
+    def _answer(self, keyword: str) -> str:
+        """Of the last run of a pipeline."""
+        pipeline = {"pipeline_id": self.pipelines[keyword]}
+        runs = self.ha.command("assist_pipeline/pipeline_debug/list", **pipeline)["pipeline_runs"]
+        for run in reversed(runs):
+            number = run["pipeline_run_id"]
+            events = self.ha.command("assist_pipeline/pipeline_debug/get", **pipeline, pipeline_run_id=number)[
+                "events"
+            ]
+            for event in events:
+                if event["type"] == "intent-end":
+                    return str(event["data"]["intent_output"]["response"]["speech"]["plain"]["speech"])
+        return ""
+
     def language(self) -> None:
         """A conversation agent of a language model, as far as it is told anything."""
         kitchen, bath, hall, attic = SATELLITES
-        self.ha.call("automation.turn_off", entity_id="automation.who")
         agent = wait_for("the agent", 5, self._agent)
         for keyword in self.pipelines:
             self._pipeline(keyword, agent, f"{keyword} with a language")
         for one in SATELLITES:
             self.ha.call("select.select_option", entity_id=one.select, option=f"{one.keyword} with a language")
-        time.sleep(3.0)
+        self.house.begin_satellites_again()
         for pair in ((kitchen, bath), (hall, attic)):
-            told: list[Any] = []
-            self.ha.command(
-                "subscribe_events", lambda event, told=told: told.append(event["data"]), event_type="told"
-            )
+            del self.told[:]
             for one in pair:
                 self.house.say(one)
-            wait_for("both agents are asked", 30, lambda told=told: len(told) >= 2)
-            by_device = {each["device"]: each for each in told}
+            wait_for("both agents are asked", 30, lambda: len(self.told) >= 2)
+            by_device = {each["device"]: each for each in self.told}
             for one in pair:
                 said = by_device[one.device]
                 line = re.search(r"By voice, this conversation was begun by: (.*?)\.", said["prompt"])
@@ -467,6 +354,10 @@ class Checks:
         ok("Home Assistant's log has nothing about it at warning or above", not own or "\n".join(own) == "")
 
 
+def _done(what: str) -> list[Any]:
+    return [{"event": "done", "event_data": {"what": what}}]
+
+
 def _seconds(text: str) -> float:
     return datetime.datetime.fromisoformat(text).timestamp()
 
@@ -477,8 +368,8 @@ def main() -> int:
     house = House(work, command)
     try:
         checks = Checks(house)
-        steps: list[Callable[[], None]] = [checks.begin, checks.add, checks.satellites, *([checks.wakes] if not os.environ.get('Q') else [])]
-        steps += [checks.language, checks.restarts, checks.people, checks.log]
+        steps: list[Callable[[], None]] = [checks.begin, checks.add, checks.satellites, checks.wakes]
+        steps += [checks.blueprints, checks.language, checks.restarts, checks.people, checks.log]
         for step in steps:
             step()
     except (AssertionError, Refused, OSError) as error:

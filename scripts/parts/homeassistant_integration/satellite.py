@@ -30,6 +30,7 @@ from wyoming.server import AsyncEventHandler, AsyncServer
 from wyoming.wake import Detect, Detection
 
 RATE_HZ, BLOCK = 16_000, 480
+HANDLED_S = 1.5  # from the text until Home Assistant has done what it says
 NAME, FOLDER = sys.argv[1], Path(sys.argv[3])
 WAKE = sys.argv[4:6]
 
@@ -72,6 +73,8 @@ class Satellite(AsyncEventHandler):
             self._running = asyncio.create_task(self._ask() if WAKE else self._stream())
         elif Transcript.is_type(event.type) or Error.is_type(event.type):
             self._over = True
+            if not WAKE:
+                self._again = asyncio.create_task(self._begin_again())
         return True
 
     async def disconnect(self) -> None:
@@ -79,9 +82,13 @@ class Satellite(AsyncEventHandler):
         if self._running is not None:
             self._running.cancel()
 
+    async def _begin_again(self) -> None:
+        """With `restart_on_end` Home Assistant does so itself, but may then read no more: both ends come at once."""
+        await asyncio.sleep(HANDLED_S)
+        await self.write_event(RunPipeline(PipelineStage.WAKE, PipelineStage.HANDLE).event())
+
     async def _stream(self) -> None:
-        start = RunPipeline(PipelineStage.WAKE, PipelineStage.HANDLE, restart_on_end=True)
-        await self.write_event(start.event())
+        await self.write_event(RunPipeline(PipelineStage.WAKE, PipelineStage.HANDLE).event())
         async for chunk in microphone():
             await self.write_event(chunk)
 

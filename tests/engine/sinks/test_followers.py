@@ -16,9 +16,10 @@ from sink_control import SinkControl
 
 from earmark.engine.errors import ProtocolError
 from earmark.engine.event import Event
+from earmark.engine.listener import Voices
 from earmark.engine.settings.schema import Settings, Wyoming
 from earmark.engine.sinks.base import Notice
-from earmark.engine.sinks.wyoming import followers, sink
+from earmark.engine.sinks.wyoming import followers
 from earmark.engine.sinks.wyoming.followers import Followers, own_id
 from earmark.engine.sinks.wyoming.sink import WyomingSink
 
@@ -74,7 +75,7 @@ def served(control: Control, **settings: Any) -> Iterator[tuple[WyomingSink, int
 @pytest.fixture(autouse=True)
 def no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody sends audio here."""
-    monkeypatch.setattr(sink.Voices, "of", lambda *_: None)
+    monkeypatch.setattr(Voices, "of", lambda *_: None)
 
 
 def test_who_follows_gets_the_state_and_then_what_is_heard_anywhere() -> None:
@@ -119,6 +120,21 @@ def test_only_who_is_trusted_may_follow_and_is_told_so(caplog: pytest.LogCapture
         stranger.close()
         friend.close()
     assert caplog.text.count("127.0.0.1 is not in wyoming.trusted: it may not follow who speaks") == 1
+
+
+@pytest.mark.parametrize(("trusted", "follows"), [(("127.0.0.1",), True), (("192.168.0.0/16",), False)])
+def test_this_machine_is_trusted_by_each_of_its_addresses(trusted: tuple[str, ...], follows: bool) -> None:
+    """Home Assistant beside it takes the address that is announced, which is that of the network."""
+    port = free_port()
+    service = WyomingSink(Wyoming(uris=(f"tcp://127.0.0.2:{port}",), trusted=trusted), Control())
+    service.open()
+    try:
+        connection = socket.create_connection(("127.0.0.2", port), LIMIT_S, source_address=("127.0.0.2", 0))
+        connection.sendall(b'{"type": "earmark-follow"}\n')
+        assert (b"earmark-state" in connection.recv(1000)) is follows
+        connection.close()
+    finally:
+        service.close()
 
 
 def test_who_has_not_asked_sees_nothing_of_it() -> None:

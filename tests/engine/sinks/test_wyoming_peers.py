@@ -372,7 +372,7 @@ def test_after_each_event_it_is_the_others_turn(event: bytes, trusted: bool) -> 
         near, far = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=near)
         loop = asyncio.get_running_loop()
-        service = SimpleNamespace(name="wyoming", loop=loop, is_trusted=lambda _: trusted, say_cut_off=pytest.fail)
+        service = SimpleNamespace(name="wyoming", loop=loop, is_trusted=lambda *_: trusted, say_cut_off=pytest.fail)
         client = Client(cast(Any, service), reader, writer, cast(Any, None), Voices(), peers.Peers())
         task = loop.create_task(others())
         reader.feed_data(event * events)

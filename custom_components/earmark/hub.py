@@ -51,9 +51,10 @@ class Wake:
         return time.monotonic() - self.seen_s
 
 
-CURRENT: ContextVar[Wake | None] = ContextVar("earmark_wake", default=None)
-"""The wake of the pipeline's run that is going on. A run is one task from the wake word on; what it starts, as an
-automation by a sentence or a conversation agent, gets a copy of its context. So several runs never mix."""
+CURRENT: ContextVar[Wake | str | None] = ContextVar("earmark_wake", default=None)
+"""The wake of the pipeline's run that is going on; of a satellite that asks the daemon itself its entity, for its
+wake may be told a moment later. A run is one task from the wake word on; what it starts, as an automation by a
+sentence or a conversation agent, gets a copy of its context. So several runs never mix."""
 
 
 class Hub:
@@ -142,12 +143,13 @@ class Hub:
     def _satellite(self, event: Event) -> None:
         """A satellite begins to listen; called within the task of its pipeline's run, so its wake is known."""
         satellite, wake = event.data["entity_id"], CURRENT.get()
-        if wake is None and (known := self.speakers.get(satellite)) and known.host and known.age_s < FRESH_S:
-            CURRENT.set(known)
-        elif wake is None or wake.hub is not self:  # by a button, another wake word engine, or another daemon
+        if isinstance(wake, Wake):
+            self._spoke(satellite, wake if wake.hub is self else None)
+            return
+        CURRENT.set(satellite)
+        known = self.speakers.get(satellite)
+        if known is None or not known.host or known.age_s > FRESH_S:  # by a button, or another wake word engine
             self._spoke(satellite, None)
-        else:
-            self._spoke(satellite, wake)
 
 
 @callback
@@ -158,8 +160,10 @@ def _is_satellite(data: dict[str, Any]) -> bool:
 
 def speaker(hass: HomeAssistant, *ids: str | None) -> dict[str, Any]:
     """Who spoke: of the run of a pipeline that this is called in, or else of a satellite or device."""
-    wake = CURRENT.get()
-    if wake is None or wake.age_s > CURRENT_S:
+    run = CURRENT.get()
+    wake = run if isinstance(run, Wake) and run.age_s < CURRENT_S else None
+    if wake is None:
+        ids = (run, *ids) if isinstance(run, str) else ids
         hubs = [entry.runtime_data for entry in hass.config_entries.async_loaded_entries(DOMAIN)]
         known = [hub.speakers[key] for hub in hubs for key in ids if key in hub.speakers]
         wake = max(known, key=lambda wake: wake.seen_s, default=None)

@@ -13,7 +13,7 @@ from typing import Any
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import CONF_HOST, CONF_PORT, EVENT_STATE_CHANGED
-from homeassistant.core import Event, HomeAssistant, callback
+from homeassistant.core import Event, EventStateChangedData, HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.util import dt as dt_util
@@ -62,7 +62,7 @@ class Hub:
 
     def __init__(self, hass: HomeAssistant, entry: ConfigEntry) -> None:
         self.hass, self.title, self.entry_id = hass, entry.title, entry.entry_id
-        self.id = entry.unique_id
+        self.id = entry.unique_id or entry.entry_id
         self.host, self.port = entry.data[CONF_HOST], entry.data[CONF_PORT]
         self.state: dict[str, Any] = {}
         self.fault: str | None = "not connected yet"
@@ -133,14 +133,14 @@ class Hub:
 
     def _spoke(self, satellite: str, wake: Wake | None) -> None:
         entity = er.async_get(self.hass).async_get(satellite)
-        for key in filter(None, (satellite, entity and entity.device_id)):
+        for key in (satellite, *([entity.device_id] if entity and entity.device_id else [])):
             self.speakers.pop(key, None)
             if wake:
                 self.speakers[key] = wake
         self.tell()
 
     @callback
-    def _satellite(self, event: Event) -> None:
+    def _satellite(self, event: Event[EventStateChangedData]) -> None:
         """A satellite begins to listen; called within the task of its pipeline's run, so its wake is known."""
         satellite, wake = event.data["entity_id"], CURRENT.get()
         if isinstance(wake, Wake):
@@ -153,7 +153,7 @@ class Hub:
 
 
 @callback
-def _is_satellite(data: dict[str, Any]) -> bool:
+def _is_satellite(data: EventStateChangedData) -> bool:
     new = data["new_state"]
     return bool(data["entity_id"].startswith("assist_satellite.") and new and new.state == "listening")
 

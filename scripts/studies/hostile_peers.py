@@ -92,7 +92,8 @@ def main() -> int:
     print("| what | count |\n|---|---|")
     print(f"| wakes in the own microphone, of {3 * rounds} | {own} |")
     print(f"| wakes of the friend, of {3 * rounds} | {len(heard)} |")
-    print(f"| connections that sent audio | {counts['clients']} |\n| turned away or cut off | {counts['turned_away']} |")
+    print(f"| connections that sent audio | {counts['clients']} |")
+    print(f"| turned away or cut off | {counts['turned_away']} |")
     print(f"| events of theirs that were not passed on | {counts['limited']} |")
     print(f"| CPU, share of a core | {status['cpu_share']:.2f} |")
     return 0 if own == len(heard) == 3 * rounds else 1

@@ -144,6 +144,11 @@ class Wyoming:
         ("127.0.0.0/8", "::1", "unix"),
         "whose wakes run the hook and are learned from, without limits of their number; as in allow",
     )
+    transcribe: str = _key(
+        TEXT,
+        "",
+        "a speech-to-text service to pass commands on to, and to say who spoke: tcp://whisper:10300; empty: none",
+    )
     tls_certificate: str = _key(TEXT, "", "PEM file of this service for tcp; empty: no TLS")
     tls_key: str = _key(TEXT, "", "its private key")
     tls_clients: str = _key(TEXT, "", "PEM file of who has signed the certificates of clients; empty: any client")

@@ -1,0 +1,331 @@
+"""Commands on their way to a speech-to-text service: passed on as they came, and known by the time the text is there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Enrolled, Read
+from sink_control import SinkControl
+from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.event import Event, async_read_event, async_write_event
+from wyoming.info import AsrModel, AsrProgram, Attribution, Describe, Info
+from wyoming.wake import Detection
+
+from earmark.engine.audio.samples import RATE_HZ, Int16
+from earmark.engine.errors import SettingsError
+from earmark.engine.household import Household, load_household
+from earmark.engine.networks.speaker import SpeakerNetwork
+from earmark.engine.people.store import PersonStore, Voiceprint
+from earmark.engine.settings.reading import load
+from earmark.engine.settings.schema import Wyoming
+from earmark.engine.sinks.base import Notice
+from earmark.engine.sinks.wyoming.sink import WyomingSink
+from earmark.enroll.enrolment import Enroller, Recording
+from earmark.enroll.free_speech import enrol_speech
+
+pytestmark = pytest.mark.slow
+
+LIMIT_S = 60
+CHUNK = 1024
+TEXT = "turn the lights off"
+ATTRIBUTION = Attribution("nobody", "")
+
+
+class Behind:
+    """A small speech-to-text service; it keeps what came, and answers as it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.events: list[Event] = []
+        self.streams, self.hangs_up, self.early = False, False, False
+        self._server: asyncio.AbstractServer | None = None
+
+    async def __aenter__(self) -> Behind:
+        self._server = await asyncio.start_unix_server(self._serve, str(self.path))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while (event := await async_read_event(reader)) is not None:
+                if Describe.is_type(event.type):
+                    model = AsrModel("small", ATTRIBUTION, True, None, None, ["en"])
+                    program = AsrProgram("behind", ATTRIBUTION, True, "a test", "1", [model])
+                    await async_write_event(Info(asr=[program]).event(), writer)
+                    continue
+                self.events.append(event)
+                if AudioStop.is_type(event.type) or (self.early and AudioStart.is_type(event.type)):
+                    if self.hangs_up:
+                        break
+                    await self._answer(writer)
+        writer.close()
+
+    async def _answer(self, writer: asyncio.StreamWriter) -> None:
+        if self.streams:
+            await async_write_event(TranscriptStart(language="en").event(), writer)
+            await async_write_event(TranscriptChunk(TEXT).event(), writer)
+        await async_write_event(Transcript(TEXT, language="en").event(), writer)
+        if self.streams:
+            await async_write_event(TranscriptStop().event(), writer)
+
+
+@pytest.fixture(scope="module")
+def commands(read: Read, audio_dir: Path) -> dict[str, Int16]:
+    """What each voice says, without a wake word."""
+    pause = np.zeros(RATE_HZ // 5, np.int16)
+    return {
+        voice: np.concatenate(
+            [part for what in phrases for part in (read(audio_dir / f"{voice}_{what}_other_1.flac"), pause)]
+        )
+        for voice, phrases in {
+            "slt": ("set_a_timer_for", "please_turn_the_lights"),
+            "rms": ("what_is_the_weather", "please_turn_the_lights"),
+        }.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def household(
+    slt: Voiceprint, enroller: Enroller, read: Read, audio_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Household:
+    """slt is known, with free speech."""
+    store = PersonStore(tmp_path_factory.mktemp("people"))
+    talk = [*audio_dir.glob("slt_*_other_1.flac"), *audio_dir.glob("slt_alexa_enroll_*.flac")]
+    kept = [path for path in sorted(talk) if "timer" not in path.name and "lights" not in path.name]
+    store.save(slt)
+    store.save(enrol_speech(enroller, slt, [Recording(path.name, read(path)) for path in kept]).voiceprint)
+    return load_household(
+        load(environment={"EARMARK_SETTINGS": ""}, flags={"people.store": str(store.folder)}).settings
+    )
+
+
+@contextlib.asynccontextmanager
+async def asked(sink: WyomingSink, place: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_unix_connection(str(place))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+@pytest.fixture
+def behind(tmp_path: Path) -> Behind:
+    return Behind(tmp_path / "behind")
+
+
+@pytest.fixture
+def control(household: Household) -> SinkControl:
+    return SinkControl(household)
+
+
+@pytest.fixture
+def sink(control: SinkControl, behind: Behind, tmp_path: Path) -> Iterator[WyomingSink]:
+    made = WyomingSink(Wyoming(uris=(f"unix://{tmp_path / 'w'}",), transcribe=f"unix://{behind.path}"), control)
+    made.check()
+    made.open()
+    yield made
+    made.close()
+
+
+def sent(samples: Int16) -> list[Event]:
+    """As Home Assistant asks: what is to be done, and the audio."""
+    chunks = [samples[start : start + CHUNK].tobytes() for start in range(0, len(samples), CHUNK)]
+    return [
+        Transcribe(language="en", name="small").event(),
+        AudioStart(RATE_HZ, 2, 1).event(),
+        *(AudioChunk(RATE_HZ, 2, 1, chunk).event() for chunk in chunks),
+        AudioStop().event(),
+    ]
+
+
+async def talk(place: Path, events: list[Event]) -> list[Event]:
+    """What comes back, up to the transcript or the end."""
+    reader, writer = await asyncio.open_unix_connection(str(place))
+    found = []
+    with contextlib.suppress(OSError):
+        for event in events:
+            await async_write_event(event, writer)
+        while (event := await async_read_event(reader)) is not None:  # type: ignore[assignment]
+            found.append(event)
+            if Transcript.is_type(event.type) or Info.is_type(event.type):
+                break
+    writer.close()
+    return found
+
+
+def run(behind: Behind, place: Path, *dialogues: list[Event]) -> list[list[Event]]:
+    async def all_of_them() -> list[list[Event]]:
+        async with behind:
+            return list(await asyncio.gather(*(talk(place, events) for events in dialogues)))
+
+    return asyncio.run(asyncio.wait_for(all_of_them(), LIMIT_S))
+
+
+def facts(notices: list[Notice]) -> list[tuple[str, str, str | None, str]]:
+    return [(one.event.type, one.event.keyword, one.event.person, one.event.reason) for one in notices]
+
+
+def text_of(events: list[Event]) -> list[str]:
+    return [Transcript.from_event(event).text for event in events if Transcript.is_type(event.type)]
+
+
+@pytest.mark.usefixtures("sink")
+def test_what_comes_goes_on_as_it_came_and_the_transcript_back(
+    behind: Behind, control: SinkControl, commands: dict[str, Int16], tmp_path: Path
+) -> None:
+    events = sent(commands["slt"])
+    (back,) = run(behind, tmp_path / "w", events)
+    assert [(event.type, event.data, event.payload) for event in behind.events] == [
+        (event.type, event.data, event.payload) for event in events
+    ]
+    assert [(event.type, event.data) for event in back] == [("transcript", {"text": TEXT, "language": "en"})]
+    assert facts(control.notices) == [("confirmation", "free-speech", "slt", "known_voice")]
+    (notice,) = control.notices
+    assert notice.source == "wyoming:unix"
+    assert notice.to_json()["speech_ms"] > 1000
+
+
+@pytest.mark.usefixtures("sink")
+@pytest.mark.parametrize("streams", [False, True])
+def test_where_only_known_people_command_anybody_elses_transcript_is_empty(
+    behind: Behind, control: SinkControl, commands: dict[str, Int16], tmp_path: Path, streams: bool
+) -> None:
+    behind.streams = streams
+    (back,) = run(behind, tmp_path / "w", sent(commands["rms"]))
+    assert [(event.type, event.data) for event in back] == [("transcript", {"text": "", "language": "en"})]
+    assert facts(control.notices) == [("confirmation", "free-speech", None, "unknown_voice:cancel")]
+    control.household = replace(control.household, policy=replace(control.household.policy, mode="prefer"))
+    (back,) = run(behind, tmp_path / "w", sent(commands["rms"]))
+    assert text_of(back) == [TEXT]
+    assert facts(control.notices)[1:] == [("confirmation", "free-speech", None, "unknown_voice")]
+
+
+@pytest.mark.usefixtures("sink")
+def test_who_cannot_be_told_is_refused_unless_failures_are_accepted(
+    behind: Behind, control: SinkControl, commands: dict[str, Int16], tmp_path: Path
+) -> None:
+    short = commands["slt"][: RATE_HZ // 5]
+    (back,) = run(behind, tmp_path / "w", sent(short))
+    assert text_of(back) == [""]
+    control.household = replace(control.household, policy=replace(control.household.policy, on_error="accept"))
+    (back,) = run(behind, tmp_path / "w", sent(short))
+    assert text_of(back) == [TEXT]
+    assert [reason for *_, reason in facts(control.notices)] == ["too_little_speech:cancel", "too_little_speech"]
+
+
+@pytest.mark.usefixtures("sink")
+def test_where_nobody_is_enrolled_everything_passes(
+    behind: Behind, control: SinkControl, commands: dict[str, Int16], tmp_path: Path
+) -> None:
+    control.household = replace(control.household, people=())
+    (back,) = run(behind, tmp_path / "w", sent(commands["slt"]))
+    assert text_of(back) == [TEXT]
+    assert [reason for *_, reason in facts(control.notices)] == ["nobody_enrolled"]
+
+
+@pytest.mark.usefixtures("sink")
+def test_an_early_transcript_waits_until_it_is_known_who_spoke(
+    behind: Behind, control: SinkControl, commands: dict[str, Int16], tmp_path: Path
+) -> None:
+    behind.early = True
+    (back,) = run(behind, tmp_path / "w", sent(commands["rms"]))
+    assert text_of(back) == [""]
+    assert len(control.notices) == 1
+
+
+@pytest.mark.usefixtures("sink")
+def test_several_satellites_at_once_each_have_their_own(
+    behind: Behind, control: SinkControl, commands: dict[str, Int16], tmp_path: Path
+) -> None:
+    back = run(behind, tmp_path / "w", sent(commands["slt"]), sent(commands["rms"]), sent(commands["slt"]))
+    assert [text_of(one) for one in back] == [[TEXT], [""], [TEXT]]
+    assert sorted(facts(control.notices), key=str)[0][2] is None
+    assert [person for _, _, person, _ in facts(control.notices)].count("slt") == 2
+
+
+@pytest.mark.usefixtures("sink")
+def test_a_service_that_hangs_up_or_is_not_there_ends_the_connection_and_no_other(
+    behind: Behind, commands: dict[str, Int16], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    behind.hangs_up = True
+    with caplog.at_level(logging.WARNING):
+        assert run(behind, tmp_path / "w", sent(commands["slt"])) == [[]]
+        behind.path.unlink(missing_ok=True)
+        assert asyncio.run(asyncio.wait_for(talk(tmp_path / "w", sent(commands["slt"])), LIMIT_S)) == []
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    assert "it hung up before the transcript" in said
+    assert "cannot be reached" in said
+    behind.hangs_up = False
+    (back,) = run(behind, tmp_path / "w", sent(commands["slt"]))
+    assert text_of(back) == [TEXT]
+
+
+@pytest.mark.usefixtures("sink")
+def test_it_says_what_the_service_behind_can_and_what_itself_can(behind: Behind, tmp_path: Path) -> None:
+    (back,) = run(behind, tmp_path / "w", [Describe().event()])
+    info = Info.from_event(back[0])
+    assert [(program.name, program.models[0].languages) for program in info.asr] == [("behind", ["en"])]
+    assert [program.models[0].name for program in info.wake] == ["okay_nabu"]
+
+
+@pytest.mark.usefixtures("sink")
+def test_without_the_service_behind_it_is_a_wake_service_still(tmp_path: Path) -> None:
+    (back,) = [asyncio.run(asyncio.wait_for(talk(tmp_path / "w", [Describe().event()]), LIMIT_S))]
+    info = Info.from_event(back[0])
+    assert info.asr == []
+    assert len(info.wake) == 1
+
+
+@pytest.mark.usefixtures("sink")
+def test_the_wake_word_is_heard_after_a_command_on_the_same_connection(
+    behind: Behind, commands: dict[str, Int16], read: Read, audio_dir: Path, tmp_path: Path
+) -> None:
+    wake = np.concatenate([read(audio_dir / "slt_okay_nabu_test_1.flac"), np.zeros(RATE_HZ, np.int16)])
+
+    async def dialogue() -> list[str]:
+        async with behind:
+            reader, writer = await asyncio.open_unix_connection(str(tmp_path / "w"))
+            found = []
+            for events, last in ((sent(commands["slt"]), Transcript), (sent(wake)[1:-1], Detection)):
+                for event in events:
+                    await async_write_event(event, writer)
+                while (back := await async_read_event(reader)) is not None:
+                    found.append(back.type)
+                    if last.is_type(back.type):
+                        break
+            writer.close()
+            return found
+
+    assert asyncio.run(asyncio.wait_for(dialogue(), LIMIT_S)) == ["transcript", "detection"]
+
+
+@pytest.mark.parametrize("place", ["whisper", "tcp://whisper", "http://whisper:1", "unix://"])
+def test_a_place_that_is_none_is_refused(place: str, control: Any) -> None:
+    with pytest.raises(SettingsError, match="wyoming.transcribe"):
+        WyomingSink(Wyoming(uris=("tcp://127.0.0.1:10400",), transcribe=place), control)
+
+
+def test_nothing_is_passed_on_where_no_service_is_named(
+    control: SinkControl, commands: dict[str, Int16], speaker: SpeakerNetwork, tmp_path: Path
+) -> None:
+    made = WyomingSink(Wyoming(uris=(f"unix://{tmp_path / 'w'}",)), control)
+    made.open()
+    try:
+        events = [*sent(commands["slt"]), Describe().event()]
+        back = asyncio.run(asyncio.wait_for(talk(tmp_path / "w", events), LIMIT_S))
+    finally:
+        made.close()
+    assert [event.type for event in back] == ["not-detected", "info"]
+    assert Info.from_event(back[1]).asr == []

@@ -130,7 +130,7 @@ class Listener:
 
     def _collect(self, events: list[Event], now: bool = False) -> None:
         """Cuts the clips that are whole, while the detector still has them."""
-        self._waiting += events
+        self._waiting += [event for event in events if event.type != "confirmation"]  # of which no sound is kept
         waiting, self._waiting = self._waiting, []
         for event in waiting:
             end = event.sample + CLIP_AFTER_SAMPLES

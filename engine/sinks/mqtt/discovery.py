@@ -29,6 +29,16 @@ WOKEN_BY = (
 WOKEN_BY_NAME = f"{{{{ (value_json.person or '{SOMEBODY_ELSE}') if value_json.type == 'detection' else '' }}}}"
 
 
+# Of a command: who said it, where that could be told
+SPOKEN_BY = (
+    f"{{{{ dict(value_json, event_type=value_json.person or '{SOMEBODY_ELSE}') | tojson "
+    "if value_json.type == 'confirmation' and (value_json.person or value_json.reason.split(':')[0] in "
+    "['confirmed', 'denied', 'unknown_voice']) else '' }}"
+)
+CANCELLED = "cancelled"
+"""The type of event for Home Assistant of a confirmation that takes the wake back."""
+
+
 @dataclass(frozen=True)
 class Knob:
     """A setting that can be changed through the broker."""
@@ -128,6 +138,7 @@ def discovery(
     gone: Iterable[str] = (),
     area: str = "",
     page: str = "",
+    commands: bool = False,
 ) -> dict[str, Any]:
     """What Home Assistant is told: one message for the whole device, as its documentation recommends for several
     entities; it comes or goes as a whole (since Home Assistant 2024.11).
@@ -141,6 +152,7 @@ def discovery(
             must have nothing but its platform. So it has of controls that there are not.
         area: the room that is suggested for it; empty: none.
         page: a link for people; empty: none.
+        commands: whether it is told whose command it was.
     """
     node, release, people = node_of(topic), version("earmark"), sorted(set(people))
     # What has happened stays true while the daemon is down: these have no availability. With one, Home Assistant
@@ -180,10 +192,19 @@ def discovery(
             "platform": "event",
             "name": "Wake",
             "icon": "mdi:account-question",
-            "event_types": ["detection", "rejection", "confirmation"],
+            "event_types": ["detection", "rejection", "confirmation", CANCELLED],
             "state_topic": f"{topic}/event",
         },
     }
+    if commands:
+        entities["spoken_by"] = {
+            "platform": "event",
+            "name": "Spoken by",
+            "icon": "mdi:account-check",
+            "event_types": [*people, SOMEBODY_ELSE],
+            "state_topic": f"{topic}/event",
+            "value_template": SPOKEN_BY,
+        }
     for knob in KNOBS.values() if controls else ():
         entities[knob.name] = {
             **knob.entity,
@@ -233,6 +254,8 @@ def discovery(
             "value_template": WOKEN_BY_NAME,
         }
     entities.update({name: {"platform": "device_automation"} for name in gone})
+    if not commands:  # perhaps it was
+        entities["spoken_by"] = {"platform": "event"}
     if not controls:  # perhaps there were some
         entities.update({knob.name: {"platform": knob.entity["platform"]} for knob in KNOBS.values()})
     return {

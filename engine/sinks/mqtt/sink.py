@@ -29,7 +29,7 @@ from ...errors import DaemonError, InputError, SettingsError, text_of
 from ..base import Control, Notice, Sink
 from .checks import FIRST_TOPIC, check_host, check_page, check_topic, is_loopback, read_password, topic_of
 from .client import LimitedClient, at_once
-from .discovery import KNOBS, OFFLINE, ONLINE, Knob, node_of
+from .discovery import CANCELLED, KNOBS, OFFLINE, ONLINE, Knob, node_of
 from .state import State, as_json
 
 _LOG = logging.getLogger(__name__)
@@ -129,7 +129,8 @@ class MqttSink(Sink):
         if event["type"] == "detection":
             self._state.wake({key: event[key] for key in event if key != "type"})
         # Home Assistant's event entities want `event_type`.
-        told = client.publish(f"{self._topic}/event", as_json({**event, "event_type": event["type"]}), qos=1)
+        kind = CANCELLED if event["reason"].endswith(":cancel") else event["type"]
+        told = client.publish(f"{self._topic}/event", as_json({**event, "event_type": kind}), qos=1)
         if event["type"] == "rejection":
             self._state.diagnostics()
         self._unconfirmed.append((told, notice))

@@ -38,6 +38,7 @@ class State:
         self._last: dict[str, Any] | None = None
         self._voices: dict[str, set[str]] = {}  # who is known -> what their voiceprints are, as `voices_of` has it
         self._told: list[str] | None = None  # the people that Home Assistant knows of
+        self._commands = False  # whether it knows that commands are told, too
 
     @property
     def knows_last(self) -> bool:
@@ -149,7 +150,9 @@ class State:
     def _tell_people(self) -> None:
         """Home Assistant of those who are known, if they are others; and nobody of those who are not any more."""
         voices = voices_of(self._control.household.people)
-        if self._settings.discovery and self._told != sorted(voices):
+        commands = _tells_commands(self._control)
+        if self._settings.discovery and (self._told, self._commands) != (sorted(voices), commands):
+            self._commands = commands
             triggers = {trigger_of(name) for name in self._told or ()}
             self._told = sorted(voices)
             self._say_discovery(triggers - set(map(trigger_of, voices)))
@@ -163,7 +166,14 @@ class State:
         settings = self._settings
         for back in (gone, ()) if gone else ((),):
             told = discovery(
-                self._topic, settings.name, settings.controls, self._told or (), back, settings.area, settings.page
+                self._topic,
+                settings.name,
+                settings.controls,
+                self._told or (),
+                back,
+                settings.area,
+                settings.page,
+                self._commands,
             )
             self._publish(discovery_topic(settings.discovery, self._topic), as_json(told))
         self._say("triggers", as_json(sorted(map(trigger_of, self._told or ()))))
@@ -187,6 +197,13 @@ class State:
 
     def _say(self, name: str, payload: str) -> None:
         self._publish(f"{self._topic}/{name}", payload)
+
+
+def _tells_commands(control: Control) -> bool:
+    """Whether somebody may be told whose command it was."""
+    household = control.household
+    asked = {household.policy.confirm, *household.policy.confirm_of.values()} - {"off"}
+    return bool(asked) or bool(household.settings.wyoming.transcribe)
 
 
 def discovery_topic(prefix: str, topic: str) -> str:

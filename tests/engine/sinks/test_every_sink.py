@@ -77,6 +77,17 @@ ARRIVES: dict[str, dict[str, list[str]]] = {
         "learning": ["near_miss"],
         "metrics": ["near_miss"],
     },
+    "confirmation": {
+        "stdout": ["confirmation"],
+        "jsonl": ["confirmation"],
+        "socket": ["confirmation"],
+        "hook": ["confirmation"],
+        "mqtt": ["event confirmation"],
+        "wyoming": ["not-detected"],
+        "journal": [],
+        "learning": [],  # test_learning_sink.py has what is learned of it
+        "metrics": ["confirmation"],
+    },
 }
 """Type -> sink -> what arrives there of one event of the type."""
 
@@ -108,7 +119,7 @@ def publish(daemon: Daemon, event: Event) -> None:
     """As the daemon does what its microphone heard: at once, and with the sound half a second later."""
     notice = Notice(event, "mic", time.time())
     daemon.publish(notice)
-    if daemon.journal:
+    if daemon.journal and event.type != "confirmation":  # of a command no sound is kept
         daemon.publish(replace(notice, clip=np.zeros(2 * RATE_HZ, np.int16)))
 
 
@@ -152,7 +163,7 @@ def to_socket(event: Event, folder: Path) -> list[str]:
 
 def to_hook(event: Event, folder: Path) -> list[str]:
     told = folder / "told"
-    settings = {"hook.command": ["tee", "-a", str(told)], "hook.events": ["detection", "rejection"]}
+    settings = {"hook.command": ["tee", "-a", str(told)], "hook.events": ["detection", "rejection", "confirmation"]}
     with running(folder, settings) as daemon:
         publish(daemon, event)
     return types_of(told.read_text()) if told.exists() else []

@@ -38,7 +38,7 @@ from earmark.engine.event import Event
 from earmark.engine.people import operations
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings.policy import MODES, Policy
-from earmark.engine.settings.schema import Mqtt
+from earmark.engine.settings.schema import Mqtt, Settings
 from earmark.engine.sinks.base import Control, Notice
 from earmark.engine.sinks.mqtt.client import MOST_BYTES, MOST_WAITING, LimitedClient
 from earmark.engine.sinks.mqtt.discovery import KNOBS, discovery, is_trigger, trigger_of
@@ -694,7 +694,9 @@ def test_what_reaches_no_broker_for_long_is_lost_and_counted(slt_store: Path, sp
 
 def nobody_at_home() -> Control:
     """A daemon as far as this sink asks of it, with a microphone that hears."""
-    household = SimpleNamespace(policy=Policy(), people=(), names=[], cards=(SimpleNamespace(sha256="0" * 64),))
+    household = SimpleNamespace(
+        policy=Policy(), people=(), names=[], cards=(SimpleNamespace(sha256="0" * 64),), settings=Settings()
+    )
     status = {"microphone": {"problem": None}}
     return cast(Control, SimpleNamespace(household=household, stats=Stats(), status=lambda: status))
 

@@ -14,16 +14,17 @@ from typing import Any, cast
 import pytest
 from broker import LIMIT_S, Broker, Ear, free_port
 from helpers_store import earmark
+from jinja2.sandbox import SandboxedEnvironment
 from sound_server import until
 
 from earmark.engine.errors import DaemonError, SettingsError
-from earmark.engine.event import Event
+from earmark.engine.event import Command, Event
 from earmark.engine.settings.policy import Policy
-from earmark.engine.settings.schema import Mqtt
+from earmark.engine.settings.schema import Mqtt, Settings, Wyoming
 from earmark.engine.sinks.base import Control, Notice
 from earmark.engine.sinks.hook import EVENT_TYPES
 from earmark.engine.sinks.mqtt.checks import check_page, topic_of
-from earmark.engine.sinks.mqtt.discovery import discovery
+from earmark.engine.sinks.mqtt.discovery import CANCELLED, SOMEBODY_ELSE, discovery
 from earmark.engine.sinks.mqtt.forget import forget
 from earmark.engine.sinks.mqtt.sink import MOST_OTHERS, MqttSink
 from earmark.engine.sinks.mqtt.state import RETAINED
@@ -38,7 +39,11 @@ class Home:
     def __init__(self) -> None:
         self.stats = Stats()
         self.household: Any = SimpleNamespace(
-            policy=Policy(), people=(), names=["anna"], cards=[SimpleNamespace(sha256="0123456789ab" * 6)]
+            policy=Policy(),
+            people=(),
+            names=["anna"],
+            cards=[SimpleNamespace(sha256="0123456789ab" * 6)],
+            settings=Settings(),
         )
         self.problem: str | None = None
 
@@ -77,7 +82,12 @@ def kept(broker: Broker) -> dict[str, bytes]:
 def test_home_assistant_is_told_what_was_tried_with_it(golden_dir: Path) -> None:
     """`scripts/check_homeassistant` tries this message with two releases: after a change, run it again."""
     told = discovery(
-        "earmark-kitchen", "Kitchen ear", people=["Zoë", "anna"], area="Kitchen", page="https://pi.local/help"
+        "earmark-kitchen",
+        "Kitchen ear",
+        people=["Zoë", "anna"],
+        area="Kitchen",
+        page="https://pi.local/help",
+        commands=True,
     )
     told["device"]["sw_version"] = told["origin"]["sw_version"] = "RELEASE"
     assert told == json.loads((golden_dir / "discovery.json").read_text("utf-8"))
@@ -86,11 +96,12 @@ def test_home_assistant_is_told_what_was_tried_with_it(golden_dir: Path) -> None
 def test_home_assistant_knows_every_type_of_event_that_it_is_sent() -> None:
     """One that it does not know is an error in its log, and lost."""
     told = discovery("e", "e")["components"]["wake"]["event_types"]
-    assert set(told) == set(EVENT_TYPES)
+    assert set(told) == {*EVENT_TYPES, CANCELLED}
 
 
 def test_each_entity_has_an_icon_of_its_own_or_a_class_that_has_one() -> None:
-    entities = [one for one in discovery("e", "e")["components"].values() if one["platform"] != "device_automation"]
+    entities = [one for one in discovery("e", "e", commands=True)["components"].values() if len(one) > 1]
+    entities = [one for one in entities if one["platform"] != "device_automation"]
     assert [one["name"] for one in entities if not {"icon", "device_class"} & set(one)] == []
 
 
@@ -128,6 +139,56 @@ def test_people_rejections_and_models_are_counted(broker: Broker) -> None:
         home.household.names = ["anna", "Zoë"]
         sink.state()
         assert json.loads(ear.wait("earmark/diagnostics", count=3).payload) == {**told, "rejections": 1, "people": 2}
+
+
+@pytest.mark.parametrize(
+    ("reason", "person", "spoken", "kind"),
+    [
+        ("confirmed", "anna", "anna", "confirmation"),
+        ("changed", "anna", "anna", "confirmation"),
+        ("confirmed", None, SOMEBODY_ELSE, "confirmation"),
+        ("denied:cancel", None, SOMEBODY_ELSE, CANCELLED),
+        ("unknown_voice:cancel", None, SOMEBODY_ELSE, CANCELLED),
+        ("too_little_speech", None, None, "confirmation"),
+        ("several_voices", None, None, "confirmation"),
+        ("speaker_failed", None, None, "confirmation"),
+    ],
+)
+def test_home_assistant_is_told_whose_command_it_was(
+    broker: Broker, reason: str, person: str | None, spoken: str | None, kind: str
+) -> None:
+    home = Home()
+    home.household.policy = Policy(confirm="cancel")
+    event = Event("confirmation", "okay_nabu", 1000, 0.9, person, 0.8, reason, command=Command("anna", 900))
+    with Ear(broker.port) as ear, running(broker, home) as sink:
+        components = json.loads(ear.wait("homeassistant/device/earmark/config").payload)["components"]
+        sink.send(Notice(event, "-", 0.0))
+        told = json.loads(ear.wait("earmark/event").payload)
+    assert told["event_type"] == kind
+    sandbox = SandboxedEnvironment()
+    sandbox.filters["tojson"] = json.dumps  # as Home Assistant's
+    shown, woken = (
+        sandbox.from_string(components[name]["value_template"]).render(value_json=told)
+        for name in ("spoken_by", "woken_by")
+    )
+    assert (json.loads(shown)["event_type"] if shown else None) == spoken
+    assert woken == ""
+    assert spoken is None or spoken in components["spoken_by"]["event_types"]
+
+
+def test_who_spoke_comes_and_goes_with_the_settings(broker: Broker) -> None:
+    home, topic = Home(), "homeassistant/device/earmark/config"
+    with Ear(broker.port) as ear, running(broker, home) as sink:
+        assert json.loads(ear.wait(topic).payload)["components"]["spoken_by"] == {"platform": "event"}
+        home.household.policy = Policy(confirm_of={"alexa": "label"})
+        sink.state()
+        assert "event_types" in json.loads(ear.wait(topic, count=2).payload)["components"]["spoken_by"]
+        home.household.policy = Policy()
+        sink.state()
+        assert json.loads(ear.wait(topic, count=3).payload)["components"]["spoken_by"] == {"platform": "event"}
+        home.household.settings = Settings(wyoming=Wyoming(transcribe="tcp://whisper:10300"))
+        sink.state()
+        assert "event_types" in json.loads(ear.wait(topic, count=4).payload)["components"]["spoken_by"]
 
 
 def test_all_that_is_retained_is_known_to_be(broker: Broker) -> None:

@@ -44,10 +44,8 @@ def main() -> int:
     print(heading("A household", __file__))
     print(f"{runtime.version()}, Python {platform.python_version()}. Milliseconds of processor time, the lowest")
     print(f"of {RUNS} runs, for the machine is shared. Everybody has a trained head and {KEPT_VERSIONS} versions.\n")
-    print(
-        "* *Look* is what the daemon does after each change of the store, and every `people.watch_s` where it is cheap: looks"
-    )
-    print("  take half a thousandth of a core at most (`engine/daemon/watch.py`).")
+    print("* *Look* is what the daemon does after each change of the store, and every `people.watch_s` where that is")
+    print("  cheap: looks take half a thousandth of a core at most (`engine/daemon/watch.py`).")
     print("* *Start* is the loading of wake word, networks and people that a start or a reload costs.")
     print("* *Wake* is the whole question whose voice a wake word was.\n")
     print("| people | load all | load all, encrypted | look | start | wake | bytes on disk |")

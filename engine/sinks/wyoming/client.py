@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import logging
-import socket
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+from wyoming.asr import Transcribe
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.event import Event
 from wyoming.info import Describe
 from wyoming.ping import Ping, Pong
-from wyoming.version import __version__ as PROTOCOL_VERSION  # noqa: N812
 from wyoming.wake import Detect, Detection, NotDetected
 
 from ...audio.channels import Mono, mix_of_stream
@@ -25,20 +23,17 @@ from ...event import Event as WakeEvent
 from ...listener import Listener, Voices
 from ..base import Control, Notice
 from ..peers import AHEAD_S, FACTOR, Bucket, Peers, host_of
-from .messages import checked_format, checked_length, checked_names, checked_timestamp, json_object, shortened
+from ..server import Place
+from .connection import Connection
+from .messages import checked_format, checked_names, checked_timestamp
+from .transcription import Transcription
 
 _LOG = logging.getLogger(__name__)
 
-MAX_HEADER_BYTES = 64 * 1024  # a header is some 100 bytes
-MAX_DATA_BYTES = 64 * 1024
-MAX_PAYLOAD_BYTES = 1024 * 1024  # half a minute of 16 kHz; satellites send 2 kB
-MAX_WAITING_BYTES = 64 * 1024  # some 500 detections; who is so far behind does not read
-PATIENCE_S = 60.0  # for a first event, and for the rest of one that has begun
-FLUSH_S = 5.0  # what a client that has said all it had to say gets to read the answers
 PIECES_A_SECOND = 4  # audio is taken in such pieces, 3 ms of work each, so that the others' turn comes soon
 FOLLOW = "earmark-follow"  # our extension of the protocol: followers.py
+NOT_OF_A_COMMAND = ("describe", "ping", "detect", "transcribe", FOLLOW)  # they are for us
 UNKNOWN_VOICE = "unknown_voice"  # as the reason of an event begins
-KEEPALIVE_S = (60, 20, 3)  # a satellite that lost its power is forgotten after two minutes
 
 
 class Service(Protocol):
@@ -46,9 +41,11 @@ class Service(Protocol):
 
     name: str
     loop: asyncio.AbstractEventLoop
+    behind: Place | None
+    """The speech-to-text service that commands are passed on to."""
 
-    def describe(self) -> Event:
-        """What there is to be detected."""
+    async def describe(self) -> Event:
+        """What there is to be detected, and to be transcribed by the service behind."""
 
     def say_unknown(self, names: list[str]) -> None:
         """Names of wake words that a client asked for."""
@@ -84,17 +81,16 @@ class Client:
         voices: Voices,
         peers: Peers,
     ) -> None:
-        self._sink, self._reader, self._writer = sink, reader, writer
+        self._sink, self._connection = sink, Connection(reader, writer, sink.loop)
         self._control, self._voices = control, voices
-        self._peer = _peer_name(writer)
+        self._peer = self._connection.peer
         self.host = host_of(self._peer)
         """Its address, or `unix`."""
-        self.trusted = sink.is_trusted(self.host, _is_from_here(writer))
+        self.trusted = sink.is_trusted(self.host, self._connection.is_from_here)
         self._guard = peers.of(self.host)
         self._pace = Bucket(AHEAD_S * RATE_HZ, FACTOR * RATE_HZ)
         self._heard_s = time.monotonic()
         self._names: list[str] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
         self._listener: Listener | None = None
         self._format: AudioFormat | None = None
         self._converter: Converter | None = None
@@ -103,6 +99,7 @@ class Client:
         self._gathered: list[tuple[Int16, float | None]] = []
         self._taken: list[tuple[int, float | None]] = []  # of what was heard last: up to which sample, its timestamp
         self._late: asyncio.TimerHandle | None = None
+        self._command: Transcription | None = None
 
     @property
     def silent_s(self) -> float:
@@ -111,19 +108,19 @@ class Client:
 
     def end(self, why: str) -> None:
         """Cuts it off."""
-        self._reader.set_exception(ProtocolError(why))
+        self._connection.fail(ProtocolError(why))
 
     async def run(self) -> None:
         """Until the client goes, or has to."""
         _LOG.debug("wyoming: %s connected", self._peer)  # Home Assistant does so every 30 s, to ask what there is
-        _keep_alive(self._writer)
+        self._connection.keep_alive()
         try:
-            self._hurry("sent no event")
-            while (event := await self._read()) is not None:
+            self._connection.hurry("sent no event")
+            while (event := await self._connection.read()) is not None:
                 self._heard_s = time.monotonic()
                 await self._answer(event)
                 await self._give_way(event)
-            await self._flush()
+            await self._connection.flush()
         except (ProtocolError, AudioError) as error:
             self._control.stats.add("turned_away", server=self._sink.name)
             self._sink.say_cut_off(self._peer, str(error))
@@ -132,13 +129,14 @@ class Client:
         except EarmarkError as error:  # ours: a network of another household that cannot be opened, for one
             self._sink.say_cut_off(self._peer, str(error))
         finally:
-            self._relax()
+            self._connection.relax()
+            self._close_command()
             try:
                 self._end_stream()  # what had come is heard
             except EarmarkError as error:
                 self._sink.say_cut_off(self._peer, str(error))
             finally:
-                self._writer.transport.abort()
+                self._connection.abort()
 
     async def _give_way(self, event: Event) -> None:
         """After each event it is the others' turn: one that is buffered is read without waiting for anybody."""
@@ -146,75 +144,15 @@ class Client:
         if wait_s or not event.payload:  # with audio it has had its pause
             await asyncio.sleep(wait_s)
 
-    # --- the protocol
-
-    async def _read(self) -> Event | None:
-        """The next event; None: the client has no more to say.
-
-        Raises:
-            ProtocolError: it is none, or is too large.
-        """
-        try:
-            line = await self._reader.readuntil(b"\n")
-        except asyncio.IncompleteReadError as error:
-            if error.partial:
-                raise ProtocolError(f"it ended within a header, after {len(error.partial)} bytes") from error
-            return None
-        except asyncio.LimitOverrunError as error:
-            raise ProtocolError(f"its header has more than {MAX_HEADER_BYTES} bytes") from error
-        header = json_object(line, "header")
-        data_bytes = checked_length(header, "data_length", MAX_DATA_BYTES)
-        payload_bytes = checked_length(header, "payload_length", MAX_PAYLOAD_BYTES)
-        kind, data = header.get("type"), header.get("data") or {}
-        if not isinstance(kind, str) or not isinstance(data, dict):
-            raise ProtocolError(f"type={shortened(kind)} must be a text, data={shortened(data)} an object")
-        self._hurry("sent no end of its event")
-        try:
-            if data_bytes:
-                data.update(json_object(await self._reader.readexactly(data_bytes), "data"))
-            payload = await self._reader.readexactly(payload_bytes) if payload_bytes else None
-        except asyncio.IncompleteReadError as error:
-            raise ProtocolError(f"it ended within an event, {error.expected} bytes were to come") from error
-        self._relax()
-        return Event(kind, data, payload)
-
     def write(self, event: Event) -> None:
-        """Sends an event, without waiting.
-
-        Raises:
-            ProtocolError: the client does not read.
-        """
-        if self._writer.transport.get_write_buffer_size() > MAX_WAITING_BYTES:
-            raise ProtocolError("it does not read its answers")
-        if self._writer.transport.is_closing():
-            return
-        data = json.dumps(event.data).encode() if event.data else b""
-        header: dict[str, Any] = {"type": event.type, "version": PROTOCOL_VERSION}
-        if data:
-            header["data_length"] = len(data)
-        self._writer.write(json.dumps(header).encode() + b"\n" + data)
-
-    async def _flush(self) -> None:
-        """Lets the client read its last answers."""
-        self._writer.close()
-        try:
-            await asyncio.wait_for(self._writer.wait_closed(), FLUSH_S)
-        except asyncio.TimeoutError as error:
-            raise ProtocolError("it does not read its answers") from error
-
-    def _hurry(self, what: str) -> None:
-        """From now on it has a minute; a read that still waits then fails."""
-        self._relax()
-        late = ProtocolError(f"it {what} for {PATIENCE_S:g} s")
-        self._deadline = self._sink.loop.call_later(PATIENCE_S, self._reader.set_exception, late)
-
-    def _relax(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
+        """Sends an event, without waiting; ProtocolError: the client does not read."""
+        self._connection.write(event)
 
     # --- the dialogue
 
     async def _answer(self, event: Event) -> None:
+        if self._command is not None and self._command.listens and event.type not in NOT_OF_A_COMMAND:
+            await self._command.forward(event)
         if AudioChunk.is_type(event.type):
             await self._hear(event)
         elif AudioStart.is_type(event.type):
@@ -222,12 +160,15 @@ class Client:
             self._end_stream()
         elif AudioStop.is_type(event.type):
             await self._stop()
+        elif Transcribe.is_type(event.type) and self._sink.behind is not None:
+            self._end_stream()
+            await self._pass_on(event, self._sink.behind)
         elif Detect.is_type(event.type):
             self._end_stream()
             self._names = checked_names(event.data)
             self._sink.say_unknown(self._names or [])
         elif Describe.is_type(event.type):
-            self.write(self._sink.describe())
+            self.write(await self._sink.describe())
         elif Ping.is_type(event.type):
             text = event.data.get("text")
             self.write(Pong(text if isinstance(text, str) else None).event())
@@ -264,6 +205,13 @@ class Client:
 
     async def _stop(self) -> None:
         """The audio is over: a word at its very end is heard, and that there was none is said."""
+        if self._command is not None and self._command.listens:
+            if self._converter is not None:
+                await self._push(self._converter.finish())
+            household = self._control.household
+            self._tell(self._command.ask(self._voices.of(household), household.policy), time.time())
+            self._end_stream()
+            return
         if self._listener is not None and self._converter is not None:
             await self._push(self._converter.finish())
             self._take()
@@ -283,6 +231,15 @@ class Client:
             self._sent_audio = True
             self._control.stats.add("clients", server=self._sink.name)
             _LOG.info("wyoming: %s sends audio", self._peer)
+        if self._command is not None and self._command.listens:
+            self._command.hear(samples)
+        else:
+            self._gather(samples)
+        await asyncio.sleep(0 if self.trusted else self._pace.owe(len(samples), time.monotonic()))
+        self._heard_s = time.monotonic()
+
+    def _gather(self, samples: Int16) -> None:
+        """(n,) int16 to be heard when it is enough."""
         if self._listener is None:
             self._listener = Listener(
                 self._control.household, self._control.journal, self._names, self._voices, confirms=False
@@ -293,8 +250,17 @@ class Client:
             self._take()
         elif self._late is None:  # more comes soon, or it was the last for now
             self._late = self._sink.loop.call_later((patience - waiting) / RATE_HZ, self._take_late)
-        await asyncio.sleep(0 if self.trusted else self._pace.owe(len(samples), time.monotonic()))
-        self._heard_s = time.monotonic()
+
+    async def _pass_on(self, request: Event, place: Place) -> None:
+        """A command follows that goes to the speech-to-text service behind."""
+        self._close_command()
+        self._command = Transcription(place, self.write, self._connection.fail)
+        await self._command.open(request)
+
+    def _close_command(self) -> None:
+        if self._command is not None:
+            self._command.close()
+        self._command = None
 
     def _take(self) -> None:
         """Hears what was gathered: chunks of 20 ms, each alone, cost several times as much.
@@ -318,25 +284,33 @@ class Client:
         try:
             self._take()
         except EarmarkError as error:  # said where the client is read
-            self._reader.set_exception(error)
+            self._connection.fail(error)
 
     def _report(self, listener: Listener, events: list[WakeEvent], computed_s: float, at_end: bool = False) -> None:
         for event in events:
             if event.type != "near_miss":
                 self._control.stats.latency(1000 * (_waited_s(listener, event) + computed_s))
-            if self.trusted or self._guard.may_tell(time.monotonic()):
-                self._publish(listener, event)
-            else:
-                self._sink.say_too_many(self.host)
-            if not self.trusted and event.type != "near_miss" and event.reason.startswith(UNKNOWN_VOICE):
-                self._count_stranger()
+            self._tell(event, time.time() - _waited_s(listener, event))
             if event.type == "detection":
                 self._detected = True
                 # the client's own timestamp goes back as it came, even where it is no count of milliseconds
                 timestamp = next((of for end, of in self._taken if end >= event.decided_sample), self._timestamp)
                 self.write(Detection(event.keyword, timestamp, event.person).event())  # type: ignore[arg-type]
         for event, clip in listener.clips(now=at_end):
-            self._publish(listener, event, clip)
+            self._publish(event, time.time() - _waited_s(listener, event), clip)
+
+    def _tell(self, event: WakeEvent, at_s: float) -> None:
+        """To the sinks, as often as this client may.
+
+        Raises:
+            ProtocolError: it was one voice too many.
+        """
+        if self.trusted or self._guard.may_tell(time.monotonic()):
+            self._publish(event, at_s)
+        else:
+            self._sink.say_too_many(self.host)
+        if not self.trusted and event.type != "near_miss" and event.reason.startswith(UNKNOWN_VOICE):
+            self._count_stranger()
 
     def _count_stranger(self) -> None:
         """Somebody may be trying one voice after the other.
@@ -350,8 +324,7 @@ class Client:
                 f"too many voices that nobody knows: nothing is heard from {self.host} for {locked_s:.0f} s"
             )
 
-    def _publish(self, listener: Listener, event: WakeEvent, clip: Int16 | None = None) -> None:
-        at_s = time.time() - _waited_s(listener, event)
+    def _publish(self, event: WakeEvent, at_s: float, clip: Int16 | None = None) -> None:
         if not self.trusted:
             self._sink.say_untrusted(self.host)
         source = f"{self._sink.name}:{self._peer}"
@@ -368,30 +341,3 @@ class Client:
 
 def _waited_s(listener: Listener, event: WakeEvent) -> float:
     return (listener.samples - event.sample) / RATE_HZ
-
-
-def _peer_name(writer: asyncio.StreamWriter) -> str:
-    """HOST:PORT, or `unix`."""
-    address = writer.get_extra_info("peername")
-    if not isinstance(address, tuple):
-        return "unix"
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_from_here(writer: asyncio.StreamWriter) -> bool:
-    """Whether it is this machine's own, by whichever of its addresses: an announced one is that of the network."""
-    ours, theirs = (writer.get_extra_info(name) for name in ("sockname", "peername"))
-    return isinstance(theirs, tuple) and bool(ours[0] == theirs[0])
-
-
-def _keep_alive(writer: asyncio.StreamWriter) -> None:
-    """Lets the kernel find out about clients that vanished without a word."""
-    connection = writer.get_extra_info("socket")
-    if connection.family == socket.AF_UNIX:
-        return
-    idle_s, between_s, count = KEEPALIVE_S
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, between_s)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)

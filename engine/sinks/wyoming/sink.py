@@ -36,9 +36,11 @@ from ..peers import EVENTS_A_SECOND, Allowed, Held, Peers, peer_of, who_gives_wa
 from ..server import Address, Place, Server
 from . import tls
 from .announcement import Announcement, import_zeroconf
-from .client import MAX_HEADER_BYTES, Client
+from .client import Client
+from .connection import MAX_HEADER_BYTES
 from .followers import NOT_TRUSTED, Followers
 from .messages import shortened
+from .transcription import Programs
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ class WyomingSink(Server):
     def __init__(self, settings: Wyoming, control: Control) -> None:
         super().__init__(settings, control)
         self.places = [_parse_uri(uri) for uri in settings.uris]
+        self.behind = _parse_uri(settings.transcribe, "wyoming.transcribe") if settings.transcribe else None
+        self._programs = None if self.behind is None else Programs(self.behind)
         self._voices = Voices()
         self._allowed = Allowed("wyoming.allow", settings.allow)
         self._trusted = Allowed("wyoming.trusted", settings.trusted)
@@ -179,12 +183,15 @@ class WyomingSink(Server):
             self._said.add(what)
             _LOG.warning("wyoming: %s", what)
 
-    def describe(self) -> Event:
-        """What there is to be detected, made anew where the household has changed."""
+    async def describe(self) -> Event:
+        """What there is to be detected, made anew where the household has changed; and who transcribes behind us."""
         household = self._control.household
         if self._described is None or self._described[0] is not household:
             self._described = household, _info(household).event()
-        return self._described[1]
+        if self._programs is None:
+            return self._described[1]
+        asr = Info(asr=await self._programs.of_now()).event().data["asr"]
+        return Event(self._described[1].type, {**self._described[1].data, "asr": asr})
 
     def channel_of(self, host: str) -> int | None:
         """Which channel of a client's audio is heard, from 0; None: those that hold the voice."""
@@ -238,7 +245,7 @@ def _info(household: Household) -> Info:
     return Info(wake=[program])
 
 
-def _parse_uri(uri: str) -> Place:
+def _parse_uri(uri: str, key: str = "wyoming.uris") -> Place:
     """The path of a Unix socket, or host and port.
 
     Raises:
@@ -248,9 +255,9 @@ def _parse_uri(uri: str) -> Place:
         parts = urlsplit(uri)
         port = parts.port
     except ValueError as error:
-        raise SettingsError(f"wyoming.uris: {uri!r} {URI_RULE}: {text_of(error)}") from error
+        raise SettingsError(f"{key}: {uri!r} {URI_RULE}: {text_of(error)}") from error
     if parts.scheme == "unix" and parts.path and not parts.netloc:
         return Path(parts.path)
     if parts.scheme == "tcp" and parts.hostname and port is not None and not parts.path.strip("/"):
         return Address(parts.hostname, port)
-    raise SettingsError(f"wyoming.uris: {uri!r} {URI_RULE}")
+    raise SettingsError(f"{key}: {uri!r} {URI_RULE}")

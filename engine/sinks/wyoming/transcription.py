@@ -74,6 +74,7 @@ class Programs:
         self._place = place
         self._known: list[AsrProgram] = []
         self._asked_s: float | None = None
+        self._is_silent = False
 
     async def of_now(self) -> list[AsrProgram]:
         """Its programs; none, and a word in the log, where it does not answer."""
@@ -82,9 +83,13 @@ class Programs:
             self._asked_s = now_s
             try:
                 self._known = await asyncio.wait_for(self._ask(), DESCRIBE_S)
+                self._is_silent = False
             except (OSError, ProtocolError, asyncio.TimeoutError, KeyError, ValueError, TypeError) as error:
-                _LOG.warning("wyoming.transcribe: %s does not say what it can: %s", told(self._place), text_of(error))
-                self._known = []
+                level = logging.INFO if self._is_silent else logging.WARNING  # once, not twice a minute
+                _LOG.log(
+                    level, "wyoming.transcribe: %s does not say what it can: %s", told(self._place), text_of(error)
+                )
+                self._known, self._is_silent = [], True
         return self._known
 
     async def _ask(self) -> list[AsrProgram]:
@@ -115,8 +120,8 @@ class Transcription:
         self._judged = asyncio.Event()
         self._refused = False
         self._heard: list[Int16] = []
-        self.done = False
-        """Whether the transcript has gone back."""
+        self.listens = True
+        """Whether the command goes on."""
 
     async def open(self, request: Event) -> None:
         """Connects, and hands the request on.
@@ -150,6 +155,7 @@ class Transcription:
         samples = np.concatenate([np.zeros(0, np.int16), *self._heard])
         event, self._refused = whose(samples, verifier, policy)
         self._judged.set()
+        self.listens = False
         return event
 
     def close(self) -> None:
@@ -173,7 +179,6 @@ class Transcription:
                     event = Transcript("", language=Transcript.from_event(event).language).event()
                 self._back(event)
                 if is_last:
-                    self.done = True
                     return
             raise ProtocolError("it hung up before the transcript")
         except (OSError, ProtocolError, ValueError, KeyError, TypeError) as error:

@@ -1,11 +1,13 @@
-"""Commands on their way to a speech-to-text service: passed on as they came, and known by the time the text is there."""
+"""Commands on their way to a speech-to-text service: passed on as they came, and known when the text is there."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+import socketserver
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,13 @@ from conftest import Read
 from sink_control import SinkControl
 from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
-from wyoming.event import Event, async_read_event, async_write_event
+from wyoming.event import Event, async_read_event, async_write_event, read_event, write_event
 from wyoming.info import AsrModel, AsrProgram, Attribution, Describe, Info
 from wyoming.wake import Detection
 
 from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.errors import SettingsError
 from earmark.engine.household import Household, load_household
-from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings.reading import load
 from earmark.engine.settings.schema import Wyoming
@@ -47,38 +48,49 @@ class Behind:
         self.path = path
         self.events: list[Event] = []
         self.streams, self.hangs_up, self.early = False, False, False
-        self._server: asyncio.AbstractServer | None = None
 
-    async def __aenter__(self) -> Behind:
-        self._server = await asyncio.start_unix_server(self._serve, str(self.path))
+    def __enter__(self) -> Behind:
+        behind = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):
+                    while (event := read_event(self.rfile)) is not None and behind.answers(event, self.wfile):
+                        pass
+
+        class Threads(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+            daemon_threads = True
+
+        self.path.unlink(missing_ok=True)
+        self._server = Threads(str(self.path), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self.path.unlink(missing_ok=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while (event := await async_read_event(reader)) is not None:
-                if Describe.is_type(event.type):
-                    model = AsrModel("small", ATTRIBUTION, True, None, None, ["en"])
-                    program = AsrProgram("behind", ATTRIBUTION, True, "a test", "1", [model])
-                    await async_write_event(Info(asr=[program]).event(), writer)
-                    continue
-                self.events.append(event)
-                if AudioStop.is_type(event.type) or (self.early and AudioStart.is_type(event.type)):
-                    if self.hangs_up:
-                        break
-                    await self._answer(writer)
-        writer.close()
-
-    async def _answer(self, writer: asyncio.StreamWriter) -> None:
-        if self.streams:
-            await async_write_event(TranscriptStart(language="en").event(), writer)
-            await async_write_event(TranscriptChunk(TEXT).event(), writer)
-        await async_write_event(Transcript(TEXT, language="en").event(), writer)
-        if self.streams:
-            await async_write_event(TranscriptStop().event(), writer)
+    def answers(self, event: Event, out: Any) -> bool:
+        """Whether it goes on."""
+        if Describe.is_type(event.type):
+            model = AsrModel("small", ATTRIBUTION, True, None, None, ["en"])
+            program = AsrProgram("behind", ATTRIBUTION, True, "a test", "1", [model])
+            write_event(Info(asr=[program]).event(), out)
+            return True
+        self.events.append(event)
+        if AudioStop.is_type(event.type) or (self.early and AudioStart.is_type(event.type)):
+            if self.hangs_up:
+                return False
+            if self.streams:
+                write_event(TranscriptStart(language="en").event(), out)
+                write_event(TranscriptChunk(TEXT).event(), out)
+            write_event(Transcript(TEXT, language="en").event(), out)
+            if self.streams:
+                write_event(TranscriptStop().event(), out)
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +121,6 @@ def household(
     return load_household(
         load(environment={"EARMARK_SETTINGS": ""}, flags={"people.store": str(store.folder)}).settings
     )
-
-
-@contextlib.asynccontextmanager
-async def asked(sink: WyomingSink, place: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_unix_connection(str(place))
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
 
 
 @pytest.fixture
@@ -161,16 +164,17 @@ async def talk(place: Path, events: list[Event]) -> list[Event]:
             found.append(event)
             if Transcript.is_type(event.type) or Info.is_type(event.type):
                 break
-    writer.close()
+        writer.close()
+        await writer.wait_closed()
     return found
 
 
 def run(behind: Behind, place: Path, *dialogues: list[Event]) -> list[list[Event]]:
     async def all_of_them() -> list[list[Event]]:
-        async with behind:
-            return list(await asyncio.gather(*(talk(place, events) for events in dialogues)))
+        return list(await asyncio.gather(*(talk(place, events) for events in dialogues)))
 
-    return asyncio.run(asyncio.wait_for(all_of_them(), LIMIT_S))
+    with behind:
+        return asyncio.run(asyncio.wait_for(all_of_them(), LIMIT_S))
 
 
 def facts(notices: list[Notice]) -> list[tuple[str, str, str | None, str]]:
@@ -251,8 +255,7 @@ def test_several_satellites_at_once_each_have_their_own(
 ) -> None:
     back = run(behind, tmp_path / "w", sent(commands["slt"]), sent(commands["rms"]), sent(commands["slt"]))
     assert [text_of(one) for one in back] == [[TEXT], [""], [TEXT]]
-    assert sorted(facts(control.notices), key=str)[0][2] is None
-    assert [person for _, _, person, _ in facts(control.notices)].count("slt") == 2
+    assert sorted(str(person) for _, _, person, _ in facts(control.notices)) == ["None", "slt", "slt"]
 
 
 @pytest.mark.usefixtures("sink")
@@ -262,7 +265,6 @@ def test_a_service_that_hangs_up_or_is_not_there_ends_the_connection_and_no_othe
     behind.hangs_up = True
     with caplog.at_level(logging.WARNING):
         assert run(behind, tmp_path / "w", sent(commands["slt"])) == [[]]
-        behind.path.unlink(missing_ok=True)
         assert asyncio.run(asyncio.wait_for(talk(tmp_path / "w", sent(commands["slt"])), LIMIT_S)) == []
     said = "\n".join(record.getMessage() for record in caplog.records)
     assert "it hung up before the transcript" in said
@@ -295,30 +297,31 @@ def test_the_wake_word_is_heard_after_a_command_on_the_same_connection(
     wake = np.concatenate([read(audio_dir / "slt_okay_nabu_test_1.flac"), np.zeros(RATE_HZ, np.int16)])
 
     async def dialogue() -> list[str]:
-        async with behind:
-            reader, writer = await asyncio.open_unix_connection(str(tmp_path / "w"))
-            found = []
-            for events, last in ((sent(commands["slt"]), Transcript), (sent(wake)[1:-1], Detection)):
-                for event in events:
-                    await async_write_event(event, writer)
-                while (back := await async_read_event(reader)) is not None:
-                    found.append(back.type)
-                    if last.is_type(back.type):
-                        break
-            writer.close()
-            return found
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "w"))
+        found = []
+        for events, last in ((sent(commands["slt"]), Transcript), (sent(wake)[1:-1], Detection)):
+            for event in events:
+                await async_write_event(event, writer)
+            while (back := await async_read_event(reader)) is not None:
+                found.append(back.type)
+                if last.is_type(back.type):
+                    break
+        writer.close()
+        await writer.wait_closed()
+        return found
 
-    assert asyncio.run(asyncio.wait_for(dialogue(), LIMIT_S)) == ["transcript", "detection"]
+    with behind:
+        assert asyncio.run(asyncio.wait_for(dialogue(), LIMIT_S)) == ["transcript", "detection"]
 
 
 @pytest.mark.parametrize("place", ["whisper", "tcp://whisper", "http://whisper:1", "unix://"])
 def test_a_place_that_is_none_is_refused(place: str, control: Any) -> None:
-    with pytest.raises(SettingsError, match="wyoming.transcribe"):
+    with pytest.raises(SettingsError, match=r"wyoming\.transcribe"):
         WyomingSink(Wyoming(uris=("tcp://127.0.0.1:10400",), transcribe=place), control)
 
 
 def test_nothing_is_passed_on_where_no_service_is_named(
-    control: SinkControl, commands: dict[str, Int16], speaker: SpeakerNetwork, tmp_path: Path
+    control: SinkControl, commands: dict[str, Int16], tmp_path: Path
 ) -> None:
     made = WyomingSink(Wyoming(uris=(f"unix://{tmp_path / 'w'}",)), control)
     made.open()

@@ -129,6 +129,8 @@ class MqttSink(Sink):
         if event["type"] == "detection":
             self._state.wake({key: event[key] for key in event if key != "type"})
         # Home Assistant's event entities want `event_type`.
+        if event["type"] == "confirmation":
+            self._state.people()
         kind = CANCELLED if event["reason"].endswith(":cancel") else event["type"]
         told = client.publish(f"{self._topic}/event", as_json({**event, "event_type": kind}), qos=1)
         if event["type"] == "rejection":

@@ -79,6 +79,12 @@ class State:
             self._last = event
             self._say("last", as_json(event))
 
+    def people(self) -> None:
+        """Somebody is about to be named."""
+        with self._lock:
+            if self._speaks:
+                self._tell_people()
+
     def household(self) -> None:
         """It has changed."""
         with self._lock:

@@ -190,7 +190,8 @@ def to_wyoming(event: Event, folder: Path, monkeypatch: pytest.MonkeyPatch) -> l
         samples = 2 * RATE_HZ
         patience_samples = 0
 
-        def __init__(self, *_: object) -> None:
+        def __init__(self, *_: object, confirms: bool) -> None:
+            assert not confirms, "what a satellite sends next is no command"
             self._waiting = [event]
 
         def follow(self, *_: object) -> None:

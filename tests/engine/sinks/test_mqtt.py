@@ -185,10 +185,10 @@ def test_the_state_comes_before_the_word_that_there_is_one(slt_store: Path, own_
 
 def test_what_has_happened_is_not_taken_back_when_the_daemon_goes() -> None:
     """Else Home Assistant shows it anew at each start, and automations run for a wake of yesterday."""
-    components = discovery("earmark", "x")["components"]
+    components = discovery("earmark", "x", commands=True)["components"]
     del components[trigger_of("somebody else")]
     without = {name for name, one in components.items() if "availability_topic" not in one}
-    assert without == {"woken_by", "last_person", "last_wake_word", "last_wake", "wake", "running"}
+    assert without == {"woken_by", "last_person", "last_wake_word", "last_wake", "wake", "spoken_by", "running"}
     assert set(components) - without == {*KNOBS, *NOW}
 
 
@@ -307,7 +307,7 @@ TOPICS = st.text(st.characters(exclude_characters="+#\0", codec="utf-8"), min_si
 def test_identifiers_are_safe_and_differ(topics: list[str]) -> None:
     found = []
     for topic in topics:
-        config = discovery(topic, "x")
+        config = discovery(topic, "x", commands=True)
         (node,) = config["device"]["identifiers"]
         entities = [one for one in config["components"].values() if one["platform"] != "device_automation"]
         identifiers = [node, *(entity["unique_id"] for entity in entities)]
@@ -456,7 +456,7 @@ def test_without_controls_nothing_can_be_changed_and_nobody_is_told_that_it_coul
     with Ear(own_broker.port) as ear, connected(slt_store, own_broker.port, settings) as (_, path):
         told = decoded(ear.wait(DISCOVERY).payload)["components"]
         happened = {"woken_by", "last_person", "last_wake_word", "last_wake", "wake", "running"}
-        assert {name for name in told if not is_trigger(name)} == {*happened, *NOW, *KNOBS}
+        assert {name for name in told if not is_trigger(name)} == {*happened, "spoken_by", *NOW, *KNOBS}
         assert [told[name] for name in KNOBS] == [{"platform": KNOBS[name].entity["platform"]} for name in KNOBS], (
             "which takes those of before back"
         )

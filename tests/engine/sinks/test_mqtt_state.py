@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from broker import LIMIT_S, Broker, Ear, free_port
 from helpers_store import earmark
+from helpers_store import person as voice
 from jinja2.sandbox import SandboxedEnvironment
 from sound_server import until
 
@@ -159,6 +160,7 @@ def test_home_assistant_is_told_whose_command_it_was(
 ) -> None:
     home = Home()
     home.household.policy = Policy(confirm="cancel")
+    home.household.people = [voice("anna")]
     event = Event("confirmation", "okay_nabu", 1000, 0.9, person, 0.8, reason, command=Command("anna", 900))
     with Ear(broker.port) as ear, running(broker, home) as sink:
         components = json.loads(ear.wait("homeassistant/device/earmark/config").payload)["components"]

@@ -1008,8 +1008,8 @@ def test_more_clients_than_may_be_are_turned_away(store: Path, tmp_path: Path) -
 IMPATIENT = """
 import sys
 from earmark import cli
-from earmark.engine.sinks.wyoming import client
-client.PATIENCE_S = client.FLUSH_S = 0.3
+from earmark.engine.sinks.wyoming import connection
+connection.PATIENCE_S = connection.FLUSH_S = 0.3
 sys.exit(cli.main(sys.argv[1:]))
 """
 

@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "homeassistant"))
 from client import HomeAssistant, Refused, wait_for
-from home import ADDRESS, AUDIO, PEOPLE, RECOGNISER_PORT, SATELLITES, House, Satellite, who
+from rooms import ADDRESS, AUDIO, PEOPLE, RECOGNISER_PORT, SATELLITES, House, Satellite, who
 
 LATE_S = 0.2  # from when a word has been said until it is known who said it
 RESTARTS = 5

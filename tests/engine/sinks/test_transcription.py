@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pytest
@@ -55,7 +55,9 @@ class Behind:
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 with contextlib.suppress(OSError):
-                    while (event := read_event(self.rfile)) is not None and behind.answers(event, self.wfile):
+                    while (event := read_event(cast(BinaryIO, self.rfile))) is not None and behind.answers(
+                        event, self.wfile
+                    ):
                         pass
 
         class Threads(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

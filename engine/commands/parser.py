@@ -57,11 +57,10 @@ def command_line() -> Parser:
     )
     enroll.add_argument(
         "--talk",
-        nargs="+",
-        default=[],
+        nargs="*",
         metavar="FILE",
-        help="half a minute of anything else by the person, so that commands are known too; without --from it is "
-        "added to who is enrolled",
+        help="half a minute of anything else by the person, so that commands are known too, from files or at the "
+        "microphone; without --from it is added to who is enrolled",
     )
     enroll.add_argument(
         "--device", metavar="NAME", help="microphone of the conversation, by its name or a part of it"

@@ -29,8 +29,9 @@ from ..enrolment import Enroller, Enrolment, Options
 from ..free_speech import enrol_speech
 from ..guided.progress import progress
 from ..layout import columns_of, told
-from ..recordings import read_recordings
+from ..recordings import AnyRecording, read_recordings
 from ..summary import summary, warnings
+from ..takes.quality import Fault
 from ..takes.rules import Limits
 from ..training.alike import Alike, alike
 
@@ -50,7 +51,7 @@ def enroll(arguments: argparse.Namespace) -> int:
         limits=Limits(sensitivity=arguments.sensitivity),
     )
     words = [network.manifest.name if network else ANY_PHRASE for network in keywords]
-    if arguments.talk and not arguments.files and _known_for(store, arguments.name, words):
+    if arguments.talk is not None and not arguments.files and _known_for(store, arguments.name, words):
         return _talk(arguments, enroller, store, words, options)
     for note in () if arguments.json else next_steps.before_enrolling(arguments, store, words):
         _tell(f"earmark: {note}")
@@ -81,7 +82,7 @@ def enroll(arguments: argparse.Namespace) -> int:
                 scores(enrolment.achieved, enrolment.voiceprint, people, arguments.plot)
     except EnrolmentRefused as refusal:
         return _refused(arguments, next_steps.after_a_refusal(refusal, words) if arguments.files else refusal)
-    return _talk(arguments, enroller, store, words, options) if arguments.talk else 0
+    return _talk(arguments, enroller, store, words, options) if arguments.talk is not None else 0
 
 
 def _refused(arguments: argparse.Namespace, refusal: EnrolmentRefused) -> int:
@@ -104,8 +105,8 @@ def _talk(
     arguments: argparse.Namespace, enroller: Enroller, store: PersonStore, words: Sequence[str], options: Options
 ) -> int:
     """Learns how somebody speaks who is enrolled: what commands are compared with."""
-    recordings, unreadable = read_recordings(arguments.talk, arguments.channel)
     name = arguments.name
+    recordings, unreadable = _talk_of(arguments)
     try:
         if not recordings:
             listed = "".join(f"\n  {fault}" for fault in unreadable)
@@ -128,6 +129,17 @@ def _talk(
     for line in told(next_steps.after_talking(arguments, name, pieces), columns_of(sys.stdout)):
         print(line)
     return 0
+
+
+def _talk_of(arguments: argparse.Namespace) -> tuple[Sequence[AnyRecording], list[Fault]]:
+    """The files that are named, or what is said now."""
+    if arguments.talk:
+        return read_recordings(arguments.talk, arguments.channel)
+    from ..guided.screen import open_screen  # rich is in an extra
+    from ..guided.talking import talk_at_the_microphone
+
+    screen = open_screen(arguments.plain, arguments.verbose, not arguments.no_beep)
+    return [talk_at_the_microphone(arguments, screen)], []
 
 
 def _shares_far(arguments: argparse.Namespace) -> bool:

@@ -14,7 +14,7 @@ from helpers_store import command, earmark, snapshot
 from sound_server import SoundServer, require_pulseaudio
 from terminal import LIMIT_S, NOW, Terminal, say_hello, speak
 
-from earmark.engine.people.store import PersonStore
+from earmark.engine.people.store import FREE_SPEECH, PersonStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -164,3 +164,23 @@ def test_without_a_microphone_it_says_so(tmp_path: Path) -> None:
 def test_others_belong_to_recordings(tmp_path: Path) -> None:
     run = earmark("enroll", "anna", "--store", tmp_path / "people", "--others", "x.wav", code=2)
     assert "--others belongs to --from" in run.err
+
+
+@in_real_time
+def test_half_a_minute_of_talk_at_the_microphone_is_added_to_who_is_enrolled(
+    server: SoundServer, audio_dir: Path, slt_store: Path
+) -> None:
+    terminal = Terminal(server, "slt", "--talk", "--store", slt_store, "--device", "mic", "--plain")
+    said = sorted(audio_dir.glob("slt_*_other_1.flac"))
+    try:
+        say_hello(terminal, server, said[0])
+        terminal.shows("let slt talk for half a minute")
+        terminal.shows(NOW)
+        for path in [*said, *sorted(audio_dir.glob("slt_alexa_enroll_*.flac"))]:
+            server.play(path)
+        terminal.types("\n")
+        assert terminal.ends() == 0, terminal.text
+    finally:
+        terminal.close()
+    assert "pieces of free speech are known" in terminal.text
+    assert PersonStore(slt_store).keywords("slt") == [FREE_SPEECH, "okay_nabu"]

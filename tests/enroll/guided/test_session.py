@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Enrolled, MakeNetwork, Read, Takes
+from guided_person import Person
 
 from earmark.engine.audio.samples import RATE_HZ, Int16, to_float, to_int16
 from earmark.engine.audio.sources import ArraySource
 from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError
+from earmark.engine.features.following import pieces_of
 from earmark.engine.features.speech import locate_speech
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.enroll.enrolment import Enroller, Options
 from earmark.enroll.guided.conversation import Guide
 from earmark.enroll.guided.kept import Kept, KeptSession
+from earmark.enroll.guided.listening import Listening
 from earmark.enroll.guided.microphones import MicrophoneOfSession
 from earmark.enroll.guided.screen import Answers, Screen
 from earmark.enroll.guided.session import (
@@ -40,6 +43,7 @@ from earmark.enroll.guided.session import (
     advance,
     for_files,
 )
+from earmark.enroll.guided.talking import TALK_SAMPLES, record_talk
 from earmark.enroll.takes import measure
 from earmark.enroll.takes.endpoint import MAX_SAMPLES, PAUSE_SAMPLES, Endpoint
 from earmark.enroll.takes.hearing import Hearing
@@ -385,3 +389,14 @@ def test_the_summary_counts_what_each_score_does(enrolled: Enrolled) -> None:
         assert figures["far"]["of"] > 100
     low, high = report["achieved"]["cosine"]["frr"]["ci95"]
     assert (low, high) == (0.0, pytest.approx(0.5218, abs=1e-3))  # none of five: 1 − 0.025^(1/5)
+
+
+def test_free_speech_is_asked_for_and_recorded(read: Read, audio_dir: Path) -> None:
+    said = np.concatenate([read(path) for path in sorted(audio_dir.glob("slt_*_other_1.flac"))])
+    person = Person([said], [said], [""])
+    recording = record_talk(person, Listening(person.room, person), "anna")
+    assert "let anna talk for half a minute" in person.text
+    assert "No sound of it is kept" in person.text
+    heard = np.concatenate(list(recording.pieces()))
+    assert TALK_SAMPLES <= len(heard) < TALK_SAMPLES + RATE_HZ
+    assert len(pieces_of(heard)) >= 4

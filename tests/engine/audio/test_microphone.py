@@ -92,6 +92,7 @@ def test_the_right_person_is_heard_and_another_voice_rejected(
         "fault": None,
         "opened": 1,
         "silent_s": status["microphone"]["silent_s"],
+        "problem": None,
     }
     assert status["people"] == ["slt"]
     assert {(count["type"], count["reason"], count["count"]) for count in status["counts"]["events"]} == {

@@ -454,7 +454,7 @@ def two_part(data: Path, _: Noises) -> Iterator[str]:
         for person in people(data, name):
             hearing = person.hearing()
             for number, take in enumerate(person.takes):
-                hearing.files(take, str(number))
+                hearing.files([take], str(number))
             phrase, who = person.name.split("/")[1:]
             embedded[person.fold, phrase][who] = np.array([take.embedding for take in hearing.heard.values()])
         for own, theirs in ((5, 0), (3, 2), (2, 2), (4, 2), (3, 3))[: 1 if name == SEVERAL_DAYS else None]:

@@ -22,6 +22,7 @@ from client import HomeAssistant, Refused, wait_for
 from rooms import ADDRESS, AUDIO, PEOPLE, RECOGNISER_PORT, SATELLITES, House, Satellite, who
 
 LATE_S = 0.2  # from when a word has been said until it is known who said it
+GREETED_S = 300.0  # from nothing to a greeting by name
 RESTARTS = 5
 _start_s = time.monotonic()
 
@@ -263,6 +264,8 @@ class Checks:
         typed = self.ha.command("conversation/process", text=sentences[0])["response"]["speech"]["plain"]["speech"]
         greeted = [self._answer(bath.keyword), typed]
         ok(f"greet by name, and what is typed: {greeted}", greeted == ["Hello ben.", "Hello."])
+        took_s = time.monotonic() - _start_s
+        ok(f"all of it {took_s:.0f} s after an empty Home Assistant and nobody enrolled", took_s <= GREETED_S)
         self.ha.request("DELETE", "/api/config/automation/config/greet_by_name")
 
     def _blueprint(self, name: str, **given: Any) -> None:

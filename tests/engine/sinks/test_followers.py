@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from earmark.engine.event import Event
 from earmark.engine.listener import Voices
 from earmark.engine.settings.schema import Settings, Wyoming
 from earmark.engine.sinks.base import Notice
-from earmark.engine.sinks.wyoming import followers
+from earmark.engine.sinks.wyoming import followers, sink
 from earmark.engine.sinks.wyoming.followers import Followers, own_id
 from earmark.engine.sinks.wyoming.sink import WyomingSink
 
@@ -135,6 +136,24 @@ def test_this_machine_is_trusted_by_each_of_its_addresses(trusted: tuple[str, ..
         connection.close()
     finally:
         service.close()
+
+
+def test_who_follows_has_to_listen_and_is_not_taken_for_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink, "ENOUGH_S", 0.01)
+    with served(Control(), clients=2) as (_, port):
+        follower, silent = Connection(port), Connection(port)
+        follower.send("earmark-follow")
+        assert follower.read()[0] == "earmark-state"
+        silent.send("ping")
+        assert silent.read()[0] == "pong"
+        time.sleep(0.02)  # so long has each of them said nothing
+        newcomer = Connection(port)
+        newcomer.send("ping")
+        assert newcomer.read()[0] == "pong"
+        follower.send("ping")
+        assert follower.read()[0] == "pong", "it still has its place"
+        for connection in (follower, silent, newcomer):
+            connection.close()
 
 
 def test_who_has_not_asked_sees_nothing_of_it() -> None:

@@ -1385,6 +1385,30 @@ STORING = (
         "an accepted wake takes back strangers of minutes ago",
         ("test_learning_sink.py",),
     ),
+    Mutation(
+        "engine/sinks/wyoming/sink.py",
+        """        if client.trusted:
+            self._followers""",
+        """        if True:
+            self._followers""",
+        "anybody in the network learns who is at home",
+        ("test_followers.py",),
+    ),
+    Mutation(
+        "engine/sinks/wyoming/followers.py",
+        """        self.look()
+        self._write(Event(HEARD""",
+        """        self._write(Event(HEARD""",
+        "the first wake of a new person is nobody's in Home Assistant",
+        ("test_followers.py",),
+    ),
+    Mutation(
+        "engine/sinks/wyoming/sink.py",
+        "0.0 if one in self._followers else one.silent_s",
+        "one.silent_s",
+        "Home Assistant loses its place, because it listens",
+        ("test_followers.py",),
+    ),
 )
 
 MUTATIONS = (*DECIDING, *ENROLLING, *STORING)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from .audio.samples import RATE_HZ, Float32, Int16
-from .errors import AudioError, ModelError
+from .errors import AudioError, ModelError, text_of
 from .event import Command, Event
 from .features.following import Follower, Piece
 from .networks.conditions import Open, open_to
@@ -31,6 +31,7 @@ ALLOWED_WITH_SPEECH = (0.12, 0.07, 0.05)  # where free speech was enrolled
 ALLOWED = (0.15, 0.10, 0.10)  # where only the wake word is known
 # Free speech is of other words than the wake word, and so are strangers' commands: with it as many are let in
 SPEECH_HANDICAP = (0.025, 0.035, 0.04)  # of one piece, two, three
+MANY = 32  # of more people only so many are asked, 0.6 ms each
 ANOTHER_VOICE = -0.25  # less the threshold: 1 in 100 pieces of the person's own have less, 7 in 8 of strangers
 
 
@@ -80,8 +81,16 @@ def judge(
     if not pieces or not people:
         return Judgement("too_little_speech", None, None)
     decades = policy.home_decades(len({person.name for person in people}))
-    fits = [fit(verifier, person, policy, decades, wake, pieces) for person in people]
-    best = max(fits, key=lambda fit: fit.margin)
+    fits = []
+    for person in _nearest(people, pieces, woken_by):
+        try:
+            fits.append(fit(verifier, person, policy, decades, wake, pieces))
+        except (ModelError, ValueError) as error:  # numbers of another size: the others are asked all the same
+            _LOG.error("%s (%s) cannot be asked about a command: %s", person.name, person.keyword, text_of(error))
+    fits = [each for each in fits if np.isfinite(each.margin)]
+    if not fits:
+        raise ModelError("nobody can be asked whose command it was: `earmark doctor` says why")
+    best = max(fits, key=lambda each: each.margin)
     if best.margin < 0:
         outcome: Outcome = "confirmed" if woken_by is None else "denied"
         return Judgement(outcome, None, best.score, best.own, best.embedding)
@@ -98,6 +107,16 @@ def known_by_speech(verifier: Verifier, keyword: str | None) -> list[Voiceprint]
     enrolled = everybody if keyword is None else verifier.enrolled(keyword)
     with_speech = [by_speech[name] for name in dict.fromkeys(person.name for person in enrolled) if name in by_speech]
     return with_speech + [person for person in enrolled if person.name not in by_speech]
+
+
+def _nearest(people: list[Voiceprint], pieces: Sequence[Heard], woken_by: str | None) -> list[Voiceprint]:
+    """Of very many people those whom the pieces resemble most, and who woke it."""
+    if len(people) <= MANY:
+        return people
+    mean = np.mean([heard.plain.embedding for heard in pieces], axis=0)
+    likeness = {id(one): float(one.centroid @ mean) for one in people if one.centroid.shape == mean.shape}
+    found = sorted(people, key=lambda one: -likeness.get(id(one), -1.0))[:MANY]
+    return found + [one for one in people if one.name == woken_by and not any(one is other for other in found)]
 
 
 def fit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from conftest import Enrolled, MakeNetwork, Read, cut, cut_points
 from helpers_store import make_voiceprint, unit
 from hypothesis import given, settings
 
+from earmark.engine import confirmation
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16
 from earmark.engine.confirmation import ALLOWED, ANOTHER_VOICE, Judgement, judge, known_by_speech
 from earmark.engine.detector import Detector
@@ -70,7 +72,7 @@ def told(detector: Detector, samples: Int16) -> list[tuple[str, str | None, str]
     return [(event.type, event.person, event.reason) for event in detector.run(samples)]
 
 
-def confirmation(detector: Detector, samples: Int16) -> Event:
+def confirmed(detector: Detector, samples: Int16) -> Event:
     found = [event for event in detector.run(samples) if event.type == "confirmation"]
     assert len(found) == 1
     return found[0]
@@ -122,7 +124,7 @@ def test_whoever_was_not_known_by_the_wake_word_may_be_by_the_command(
 
 
 def test_what_a_confirmation_says(detector: Detector, say: Say) -> None:
-    event = confirmation(detector, say("slt", "slt", 0.3))
+    event = confirmed(detector, say("slt", "slt", 0.3))
     facts = event.to_json("evening.wav")
     assert {key: facts[key] for key in ("type", "person", "woken_by", "reason", "end_ms")} == {
         "type": "confirmation",
@@ -180,8 +182,8 @@ def test_the_end_of_a_persons_speech_is_not_put_off_by_who_goes_on(detector: Det
     )
     own = say("slt", "slt", 0.3)
     television = say("rms", "rms", 0.0)[-3 * RATE_HZ :]
-    alone = confirmation(detector, own)
-    beside = confirmation(detector, np.concatenate([own[: -RATE_HZ // 2], television]))
+    alone = confirmed(detector, own)
+    beside = confirmed(detector, np.concatenate([own[: -RATE_HZ // 2], television]))
     assert alone.command is not None
     assert beside.command is not None
     assert alone.command.end_ms is not None
@@ -289,3 +291,33 @@ def test_free_speech_stands_for_the_wake_word_where_there_is_some() -> None:
     ]
     assert known_by_speech(_verifier(people), "alexa") == []
     assert _verifier(people).enrolled("okay_nabu") == [people[0], people[2]]
+
+
+def test_one_damaged_person_silences_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    own = mixed(ANNA, EVE, 0.95)
+    wrong = replace(person("ben", BEN), centroid=np.zeros(3, np.float32))
+    nothing = replace(person("eve", EVE), centroid=np.full(SIZE, np.nan, np.float32))
+    found = asked([wrong, nothing, person("anna", ANNA)], own, wake=own)
+    assert (found.outcome, found.person) == ("confirmed", "anna")
+    assert "ben (okay_nabu) cannot be asked" in caplog.text
+    with pytest.raises(ModelError, match="nobody can be asked"):
+        asked([wrong, nothing], own, wake=own)
+
+
+def test_of_very_many_people_the_nearest_are_asked_and_who_woke_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    crowd = [person(f"p{number}", unit(rng.standard_normal((1, SIZE)))[0]) for number in range(200)]
+    far = person("woke", -EVE, threshold=-2.0)
+    count = []
+    real = confirmation.fit
+
+    def counted(*arguments: Any) -> confirmation.Fit:
+        count.append(arguments[1].name)
+        return real(*arguments)
+
+    monkeypatch.setattr(confirmation, "fit", counted)
+    own = mixed(EVE, ANNA, 0.95)
+    found = asked([*crowd, far, person("eve", EVE)], own, wake=own, woken_by="woke")
+    assert len(count) == confirmation.MANY + 1
+    assert {"woke", "eve"} <= set(count)
+    assert found.person == "woke", "whose threshold lets everybody in"

@@ -89,6 +89,8 @@ async def detect(
         await connection.send("detect", {"names": [keyword]} if keyword else {})
         await connection.send("audio-start", FORMAT)
         answer = asyncio.ensure_future(_answer(connection))
+        # Sending may fail before its failure is read
+        answer.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             async for audio, timestamp in stream:
                 if answer.done():

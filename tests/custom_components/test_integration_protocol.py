@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import json
 import socket
@@ -213,6 +214,30 @@ def test_a_daemon_that_goes_away_while_it_listens_is_a_fault(protocol: Any) -> N
 
     with pytest.raises(OSError, match=r"."):
         run(with_service(go, lambda port: protocol.detect("127.0.0.1", port, endless(), None)))
+
+
+def test_a_daemon_that_is_killed_is_one_fault_and_no_line_of_asyncio(protocol: Any) -> None:
+    """The answer fails with it, and nobody reads it any more."""
+    said: list[Any] = []
+
+    async def go(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.transport.abort()
+
+    async def broken() -> AsyncIterator[tuple[bytes, int]]:
+        yield b"", 0
+        await asyncio.sleep(0.05)  # the answer has failed meanwhile
+        raise BrokenPipeError("as sending does")
+
+    async def work(port: int) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+        with pytest.raises(OSError, match=r"."):
+            await protocol.detect("127.0.0.1", port, broken(), None)
+        gc.collect()
+        await asyncio.sleep(0)
+
+    run(with_service(go, work))
+    assert said == []
 
 
 def test_what_a_later_version_sends_besides_is_passed_over(protocol: Any) -> None:

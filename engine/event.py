@@ -83,4 +83,5 @@ class Event:
         score = "" if self.speaker_score is None else f"  voice {self.speaker_score:.2f}"
         mark = {"detection": "+", "confirmation": "="}.get(self.type, "-")
         time_s = self.sample / RATE_HZ
-        return f"{mark} {time_s:8.2f} s  {self.keyword} {self.keyword_score:.2f}  {who}{score}  ({self.reason})"
+        heard = f"{self.keyword} {self.keyword_score:.2f}" if self.keyword_score else self.keyword  # a command alone
+        return f"{mark} {time_s:8.2f} s  {heard}  {who}{score}  ({self.reason})"

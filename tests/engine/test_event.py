@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from earmark.engine.event import Event
+from earmark.engine.event import Command, Event
 
 HEARD = Event("detection", "okay_nabu", 20_000, 0.98765, "anna", 0.51234, "known_voice")
 
@@ -51,3 +51,12 @@ def test_json_has_milliseconds_and_four_digits() -> None:
     nobody = json.loads(replace(HEARD, person=None, speaker_score=None).line(None, as_json=True))
     assert (nobody["file"], nobody["person"], nobody["speaker_score"]) == (None, None, None)
     assert '"Zoë"' in replace(HEARD, person="Zoë").line(None, as_json=True), "as it is written"
+
+
+def test_a_confirmation_says_whom_the_wake_word_was_taken_for_and_a_command_alone_has_no_score() -> None:
+    event = replace(HEARD, type="confirmation", reason="changed", command=Command("ben", 1234, 5678))
+    assert event.line("mic", as_json=False) == "=     1.25 s  okay_nabu 0.99  anna  voice 0.51  (changed)"
+    assert list(event.to_json("mic").items())[-3:] == [("woken_by", "ben"), ("speech_ms", 1234), ("end_ms", 5678)]
+    alone = replace(event, keyword="free-speech", keyword_score=0.0, reason="known_voice")
+    assert alone.line("mic", as_json=False) == "=     1.25 s  free-speech  anna  voice 0.51  (known_voice)"
+    assert not {"woken_by", "speech_ms", "end_ms"} & set(HEARD.to_json("mic"))

@@ -164,7 +164,8 @@ def test_another_wake_ends_what_had_begun(whole: list[Event]) -> None:
     assert [event.type for event in whole] == ["detection", "confirmation", "detection", "detection", "confirmation"]
 
 
-@settings(max_examples=6)
+@pytest.mark.slow
+@settings(max_examples=5)
 @given(points=cut_points(15 * RATE_HZ, 6))
 def test_any_cut_of_the_stream_gives_the_same_events(
     people: list[Voiceprint], make_network: MakeNetwork, evening: Int16, whole: list[Event], points: list[int]

@@ -22,6 +22,8 @@ from earmark.enroll.enrolment import Enroller, Recording
 from earmark.enroll.free_speech import FEWEST_PIECES, MOST_PIECES, enrol_speech
 from earmark.enroll.learning.retrain import remade
 
+pytestmark = pytest.mark.slow
+
 TIMER, LIGHTS = "set_a_timer_for", "please_turn_the_lights"
 
 

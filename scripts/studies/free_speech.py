@@ -38,8 +38,9 @@ a weight, of the change against 0 on the same trials. The networks never met the
 On asc and dsp the other words are of the same session as the tries. On wuw they are of the sessions of the
 takes, by telephone, and the tries are of other days.
 
-It is **not built in**: what it brings on tries of the same session it does not bring on those of another day.
-Besides, thresholds and trained head were fitted without it.
+For the wake word it is **not built in**: what it brings on tries of the same session, with one take most of all, it
+does not bring on those of another day. Besides, thresholds and trained head were fitted without it. Commands are
+compared with it ([confirmation.md](confirmation.md)).
 """
 
 

@@ -26,7 +26,6 @@ from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people.store import COSINE, TRAINED, PersonStore, Voiceprint
 from earmark.engine.spotting import find_wakes
 from earmark.engine.verifier import Verifier
-from earmark.enroll import enrolment
 from earmark.enroll.enrolment import Enroller, Options, Recording
 from earmark.enroll.options import Watcher, as_they_are
 from earmark.enroll.takes.hearing import AcceptedTake
@@ -220,7 +219,7 @@ def test_of_many_takes_fewer_variations_are_made(
     of: int, copies: int, enroller: Enroller, one_take: AcceptedTake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The head has 80 rows: for the takes themselves, and for six variations of each where there is room."""
-    monkeypatch.setattr(enrolment, "augmented", lambda take, _rng: take.samples)
+    monkeypatch.setattr("earmark.enroll.takes.varied.augmented", lambda take, _rng: take.samples)
     assert len(enroller.vary(one_take, 0, of, None, Options()).copies) == copies
 
 
@@ -230,7 +229,7 @@ def test_a_variation_in_which_nothing_is_left_is_the_take_itself(
     def nothing(_take: Analysis, _rng: np.random.Generator) -> Int16:
         raise AudioError("nothing said")
 
-    monkeypatch.setattr(enrolment, "augmented", nothing)
+    monkeypatch.setattr("earmark.enroll.takes.varied.augmented", nothing)
     varied = enroller.vary(one_take, 0, 5, None, Options())
     np.testing.assert_array_equal(varied.copies, np.tile(one_take.embedding, (6, 1)))
     assert varied.heard == ()

@@ -194,7 +194,7 @@ def test_any_phrase_needs_no_wake_word(enrol: Enrol, takes: Takes, tmp_path: Pat
 def test_more_takes_than_the_head_has_rows_are_cut_short(
     enroller: Enroller, head: SpeakerHead, good: list[Path], rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("earmark.enroll.enrolment.CONDITIONS", ())  # six more embeddings of each are not looked at
+    monkeypatch.setattr("earmark.enroll.takes.varied.CONDITIONS", ())  # six more embeddings of each are not looked at
     takes = [read_audio(path) for path in good]
     count = head.take_rows + 5
     recordings = []

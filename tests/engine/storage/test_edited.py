@@ -45,6 +45,8 @@ READS_SOMETHING_ELSE = {
     "engine/commands/service/steps.py": "units, which earmark writes",
     "engine/commands/service/unit.py": "units, which earmark writes",
     "engine/commands/versions.py": "networks",
+    "engine/daemon/kept.py": "what was set from outside, which earmark writes",
+    "engine/sinks/wyoming/followers.py": "/etc/machine-id, which systemd writes",
     "engine/history/journal.py": "what the daemon wrote",
     "engine/networks/trial.py": "networks",
     "engine/history/verification.py": "what earmark wrote",

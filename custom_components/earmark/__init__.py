@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import voluptuous as vol
@@ -12,11 +11,10 @@ from homeassistant.core import HomeAssistant, ServiceCall, SupportsResponse
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers import llm
 
-from .hub import CURRENT, DOMAIN, Hub, speaker
+from .hub import DOMAIN, Hub, speaker
 from .speaker_api import SpeakerApi
 
 PLATFORMS = [Platform.BINARY_SENSOR, Platform.EVENT, Platform.SENSOR, Platform.WAKE_WORD]
-TRIES, TRY_S = 10, 0.03
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 IDS = {ATTR_DEVICE_ID: vol.Maybe(cv.string), "satellite": vol.Maybe(cv.entity_id)}  # None: as the trigger has it
 SPEAKER_SCHEMA = vol.Schema({vol.Optional(key): kind for key, kind in IDS.items()})
@@ -26,12 +24,7 @@ async def async_setup(hass: HomeAssistant, config: dict[str, Any]) -> bool:
     """The action, and what language models may ask; both are for all daemons together."""
 
     async def answer(call: ServiceCall) -> dict[str, Any]:
-        ids = call.data.get(ATTR_DEVICE_ID), call.data.get("satellite")
-        for _ in range(TRIES if isinstance(CURRENT.get(), str) else 0):
-            if speaker(hass, *ids)["at"]:
-                break
-            await asyncio.sleep(TRY_S)  # who gave a command is told beside its text, and may come a little later
-        return speaker(hass, *ids)
+        return speaker(hass, call.data.get(ATTR_DEVICE_ID), call.data.get("satellite"))
 
     hass.services.async_register(DOMAIN, "speaker", answer, SPEAKER_SCHEMA, SupportsResponse.ONLY)
     llm.async_register_api(hass, SpeakerApi(hass=hass))

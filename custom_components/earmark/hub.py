@@ -22,8 +22,6 @@ from .protocol import FAULTS, NotTrusted, follow
 
 DOMAIN = "earmark"
 SOMEBODY_ELSE = "somebody else"
-JUDGED = ("known_voice", "unknown_voice")
-BUSY = ("listening", "processing")
 RETRY_S = (1, 2, 5, 10, 30)
 FRESH_S = 3.0  # from the wake that a satellite had from the daemon itself until Home Assistant sees it listening
 CURRENT_S = 120.0  # what goes on later in the same context, as the end of a timer, is not the pipeline's run
@@ -111,27 +109,12 @@ class Hub:
                 config_entry_id=self.entry_id, identifiers={(DOMAIN, self.id)}, sw_version=data["version"]
             )
             self.tell()
-            return
-        at = dt_util.parse_datetime(data["at"]) or dt_util.utcnow()
-        wake = Wake(self, data["person"], data["keyword"], at, data.get("host", ""))
-        if data["type"] == "confirmation":
-            if data["reason"].split(":")[0] in JUDGED and wake.host == self.state["you"]:
-                self._commanded(wake)
         elif data["type"] == "detection":
+            at = dt_util.parse_datetime(data["at"]) or dt_util.utcnow()
+            wake = Wake(self, data["person"], data["keyword"], at, data.get("host", ""))
             self.tell(wake)
             if wake.host and not (self.streams and wake.host == self.state["you"]):  # from us: what runs it will tell
                 self.hass.async_create_task(self._place(wake), eager_start=True)
-
-    def _commanded(self, wake: Wake) -> None:
-        """A command passed through the daemon to be understood: whose run it is, is known where only one goes on."""
-        busy = [one.entity_id for one in self.hass.states.async_all("assist_satellite") if one.state in BUSY]
-        if len(busy) != 1:
-            return
-        known = self.speakers.get(busy[0])
-        if known is None:
-            self._spoke(busy[0], wake)
-        elif known.keyword == wake.keyword and known.person != wake.person:  # one of them is a telephone's
-            self._spoke(busy[0], None)
 
     async def _place(self, wake: Wake) -> None:
         """A satellite that was connected to the daemon itself is one of Home Assistant's, by its address."""

@@ -30,7 +30,6 @@ path = "{work}/earmark.sock"
 [wyoming]
 uris = ["tcp://0.0.0.0:{port}"]
 zeroconf = true
-transcribe = "tcp://127.0.0.1:{recogniser}"
 """
 COMMAND = "awb_please_turn_the_lights_other_1.flac"  # the recogniser hears the same in everything
 CONFIGURATION = """\
@@ -50,20 +49,19 @@ logger: {default: warning, logs: {custom_components.earmark: debug}}
 class Satellite:
     """One, with a microphone of its own."""
 
-    def __init__(self, name: str, person: str, port: int, address: str = "127.0.0.1", wakes: str = "") -> None:
+    def __init__(self, name: str, person: str, port: int, address: str = "127.0.0.1", wakes: bool = False) -> None:
         self.name, self.person, self.port, self.address = name, person, port, address
         self.voice, self.keyword = PEOPLE[person]
         self.wakes = wakes
-        """`asks`: the daemon, from its own address. `itself`: it hears its wake word. Else Home Assistant asks."""
+        """Whether it asks the daemon itself, at its own address; else Home Assistant does."""
         self.device = self.entity = self.select = ""
 
 
 SATELLITES = [
     Satellite("kitchen", "anna", 10701),
     Satellite("bath", "ben", 10702),
-    Satellite("hall", "anna", 10703, "192.168.78.1", wakes="asks"),
-    Satellite("attic", "ben", 10704, "192.168.79.1", wakes="asks"),
-    Satellite("porch", "anna", 10705, wakes="itself"),
+    Satellite("hall", "anna", 10703, "192.168.78.1", wakes=True),
+    Satellite("attic", "ben", 10704, "192.168.79.1", wakes=True),
 ]
 
 
@@ -83,8 +81,7 @@ class House:
         for one in SATELLITES:
             (work / one.name).mkdir()
             words = [sys.executable, f"{PARTS}/satellite.py", one.name, f"tcp://{one.address}:{one.port}"]
-            asks = [f"tcp://{one.address}:{WAKE_PORT}", one.keyword] if one.wakes == "asks" else [one.wakes]
-            words += [f"{work}/{one.name}", *filter(None, asks)]
+            words += [f"{work}/{one.name}", *([f"tcp://{one.address}:{WAKE_PORT}", one.keyword] if one.wakes else [])]
             self._commands[one.name] = " ".join(words)
         config = work / "config"
         (config / "custom_components").mkdir(parents=True)
@@ -98,8 +95,7 @@ class House:
 
     def set_up(self, more: str) -> None:
         """Writes the daemon's settings."""
-        told = {"work": self.work, "port": WAKE_PORT, "recogniser": RECOGNISER_PORT}
-        (self.work / "earmark.toml").write_text(SETTINGS.format(**told) + more)
+        (self.work / "earmark.toml").write_text(SETTINGS.format(work=self.work, port=WAKE_PORT) + more)
 
     def start(self, *names: str) -> None:
         """Each in a process of its own."""
@@ -130,11 +126,7 @@ class House:
     def say(self, satellite: Satellite, voice: str = "", number: int = 1) -> None:
         """Somebody says the satellite's wake word to it."""
         word = f"{voice or satellite.voice}_{satellite.keyword}_test_{number}.flac"
-        self.play(satellite, word, COMMAND)
-
-    def play(self, satellite: Satellite, *names: str) -> None:
-        """Recordings, at its microphone."""
-        for name in names:
+        for name in (word, COMMAND):
             note = self.work / satellite.name / ".new"
             note.write_text(str(AUDIO / name))
             note.rename(note.with_name(f"{next(self._numbers):04d}"))

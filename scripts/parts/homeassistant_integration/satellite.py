@@ -1,9 +1,9 @@
-"""A Wyoming satellite: `satellite.py NAME tcp://ADDRESS:PORT FOLDER [WAKE_URI WAKE_WORD | itself]`.
+"""A Wyoming satellite: `satellite.py NAME tcp://ADDRESS:PORT FOLDER [WAKE_URI WAKE_WORD]`.
 
 Its microphone hears faint noise, and each recording whose path stands in a file that is put into FOLDER, in real
 time. Without WAKE_URI all of it goes to Home Assistant, which looks for the wake word. With it, WAKE_URI is asked,
-and Home Assistant gets what follows the wake word. With `itself` whatever is loud is a command. wyoming-satellite
-1.0.0 does the first two, but answers no pings: the newest Home Assistant takes it for gone every five seconds.
+and Home Assistant gets what follows the wake word. wyoming-satellite 1.0.0 does both, too, but answers no pings: the
+newest Home Assistant takes it for gone every five seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from wyoming.server import AsyncEventHandler, AsyncServer
 from wyoming.wake import Detect, Detection
 
 RATE_HZ, BLOCK = 16_000, 480
-LOUD = 1000
 HANDLED_S = 1.5  # from the text until Home Assistant has done what it says
 NAME, FOLDER = sys.argv[1], Path(sys.argv[3])
 WAKE = sys.argv[4:6]
@@ -71,8 +70,7 @@ class Satellite(AsyncEventHandler):
         elif Ping.is_type(event.type):
             await self.write_event(Pong(text=Ping.from_event(event).text).event())
         elif RunSatellite.is_type(event.type) and self._running is None:
-            hears = self._hear_itself if WAKE == ["itself"] else self._ask if WAKE else self._stream
-            self._running = asyncio.create_task(hears())
+            self._running = asyncio.create_task(self._ask() if WAKE else self._stream())
         elif Transcript.is_type(event.type) or Error.is_type(event.type):
             self._over = True
             if not WAKE:
@@ -93,14 +91,6 @@ class Satellite(AsyncEventHandler):
         await self.write_event(RunPipeline(PipelineStage.WAKE, PipelineStage.HANDLE).event())
         async for chunk in microphone():
             await self.write_event(chunk)
-
-    async def _hear_itself(self) -> None:
-        async for chunk in microphone():
-            if self._over and np.abs(np.frombuffer(chunk.payload or b"", np.int16)).max() > LOUD:
-                self._over = False
-                await self.write_event(RunPipeline(PipelineStage.ASR, PipelineStage.HANDLE).event())
-            if not self._over:
-                await self.write_event(chunk)
 
     async def _ask(self) -> None:
         uri, keyword = WAKE

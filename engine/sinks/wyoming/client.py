@@ -254,7 +254,7 @@ class Client:
     async def _pass_on(self, request: Event, place: Place) -> None:
         """A command follows that goes to the speech-to-text service behind."""
         self._close_command()
-        self._command = Transcription(place, self.write, self._connection.fail)
+        self._command = Transcription(place, self.write, self._connection.fail, self.trusted)
         await self._command.open(request)
 
     def _close_command(self) -> None:

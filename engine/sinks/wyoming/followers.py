@@ -103,6 +103,7 @@ class Followers:
             "keywords": [{"name": one.name, "phrase": one.wake_word} for one in household.manifests],
             "people": household.names,
             "mode": household.policy.mode,
+            "transcribes": bool(household.settings.wyoming.transcribe),
             "microphone": {"name": microphone.get("name", ""), "problem": problem},
         }
 

@@ -3,7 +3,7 @@
 Satellites that hear their wake word themselves send only the command. Here it goes on to the service that the
 settings name, event by event as it came, and its answers come back as they are. Meanwhile the command is listened
 to. By the time the transcript is there, it is known whose it is; where only known people may command, anybody else's
-is empty.
+is empty. Who asks for it, and may know who is at home, gets it with the transcript: Home Assistant's integration does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
@@ -37,6 +38,8 @@ CONNECT_S = 5.0
 DESCRIBE_S = 2.0  # what a description of the service behind may take
 KNOWN_S = 30.0  # how long it is good for: Home Assistant asks so often
 LISTENED_SAMPLES = 10 * RATE_HZ  # of a command; its first four seconds of speech are asked
+
+WHOSE = "earmark"  # in the context of a request: please say it; in that of the transcript: whose command it was
 
 _TEXTS = (Transcript, TranscriptStart, TranscriptChunk, TranscriptStop)
 
@@ -111,14 +114,18 @@ class Transcription:
         place: of that service.
         back: sends an event to the client.
         failed: is called where the transcript cannot come any more.
+        trusted: whether the client may know who is at home.
     """
 
-    def __init__(self, place: Place, back: Callable[[Event], None], failed: Callable[[ProtocolError], None]) -> None:
-        self._place, self._back, self._failed = place, back, failed
+    def __init__(
+        self, place: Place, back: Callable[[Event], None], failed: Callable[[ProtocolError], None], trusted: bool
+    ) -> None:
+        self._place, self._back, self._failed, self._trusted = place, back, failed, trusted
         self._writer: asyncio.StreamWriter | None = None
         self._relay: asyncio.Task[None] | None = None
         self._judged = asyncio.Event()
-        self._refused = False
+        self._refused = self._tells = False
+        self._whose: dict[str, str | None] = {}
         self._heard: list[Int16] = []
         self.listens = True
         """Whether the command goes on."""
@@ -129,6 +136,7 @@ class Transcription:
         Raises:
             ProtocolError: the service cannot be reached.
         """
+        self._tells = self._trusted and bool(_context(request).get(WHOSE))
         reader, self._writer = await connect(self._place)
         self._relay = asyncio.get_running_loop().create_task(self._pass_back(reader))
         await self.forward(request)
@@ -154,6 +162,7 @@ class Transcription:
         """All has come: whose command it was; the transcript may pass."""
         samples = np.concatenate([np.zeros(0, np.int16), *self._heard])
         event, self._refused = whose(samples, verifier, policy)
+        self._whose = {"person": event.person, "reason": event.reason}
         self._judged.set()
         self.listens = False
         return event
@@ -177,12 +186,21 @@ class Transcription:
                     if not is_last:
                         continue
                     event = Transcript("", language=Transcript.from_event(event).language).event()
+                if is_last and self._tells:
+                    context = {**_context(event), WHOSE: self._whose}
+                    event = Event(event.type, {**event.data, "context": context}, event.payload)
                 self._back(event)
                 if is_last:
                     return
             raise ProtocolError("it hung up before the transcript")
         except (OSError, ProtocolError, ValueError, KeyError, TypeError) as error:
             self._failed(ProtocolError(f"wyoming.transcribe: {told(self._place)}: {text_of(error)}"))
+
+
+def _context(event: Event) -> dict[str, Any]:
+    """Of a request or a transcript; empty: it has none, or what is none."""
+    context = event.data.get("context")
+    return context if isinstance(context, dict) else {}
 
 
 def whose(samples: Int16, verifier: Verifier, policy: Policy) -> tuple[Confirmation, bool]:

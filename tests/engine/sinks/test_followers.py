@@ -91,6 +91,7 @@ def test_who_follows_gets_the_state_and_then_what_is_heard_anywhere() -> None:
         assert state["microphone"] == {"name": "mic", "problem": None}
         assert (state["id"], state["version"], state["mode"]) == (own_id(), "1.2.3", "only")
         assert state["you"] == "127.0.0.1"
+        assert state["transcribes"] is False
         service.send(Notice(ANNA, "wyoming:192.168.1.9:4711", 1e9, peer="192.168.1.9"))
         kind, heard = follower.read()
         assert (kind, heard["type"], heard["person"], heard["host"]) == (

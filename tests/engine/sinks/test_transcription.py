@@ -48,6 +48,7 @@ class Behind:
         self.path = path
         self.events: list[Event] = []
         self.streams, self.hangs_up, self.early = False, False, False
+        self.context: dict[str, Any] | None = None
 
     def __enter__(self) -> Behind:
         behind = self
@@ -89,7 +90,7 @@ class Behind:
             if self.streams:
                 write_event(TranscriptStart(language="en").event(), out)
                 write_event(TranscriptChunk(TEXT).event(), out)
-            write_event(Transcript(TEXT, language="en").event(), out)
+            write_event(Transcript(TEXT, language="en", context=self.context).event(), out)
             if self.streams:
                 write_event(TranscriptStop().event(), out)
         return True
@@ -135,20 +136,28 @@ def control(household: Household) -> SinkControl:
     return SinkControl(household)
 
 
-@pytest.fixture
-def sink(control: SinkControl, behind: Behind, tmp_path: Path) -> Iterator[WyomingSink]:
-    made = WyomingSink(Wyoming(uris=(f"unix://{tmp_path / 'w'}",), transcribe=f"unix://{behind.path}"), control)
+@contextlib.contextmanager
+def served(control: SinkControl, behind: Behind, place: Path, **settings: Any) -> Iterator[WyomingSink]:
+    made = WyomingSink(Wyoming(uris=(f"unix://{place}",), transcribe=f"unix://{behind.path}", **settings), control)
     made.check()
     made.open()
-    yield made
-    made.close()
+    try:
+        yield made
+    finally:
+        made.close()
 
 
-def sent(samples: Int16) -> list[Event]:
+@pytest.fixture
+def sink(control: SinkControl, behind: Behind, tmp_path: Path) -> Iterator[WyomingSink]:
+    with served(control, behind, tmp_path / "w") as made:
+        yield made
+
+
+def sent(samples: Int16, context: Any = None) -> list[Event]:
     """As Home Assistant asks: what is to be done, and the audio."""
     chunks = [samples[start : start + CHUNK].tobytes() for start in range(0, len(samples), CHUNK)]
     return [
-        Transcribe(language="en", name="small").event(),
+        Transcribe(language="en", name="small", context=context).event(),
         AudioStart(RATE_HZ, 2, 1).event(),
         *(AudioChunk(RATE_HZ, 2, 1, chunk).event() for chunk in chunks),
         AudioStop().event(),
@@ -258,6 +267,41 @@ def test_several_satellites_at_once_each_have_their_own(
     back = run(behind, tmp_path / "w", sent(commands["slt"]), sent(commands["rms"]), sent(commands["slt"]))
     assert [text_of(one) for one in back] == [[TEXT], [""], [TEXT]]
     assert sorted(str(person) for _, _, person, _ in facts(control.notices)) == ["None", "slt", "slt"]
+
+
+@pytest.mark.usefixtures("sink")
+@pytest.mark.parametrize("streams", [False, True])
+def test_who_asks_for_it_gets_with_the_transcript_whose_it_is(
+    behind: Behind, commands: dict[str, Int16], tmp_path: Path, streams: bool
+) -> None:
+    behind.context, behind.streams = {"turn": 2, "earmark": "not the service's"}, streams
+    asked = {"earmark": True, "turn": 1}
+    back = run(behind, tmp_path / "w", *(sent(commands[voice], asked) for voice in ("slt", "rms")))
+    known, unknown = (Transcript.from_event(events[-1]) for events in back)
+    assert known.text == TEXT
+    assert known.context == {"turn": 2, "earmark": {"person": "slt", "reason": "known_voice"}}
+    assert unknown.text == ""
+    assert unknown.context == {"earmark": {"person": None, "reason": "unknown_voice:cancel"}}
+    assert [event.data["context"] for event in behind.events if Transcribe.is_type(event.type)] == [asked] * 2
+
+
+@pytest.mark.usefixtures("sink")
+@pytest.mark.parametrize("context", [None, {}, {"earmark": False}, {"other": True}, "earmark", ["earmark"], 1])
+def test_nobody_else_gets_it(
+    behind: Behind, control: SinkControl, commands: dict[str, Int16], tmp_path: Path, context: Any
+) -> None:
+    control.household = replace(control.household, people=())  # what is said is the same; and nothing is computed
+    (back,) = run(behind, tmp_path / "w", sent(commands["slt"], context))
+    assert [(event.type, event.data) for event in back] == [("transcript", {"text": TEXT, "language": "en"})]
+
+
+def test_who_is_not_trusted_is_not_told_who_is_at_home(
+    behind: Behind, control: SinkControl, commands: dict[str, Int16], tmp_path: Path
+) -> None:
+    with served(control, behind, tmp_path / "w", trusted=()):
+        (back,) = run(behind, tmp_path / "w", sent(commands["slt"], {"earmark": True}))
+    assert [(event.type, event.data) for event in back] == [("transcript", {"text": TEXT, "language": "en"})]
+    assert facts(control.notices) == [("confirmation", "free-speech", "slt", "known_voice")]
 
 
 @pytest.mark.usefixtures("sink")

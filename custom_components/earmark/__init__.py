@@ -14,7 +14,7 @@ from homeassistant.helpers import llm
 from .hub import DOMAIN, Hub, speaker
 from .speaker_api import SpeakerApi
 
-PLATFORMS = [Platform.BINARY_SENSOR, Platform.EVENT, Platform.SENSOR, Platform.WAKE_WORD]
+PLATFORMS = [Platform.BINARY_SENSOR, Platform.EVENT, Platform.SENSOR, Platform.STT, Platform.WAKE_WORD]
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 IDS = {ATTR_DEVICE_ID: vol.Maybe(cv.string), "satellite": vol.Maybe(cv.entity_id)}  # None: as the trigger has it
 SPEAKER_SCHEMA = vol.Schema({vol.Optional(key): kind for key, kind in IDS.items()})

@@ -24,6 +24,7 @@ DOMAIN = "earmark"
 SOMEBODY_ELSE = "somebody else"
 RETRY_S = (1, 2, 5, 10, 30)
 FRESH_S = 3.0  # from the wake that a satellite had from the daemon itself until Home Assistant sees it listening
+TELLING = ("known_voice", "unknown_voice")  # else too little was said, or two spoke
 CURRENT_S = 120.0  # what goes on later in the same context, as the end of a timer, is not the pipeline's run
 _LOG = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Wake:
     hub: Hub
     person: str | None
     keyword: str
+    """Empty: it was heard elsewhere, and who spoke is known by the command."""
     at: datetime = field(default_factory=dt_util.utcnow)
     host: str = ""
     """Of the satellite that was connected to the daemon; empty: the daemon's own microphone, or not known."""
@@ -70,13 +72,13 @@ class Hub:
         """Entity and device of each satellite -> who woke it for what it does now, or did last."""
         self.streams = 0
         """How many runs of pipelines wait for a wake word of this daemon."""
-        self._listeners: list[Callable[[Wake | None], None]] = []
+        self._listeners: dict[Callable[[Wake | None], None], None] = {}
         entry.async_on_unload(hass.bus.async_listen(EVENT_STATE_CHANGED, self._satellite, _is_satellite))
 
     def listen(self, listener: Callable[[Wake | None], None]) -> Callable[[], None]:
         """Calls it with each wake, and with None where something else changed; returns how to end that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        self._listeners[listener] = None
+        return lambda: self._listeners.pop(listener, None)
 
     async def run(self) -> None:
         """Connects, again and again."""
@@ -139,6 +141,17 @@ class Hub:
                 self.speakers[key] = wake
         self.tell()
 
+    def commanded(self, whose: dict[str, Any]) -> None:
+        """A command of the run that goes on says who speaks, unless the wake word has named somebody."""
+        run = CURRENT.get()
+        woken = self.speakers.get(run) if isinstance(run, str) else run
+        if whose.get("reason", "").split(":")[0] in TELLING and not (woken and woken.person):
+            wake = Wake(self, whose["person"], "")
+            CURRENT.set(wake)
+            of_run = [run] if isinstance(run, str) else [key for key, one in self.speakers.items() if one is run]
+            for key in of_run:
+                self._spoke(key, wake)
+
     @callback
     def _satellite(self, event: Event[EventStateChangedData]) -> None:
         """A satellite begins to listen; called within the task of its pipeline's run, so its wake is known."""
@@ -169,5 +182,5 @@ def speaker(hass: HomeAssistant, *ids: str | None) -> dict[str, Any]:
         wake = max(known, key=lambda wake: wake.seen_s, default=None)
     if wake is None:
         return {"name": "unknown", "person": None, "wake_word": None, "at": None, "age_s": None}
-    said = {"name": wake.name, "person": wake.person, "wake_word": wake.keyword}
+    said = {"name": wake.name, "person": wake.person, "wake_word": wake.keyword or None}
     return {**said, "at": wake.at.isoformat(), "age_s": round(wake.age_s, 3)}

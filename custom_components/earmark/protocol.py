@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 OPEN_S = 5.0
+ANSWER_S = 120.0  # after the audio: a speech-to-text service on a small machine takes its time
 KEEPALIVE_S = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}  # a daemon without power is gone after 40 s
 MOST_BYTES = 1_000_000  # of one message
 FORMAT = {"rate": 16_000, "width": 2, "channels": 1}
@@ -85,27 +86,53 @@ async def detect(
 
     Raises as `connect` and `read`.
     """
+    request = "detect", {"names": [keyword]} if keyword else {}
+    (kind, data), queued = await _ask(host, port, request, stream, "detection", "not-detected")
+    return (data, queued) if kind == "detection" else None
+
+
+async def transcribe(host: str, port: int, stream: AsyncIterable[bytes], language: str) -> tuple[str, dict[str, Any]]:
+    """The transcript of a command by the service behind the daemon; and `person` and `reason`, to who is trusted.
+
+    Raises as `connect` and `read`; KeyError: there is no service behind it any more.
+    """
+    chunks = ((audio, 0) async for audio in stream)  # who transcribes asks for no time
+    request = "transcribe", {"language": language, "context": {"earmark": True}}
+    (_, data), _ = await _ask(host, port, request, chunks, "transcript", "not-detected")
+    return data["text"], data.get("context", {}).get("earmark", {})
+
+
+async def languages(host: str, port: int) -> list[str]:
+    """Which ones the service behind the daemon understands; none: it does not answer. Raises as `connect`, `read`."""
     async with connect(host, port) as connection:
-        await connection.send("detect", {"names": [keyword]} if keyword else {})
+        await connection.send("describe")
+        _, info = await asyncio.wait_for(_answer(connection, "info"), OPEN_S)
+        return sorted({language for one in info["asr"] for model in one["models"] for language in model["languages"]})
+
+
+async def _ask(
+    host: str, port: int, request: Message, stream: AsyncIterable[Chunk], *kinds: str
+) -> tuple[Message, list[Chunk]]:
+    """An answer of one of these kinds to what is streamed, and the chunk that was taken and not sent."""
+    async with connect(host, port) as connection:
+        await connection.send(*request)
         await connection.send("audio-start", FORMAT)
-        answer = asyncio.ensure_future(_answer(connection))
+        answer = asyncio.ensure_future(_answer(connection, *kinds))
         # Sending may fail before its failure is read
         answer.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             async for audio, timestamp in stream:
                 if answer.done():
-                    found = answer.result()
-                    return None if found is None else (found, [(audio, timestamp)])
+                    return answer.result(), [(audio, timestamp)]
                 await connection.send("audio-chunk", {**FORMAT, "timestamp": timestamp}, audio)
             await connection.send("audio-stop")  # a word at the very end is heard, too
-            found = await asyncio.wait_for(answer, OPEN_S)
-            return None if found is None else (found, [])
+            return await asyncio.wait_for(answer, ANSWER_S), []
         finally:
             answer.cancel()
 
 
-async def _answer(connection: Connection) -> dict[str, Any] | None:
+async def _answer(connection: Connection, *kinds: str) -> Message:
     while True:
         kind, data = await connection.read()
-        if kind in ("detection", "not-detected"):
-            return data if kind == "detection" else None
+        if kind in kinds:
+            return kind, data

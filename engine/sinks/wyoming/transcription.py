@@ -3,7 +3,7 @@
 Satellites that hear their wake word themselves send only the command. Here it goes on to the service that the
 settings name, event by event as it came, and its answers come back as they are. Meanwhile the command is listened
 to. By the time the transcript is there, it is known whose it is; where only known people may command, anybody else's
-is empty. Who asks for it, and may know who is at home, gets it with the transcript: Home Assistant's integration does.
+is empty. Who asks for it, and may know who is at home, gets it with the transcript, as our integration does.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.entity_platform import AddEntitiesCallback
 
 from .entity import EarmarkEntity
-from .hub import Hub, Wake
+from .hub import Wake
 from .protocol import FAULTS, languages, transcribe
 
 SCAN_INTERVAL = timedelta(seconds=30)  # the service behind may come later than the daemon
@@ -48,21 +48,22 @@ class Transcriber(EarmarkEntity, SpeechToTextEntity):
 
     _attr_name = None
     _attr_should_poll = True
-    supported_languages: list[str]
+    _languages: tuple[str, ...] = ()
     supported_formats: ClassVar = [AudioFormats.WAV]
     supported_codecs: ClassVar = [AudioCodecs.PCM]
     supported_bit_rates: ClassVar = [AudioBitRates.BITRATE_16]
     supported_sample_rates: ClassVar = [AudioSampleRates.SAMPLERATE_16000]
     supported_channels: ClassVar = [AudioChannels.CHANNEL_MONO]
 
-    def __init__(self, hub: Hub, key: str) -> None:
-        super().__init__(hub, key)
-        self.supported_languages = []
+    @property
+    def supported_languages(self) -> list[str]:
+        """As the service behind has said last."""
+        return list(self._languages)
 
     async def async_update(self) -> None:
         """Asks for the languages; those of before are good while the service is down."""
         try:
-            self.supported_languages = await languages(self.hub.host, self.hub.port) or self.supported_languages
+            self._languages = tuple(await languages(self.hub.host, self.hub.port)) or self._languages
         except FAULTS as error:
             _LOG.info("%s:%s: %s", self.hub.host, self.hub.port, error)
 

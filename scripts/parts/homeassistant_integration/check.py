@@ -19,7 +19,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "homeassistant"))
 from client import HomeAssistant, Refused, wait_for
-from rooms import ADDRESS, AUDIO, PEOPLE, RECOGNISER_PORT, SATELLITES, House, Satellite, who
+from elsewhere import check as check_elsewhere
+from rooms import ADDRESS, AUDIO, ELSEWHERE, PEOPLE, RECOGNISER_PORT, SATELLITES, House, Satellite, who
 
 LATE_S = 0.2  # from when a word has been said until it is known who said it
 GREETED_S = 300.0  # from nothing to a greeting by name
@@ -72,7 +73,7 @@ class Checks:
                 "enroll", person, "--keyword", keyword, "--store", f"{self.house.work}/people", "--from", *takes
             )
         self.house.start("daemon", "recogniser", "home assistant")
-        self.house.start(*(one.name for one in SATELLITES))
+        self.house.start(*(one.name for one in [*SATELLITES, *ELSEWHERE]))
         self._up()
         ok(f"Home Assistant {self.ha.onboard()}, and nothing but the integration's files")
 
@@ -130,21 +131,10 @@ class Checks:
     def satellites(self) -> None:
         """Each with a pipeline that has its wake word."""
         self.ha.flow("wyoming", {"host": "127.0.0.1", "port": RECOGNISER_PORT})
-        self.pipelines = {keyword: self._pipeline(keyword) for keyword in ("okay_nabu", "alexa")}
+        self.pipelines = {keyword: self.pipeline(keyword) for keyword in ("okay_nabu", "alexa")}
         self.ha.command("assist_pipeline/pipeline/set_preferred", pipeline_id=self.pipelines["okay_nabu"])
         for one in SATELLITES:
-            entry = self.ha.flow("wyoming", {"host": one.address, "port": one.port})["result"]["entry_id"]
-
-            def of_entry(domain: str, entry: str = entry) -> Any:
-                everything = self.ha.command("config/entity_registry/list")
-                mine = [each for each in everything if each["config_entry_id"] == entry]
-                return next((each for each in mine if each["entity_id"].startswith(f"{domain}.")), None)
-
-            entity = wait_for(f"{one.name} is there", 20, partial(of_entry, "assist_satellite"))
-            one.entity, one.device = entity["entity_id"], entity["device_id"]
-            select = wait_for("its pipeline can be chosen", 20, partial(of_entry, "select"))
-            one.select = select["entity_id"]
-            self.ha.call("select.select_option", entity_id=one.select, option=one.keyword)
+            self.add_satellite(one, one.keyword)
         ok(f"four satellites: {', '.join(one.entity for one in SATELLITES)}")
         automation = who(self.entities["last_person"])
         self.ha.post("/api/config/automation/config/who", automation)
@@ -152,7 +142,25 @@ class Checks:
         self._watch()
         self.house.begin_satellites_again()
 
-    def _pipeline(self, keyword: str, agent: str = "conversation.home_assistant", name: str = "") -> Any:
+    def add_satellite(self, one: Satellite, pipeline: str) -> None:
+        """As one of Home Assistant's, with this pipeline."""
+        entry = self.ha.flow("wyoming", {"host": one.address, "port": one.port})["result"]["entry_id"]
+
+        def of_entry(domain: str) -> Any:
+            everything = self.ha.command("config/entity_registry/list")
+            mine = [each for each in everything if each["config_entry_id"] == entry]
+            return next((each for each in mine if each["entity_id"].startswith(f"{domain}.")), None)
+
+        entity = wait_for(f"{one.name} is there", 20, partial(of_entry, "assist_satellite"))
+        one.entity, one.device = entity["entity_id"], entity["device_id"]
+        select = wait_for("its pipeline can be chosen", 20, partial(of_entry, "select"))
+        one.select = select["entity_id"]
+        self.ha.call("select.select_option", entity_id=one.select, option=pipeline)
+
+    def pipeline(
+        self, keyword: str, agent: str = "conversation.home_assistant", name: str = "", stt: str = "stt.fake"
+    ) -> Any:
+        """A new one."""
         none = dict.fromkeys(["tts_engine", "tts_language", "tts_voice"])
         return self.ha.command(
             "assist_pipeline/pipeline/create",
@@ -160,7 +168,7 @@ class Checks:
             language="en",
             conversation_engine=agent,
             conversation_language="en",
-            stt_engine="stt.fake",
+            stt_engine=stt,
             stt_language="en",
             wake_word_entity=self.entities["wake_word"],
             wake_word_id=keyword,
@@ -292,7 +300,7 @@ class Checks:
         kitchen, bath, hall, attic = SATELLITES
         agent = wait_for("the agent", 5, self._agent)
         for keyword in self.pipelines:
-            self._pipeline(keyword, agent, f"{keyword} with a language")
+            self.pipeline(keyword, agent, f"{keyword} with a language")
         for one in SATELLITES:
             self.ha.call("select.select_option", entity_id=one.select, option=f"{one.keyword} with a language")
         self.house.begin_satellites_again()
@@ -372,7 +380,8 @@ def main() -> int:
     try:
         checks = Checks(house)
         steps: list[Callable[[], None]] = [checks.begin, checks.add, checks.satellites, checks.wakes]
-        steps += [checks.blueprints, checks.language, checks.restarts, checks.people, checks.log]
+        steps += [checks.blueprints, checks.language, lambda: check_elsewhere(checks, ok)]
+        steps += [checks.restarts, checks.people, checks.log]
         for step in steps:
             step()
     except (AssertionError, Refused, OSError) as error:

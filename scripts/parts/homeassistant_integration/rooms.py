@@ -31,6 +31,12 @@ path = "{work}/earmark.sock"
 uris = ["tcp://0.0.0.0:{port}"]
 zeroconf = true
 """
+COMMANDS = {  # of satellites that hear the wake word themselves: this is what is said, and to whom it belongs
+    "slt": ("slt_set_a_timer_for_other_1.flac", "slt_please_turn_the_lights_other_1.flac"),
+    "rms": ("rms_what_is_the_weather_other_1.flac", "rms_please_turn_the_lights_other_1.flac"),
+    "awb": ("awb_please_turn_the_lights_other_1.flac", "awb_the_train_was_late_other_1.flac"),
+}
+STRANGER = "awb"
 COMMAND = "awb_please_turn_the_lights_other_1.flac"  # the recogniser hears the same in everything
 CONFIGURATION = """\
 homeassistant: {name: Check, time_zone: UTC, country: DE, latitude: 52, longitude: 13, elevation: 0}
@@ -49,11 +55,13 @@ logger: {default: warning, logs: {custom_components.earmark: debug}}
 class Satellite:
     """One, with a microphone of its own."""
 
-    def __init__(self, name: str, person: str, port: int, address: str = "127.0.0.1", wakes: bool = False) -> None:
+    def __init__(
+        self, name: str, person: str, port: int, address: str = "127.0.0.1", wakes: bool = False, sends: str = ""
+    ) -> None:
         self.name, self.person, self.port, self.address = name, person, port, address
         self.voice, self.keyword = PEOPLE[person]
-        self.wakes = wakes
-        """Whether it asks the daemon itself, at its own address; else Home Assistant does."""
+        self.sends = f"tcp://{address}:{WAKE_PORT} {self.keyword}" if wakes else sends
+        """Whom it asks for which wake word: the daemon, at its own address; empty: Home Assistant looks for it."""
         self.device = self.entity = self.select = ""
 
 
@@ -62,6 +70,10 @@ SATELLITES = [
     Satellite("bath", "ben", 10702),
     Satellite("hall", "anna", 10703, "192.168.78.1", wakes=True),
     Satellite("attic", "ben", 10704, "192.168.79.1", wakes=True),
+]
+ELSEWHERE = [
+    Satellite("porch", "anna", 10705, sends="commands"),
+    Satellite("cellar", "ben", 10706, sends="commands"),
 ]
 
 
@@ -78,10 +90,10 @@ class House:
             "recogniser": recogniser,
             "home assistant": command,
         }
-        for one in SATELLITES:
+        for one in [*SATELLITES, *ELSEWHERE]:
             (work / one.name).mkdir()
             words = [sys.executable, f"{PARTS}/satellite.py", one.name, f"tcp://{one.address}:{one.port}"]
-            words += [f"{work}/{one.name}", *([f"tcp://{one.address}:{WAKE_PORT}", one.keyword] if one.wakes else [])]
+            words += [f"{work}/{one.name}", one.sends]
             self._commands[one.name] = " ".join(words)
         config = work / "config"
         (config / "custom_components").mkdir(parents=True)
@@ -125,8 +137,14 @@ class House:
 
     def say(self, satellite: Satellite, voice: str = "", number: int = 1) -> None:
         """Somebody says the satellite's wake word to it."""
-        word = f"{voice or satellite.voice}_{satellite.keyword}_test_{number}.flac"
-        for name in (word, COMMAND):
+        self._play(satellite, f"{voice or satellite.voice}_{satellite.keyword}_test_{number}.flac", COMMAND)
+
+    def command(self, satellite: Satellite) -> None:
+        """Somebody says what follows a wake word that the satellite has heard itself."""
+        self._play(satellite, *COMMANDS[satellite.voice])
+
+    def _play(self, satellite: Satellite, *names: str) -> None:
+        for name in names:
             note = self.work / satellite.name / ".new"
             note.write_text(str(AUDIO / name))
             note.rename(note.with_name(f"{next(self._numbers):04d}"))

@@ -1,9 +1,10 @@
-"""A Wyoming satellite: `satellite.py NAME tcp://ADDRESS:PORT FOLDER [WAKE_URI WAKE_WORD]`.
+"""A Wyoming satellite: `satellite.py NAME tcp://ADDRESS:PORT FOLDER [WAKE_URI WAKE_WORD | commands]`.
 
 Its microphone hears faint noise, and each recording whose path stands in a file that is put into FOLDER, in real
 time. Without WAKE_URI all of it goes to Home Assistant, which looks for the wake word. With it, WAKE_URI is asked,
-and Home Assistant gets what follows the wake word. wyoming-satellite 1.0.0 does both, too, but answers no pings: the
-newest Home Assistant takes it for gone every five seconds.
+and Home Assistant gets what follows the wake word. With `commands`, each recording is what follows one.
+wyoming-satellite 1.0.0 does most of it, too, but answers no pings: the newest Home Assistant takes it for gone every
+five seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from wyoming.satellite import RunSatellite
 from wyoming.server import AsyncEventHandler, AsyncServer
 from wyoming.wake import Detect, Detection
 
-RATE_HZ, BLOCK = 16_000, 480
+RATE_HZ, BLOCK, NOISE = 16_000, 480, 4
 HANDLED_S = 1.5  # from the text until Home Assistant has done what it says
 NAME, FOLDER = sys.argv[1], Path(sys.argv[3])
 WAKE = sys.argv[4:6]
@@ -46,7 +47,7 @@ async def microphone() -> AsyncIterator[Event]:
                 note.unlink()
                 waiting = np.concatenate([waiting, spoken])
         if len(waiting) < BLOCK:
-            waiting = np.concatenate([waiting, rng.integers(-4, 5, BLOCK).astype(np.int16)])
+            waiting = np.concatenate([waiting, rng.integers(-NOISE, NOISE + 1, BLOCK).astype(np.int16)])
         now_ms = 1000 * block * BLOCK // RATE_HZ
         yield AudioChunk(RATE_HZ, 2, 1, waiting[:BLOCK].tobytes(), timestamp=now_ms).event()
         waiting = waiting[BLOCK:]
@@ -70,7 +71,8 @@ class Satellite(AsyncEventHandler):
         elif Ping.is_type(event.type):
             await self.write_event(Pong(text=Ping.from_event(event).text).event())
         elif RunSatellite.is_type(event.type) and self._running is None:
-            self._running = asyncio.create_task(self._ask() if WAKE else self._stream())
+            work = self._stream() if not WAKE else self._send_commands() if WAKE == ["commands"] else self._ask()
+            self._running = asyncio.create_task(work)
         elif Transcript.is_type(event.type) or Error.is_type(event.type):
             self._over = True
             if not WAKE:
@@ -91,6 +93,15 @@ class Satellite(AsyncEventHandler):
         await self.write_event(RunPipeline(PipelineStage.WAKE, PipelineStage.HANDLE).event())
         async for chunk in microphone():
             await self.write_event(chunk)
+
+    async def _send_commands(self) -> None:
+        async for chunk in microphone():
+            loud = np.abs(np.frombuffer(chunk.payload or b"", np.int16)).max() > NOISE
+            if self._over and loud:
+                self._over = False
+                await self.write_event(RunPipeline(PipelineStage.ASR, PipelineStage.HANDLE).event())
+            if not self._over:
+                await self.write_event(chunk)
 
     async def _ask(self) -> None:
         uri, keyword = WAKE

@@ -256,3 +256,68 @@ def test_what_a_later_version_sends_besides_is_passed_over(protocol: Any) -> Non
     with pytest.raises(ConnectionResetError):
         run(with_service(talk, work))
     assert found == [("earmark-state", {"id": "1", "name": "x"})]
+
+
+# --- commands
+
+
+async def audio() -> AsyncIterator[bytes]:
+    for _ in range(5):
+        await asyncio.sleep(0)
+        yield bytes(2 * CHUNK_SAMPLES)
+
+
+def answering(heard: list[Any], *answers: bytes) -> Dialogue:
+    """A daemon that answers when the audio is over."""
+
+    async def dialogue(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not heard or heard[-1]["type"] not in ("audio-stop", "describe"):
+            heard.append(json.loads(await reader.readline()))
+            await reader.readexactly(heard[-1].get("payload_length", 0))
+        writer.write(b"".join(answers))
+
+    return dialogue
+
+
+@pytest.mark.parametrize("whose", [{"person": "anna", "reason": "known_voice"}, None])
+def test_a_command_is_transcribed_and_it_is_said_whose_it_is(protocol: Any, whose: Any) -> None:
+    heard: list[Any] = []
+    context = {"context": {"earmark": whose}} if whose else {}  # none: this machine is not trusted
+    daemon = answering(
+        heard, line("transcript-chunk", {"text": "what"}), line("transcript", {"text": "hi", **context})
+    )
+    found = run(with_service(daemon, lambda port: protocol.transcribe("127.0.0.1", port, audio(), "en")))
+    assert found == ("hi", whose or {})
+    assert heard[0] == {"type": "transcribe", "data": {"language": "en", "context": {"earmark": True}}}
+    assert [one["type"] for one in heard[1:]] == ["audio-start", *["audio-chunk"] * 5, "audio-stop"]
+
+
+def test_a_daemon_without_a_service_behind_is_a_fault(protocol: Any) -> None:
+    daemon = answering([], line("not-detected"))
+    with pytest.raises(protocol.FAULTS):
+        run(with_service(daemon, lambda port: protocol.transcribe("127.0.0.1", port, audio(), "en")))
+
+
+def test_a_service_that_hangs_up_is_a_fault_and_no_line_of_the_log(
+    protocol: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.close()
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(0)
+            yield b""
+
+    with pytest.raises(OSError, match=r"."):
+        run(with_service(hang_up, lambda port: protocol.transcribe("127.0.0.1", port, endless(), "en")))
+    gc.collect()
+    assert caplog.records == []
+
+
+def test_the_languages_are_those_of_all_models_behind(protocol: Any) -> None:
+    models = [{"languages": ["en", "de"]}, {"languages": ["de"]}]
+    info = {"asr": [{"models": models}, {"models": [{"languages": ["fr"]}]}], "wake": []}
+    found = run(with_service(answering([], line("info", info)), lambda port: protocol.languages("127.0.0.1", port)))
+    assert found == ["de", "en", "fr"]

@@ -37,6 +37,7 @@ COMMANDS = {  # of satellites that hear the wake word themselves: this is what i
     "awb": ("awb_please_turn_the_lights_other_1.flac", "awb_the_train_was_late_other_1.flac"),
 }
 STRANGER = "awb"
+RECOGNITION_S = 0.3  # of a quick machine
 COMMAND = "awb_please_turn_the_lights_other_1.flac"  # the recogniser hears the same in everything
 CONFIGURATION = """\
 homeassistant: {name: Check, time_zone: UTC, country: DE, latitude: 52, longitude: 13, elevation: 0}
@@ -88,6 +89,7 @@ class House:
         self._commands = {
             "daemon": f"{EARMARK} listen --device none -v --settings {work}/earmark.toml",
             "recogniser": recogniser,
+            "slow recogniser": f"{recogniser} {RECOGNITION_S}",
             "home assistant": command,
         }
         for one in [*SATELLITES, *ELSEWHERE]:

@@ -86,17 +86,13 @@ def check(checks: Checks, ok: Callable[..., None]) -> None:
         return next((one["entity_id"] for one in found if one["entity_id"].startswith("stt.")), None)
 
     entity = wait_for("speech-to-text is offered", 20, offered)
-    engines = {one["engine_id"]: one for one in ha.command("stt/engine/list", language="en")["providers"]}
-    wait_for(
-        "its languages are known",
-        20,
-        lambda: next(
-            one["supported_languages"]
-            for one in ha.command("stt/engine/list", language="en")["providers"]
-            if one["engine_id"] == entity
-        ),
-    )
-    ok(f"the daemon has a service behind it: {entity} is offered", entity in engines)
+
+    def understood() -> Any:
+        engines = ha.command("stt/engine/list", language="en")["providers"]
+        return next(one["supported_languages"] for one in engines if one["engine_id"] == entity)
+
+    languages = wait_for("its languages are known", 40, understood)
+    ok(f"the daemon has a service behind it: {entity} is offered, for {languages}", languages == ["en"])
     ha.call("automation.turn_on", entity_id="automation.who")
     through = checks.pipeline("okay_nabu", name="through earmark", stt=entity)
     straight = checks.pipeline("okay_nabu", name="straight")

@@ -75,6 +75,12 @@ def say(*runs: Run) -> None:
         time.sleep(max(0.0, start_s + sent / RATE_HZ - time.monotonic()))
 
 
+def _listens() -> bool:
+    """Whether somebody is at the recogniser's port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", RECOGNISER_PORT)) == 0
+
+
 def check(checks: Checks, ok: Callable[..., None]) -> None:
     """All of it; the recogniser behind is up again at its end."""
     house, ha = checks.house, checks.ha
@@ -111,15 +117,18 @@ def check(checks: Checks, ok: Callable[..., None]) -> None:
     ok(f"two runs at once that begin with the command: {answers}", answers == ["Hello anna", "Hello ben"])
     ok(f"and the automation's action knows both: {heard}", heard == ["anna", "ben"])
 
-    for one in ELSEWHERE:
-        checks.add_satellite(one, "through earmark")
+    for satellite in ELSEWHERE:
+        checks.add_satellite(satellite, "through earmark")
     del checks.spoke[:]
-    for one in ELSEWHERE:
-        house.command(one)
+    for satellite in ELSEWHERE:
+        house.command(satellite)
     by_device = {each["device"]: each for each in told(2)}
-    for one in ELSEWHERE:
-        names = [by_device[one.device][how] for how in ("plain", "by_device", "template")]
-        ok(f"{one.name}: the action, the action by device, and the template: {names}", names == [one.person] * 3)
+    for satellite in ELSEWHERE:
+        names = [by_device[satellite.device][how] for how in ("plain", "by_device", "template")]
+        ok(
+            f"{satellite.name}: the action, the action by device, and the template: {names}",
+            names == [satellite.person] * 3,
+        )
 
     del checks.spoke[:]
     stranger = Run(checks, through, STRANGER)
@@ -142,7 +151,7 @@ def check(checks: Checks, ok: Callable[..., None]) -> None:
     ok(f"the transcript of a recogniser that answers at once: {said}")
     house.end("recogniser")
     house.start("slow recogniser")
-    wait_for("it listens", 10, lambda: socket.create_connection(("127.0.0.1", RECOGNISER_PORT)).close() is None)
+    wait_for("it listens", 10, _listens)
     more, said = more_ms()
     ok(f"of one that takes {RECOGNITION_S} s: {said}: {more:.0f} ms more", more <= LATE_MS)
 

@@ -49,6 +49,7 @@ class Followers:
 
     def add(self, client: Follower) -> None:
         """Tells it the state, and what comes from now on."""
+        self.look()  # else the others would never be told of what has changed just now
         self._clients.add(client)
         self._told = self._state()
         self._write(Event(STATE, self._told), client)

@@ -186,6 +186,17 @@ class Told:
         self.ended = why
 
 
+def test_who_comes_just_when_something_has_changed_keeps_it_from_nobody() -> None:
+    control, first, second = Control(), Told(), Told()
+    home = Followers(control)
+    home.add(first)
+    cast(Any, control.household).names = ["anna", "ben"]
+    home.add(second)
+    home.look()
+    assert [data["people"] for _, data in first.told] == [["anna"], ["anna", "ben"]]
+    assert [data["people"] for _, data in second.told] == [["anna", "ben"]]
+
+
 def test_somebody_new_is_told_of_before_they_are_named() -> None:
     control, client = Control(), Told()
     home = Followers(control)

@@ -35,7 +35,8 @@ class Event:
 
     type: EventType
     """`near_miss`: it only passed the loose cutoff, and the voice is not known, or the word too faint for the cutoff
-    of that person; only who asks for them gets these. `confirmation`: whose command followed a detection."""
+    of that person; only who asks for them gets these. `confirmation`: whose command followed a detection,
+    or, with the keyword `free-speech`, came alone (engine/sinks/wyoming/transcription.py)."""
     keyword: str
     sample: int
     """Position behind the last sample that the keyword network had seen; of a word that only passed the loose cutoff,

@@ -22,13 +22,11 @@ from .takes.quality import Fault
 from .takes.varied import varied
 from .training.train import TakeEmbeddings
 
-MOST_PIECES = (
-    12  # 15 s of speech, what half a minute holds; the head has rows for no more (docs/research/confirmation.md)
-)
+MOST_PIECES = 12  # 15 s of speech, what half a minute holds
 FEWEST_PIECES = 4  # 5 s
-SAME_VOICE = (
-    0.42  # cosine to the takes and the rest of the speech: 1 piece in 100 of one's own has less, 4 in 5 others'
-)
+# Cosine to the takes and the rest of the speech: 1 piece in 100 of one's own has less, 4 in 5 of others (not
+# repeatable: no script here does it)
+SAME_VOICE = 0.42
 MOST_ODD_SHARE = 1 / 3
 
 

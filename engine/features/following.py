@@ -72,11 +72,6 @@ class Follower:
         """How far it has looked, counted from the wake word."""
         return self._tiles * TILE_SAMPLES
 
-    @property
-    def speech_samples(self) -> int:
-        """How much of that was loud enough to be speech."""
-        return self._heard * TILE_SAMPLES
-
     def push(self, samples: Int16) -> list[Piece]:
         """(n,) int16 that follow what was pushed before -> the pieces that they complete; none after the end."""
         if self.ended:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from client import Refused, wait_for
+from client import Refused, ok, wait_for
 from house import AREA, RECOGNISER_PORT, SILENCE_WARNING_S, Ear, House, retained
 from looks import (
     AUTOMATIONS,
@@ -34,7 +34,6 @@ from looks import (
     STATES,
     WOKEN,
     Looks,
-    ok,
 )
 
 

@@ -1,4 +1,4 @@
-"""A client of Home Assistant, with nothing but Python: its REST interface, and its websocket."""
+"""A client of Home Assistant, with nothing but Python: its REST interface and its websocket; a line for a check."""
 
 from __future__ import annotations
 
@@ -22,11 +22,22 @@ HOST, PORT = "127.0.0.1", 8123
 BASE = f"http://{HOST}:{PORT}"
 CLIENT_ID = f"{BASE}/"
 ANSWER_S = 30.0
+START_S = time.monotonic()
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10  # opcodes of RFC 6455
 
 
 class Refused(Exception):
     """Home Assistant did not do it."""
+
+
+def ok(what: str, good: object = True) -> None:
+    """A line for what is so.
+
+    Raises:
+        AssertionError: it is not.
+    """
+    assert good, f"{what}: {good!r}"
+    print(f"ok      {time.monotonic() - START_S:5.0f} s  {what}", flush=True)
 
 
 def wait_for(what: str, seconds: float, look: Callable[[], Any]) -> Any:

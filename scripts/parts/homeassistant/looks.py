@@ -31,17 +31,6 @@ ITS_OWN = re.compile(
     r"The client is not currently connected|No ACK from MQTT server|failed to receive on socket|Connection refused|"
     r"Skipping pip"
 )
-_start_s = time.monotonic()
-
-
-def ok(what: str, good: object = True) -> None:
-    """A line for what is so.
-
-    Raises:
-        AssertionError: it is not.
-    """
-    assert good, f"{what}: {good!r}"
-    print(f"ok      {time.monotonic() - _start_s:5.0f} s  {what}", flush=True)
 
 
 class Looks:

@@ -18,24 +18,13 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "homeassistant"))
-from client import HomeAssistant, Refused, wait_for
+from client import START_S, HomeAssistant, Refused, ok, wait_for
 from elsewhere import check as check_elsewhere
 from rooms import ADDRESS, AUDIO, ELSEWHERE, PEOPLE, RECOGNISER_PORT, SATELLITES, House, Satellite, who
 
 LATE_S = 0.2  # from when a word has been said until it is known who said it
 GREETED_S = 300.0  # from nothing to a greeting by name
 RESTARTS = 5
-_start_s = time.monotonic()
-
-
-def ok(what: str, good: object = True) -> None:
-    """A line for what is so.
-
-    Raises:
-        AssertionError: it is not.
-    """
-    assert good, f"{what}: {good!r}"
-    print(f"ok      {time.monotonic() - _start_s:5.0f} s  {what}", flush=True)
 
 
 class Checks:
@@ -272,7 +261,7 @@ class Checks:
         typed = self.ha.command("conversation/process", text=sentences[0])["response"]["speech"]["plain"]["speech"]
         greeted = [self._answer(bath.keyword), typed]
         ok(f"greet by name, and what is typed: {greeted}", greeted == ["Hello ben.", "Hello."])
-        took_s = time.monotonic() - _start_s
+        took_s = time.monotonic() - START_S
         ok(f"all of it {took_s:.0f} s after an empty Home Assistant and nobody enrolled", took_s <= GREETED_S)
         self.ha.request("DELETE", "/api/config/automation/config/greet_by_name")
 

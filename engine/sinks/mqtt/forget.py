@@ -42,16 +42,23 @@ def forget(settings: Mqtt, topic: str = "") -> list[str]:
     check_topic("the topic", topic)
     ours = [f"{topic}/{name}" for name in RETAINED]
     place = f"{settings.host}:{settings.port}"
-    kept: dict[str, bytes] = {}
     answered, subscribed, refused = threading.Event(), threading.Event(), []
+    running = threading.Event()
 
     def on_connect(_client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         refused.extend([str(reason)] if reason.is_failure else [])
         answered.set()
 
     def on_message(_client: Any, _data: Any, message: paho.MQTTMessage) -> None:
-        if message.retain and message.payload:
-            kept[message.topic] = bytes(message.payload)
+        if message.topic == f"{topic}/availability" and message.payload == ONLINE.encode():
+            running.set()
+
+    def check_nobody_runs() -> None:
+        if running.is_set():
+            raise DaemonError(
+                f"mqtt: a daemon with the topic {topic} is connected to {place}, and would say all of it again: "
+                "stop it first (`systemctl stop earmark`)"
+            )
 
     client = LimitedClient(CallbackAPIVersion.VERSION2, f"{node_of(topic)}-{secrets.token_hex(4)}")
     client.on_connect, client.on_message = on_connect, on_message
@@ -71,16 +78,13 @@ def forget(settings: Mqtt, topic: str = "") -> list[str]:
         if not subscribed.wait(LIMIT_S):
             raise DaemonError(f"mqtt: {place} does not let us read: allow reading below {topic}")
         _empty(client, place, f"{topic}/daemon", retain=False)  # what it keeps of ours comes before it confirms that
-        if kept.get(f"{topic}/availability") == ONLINE.encode():
-            raise DaemonError(
-                f"mqtt: a daemon with the topic {topic} is connected to {place}, and would say all of it again: "
-                "stop it first (`systemctl stop earmark`)"
-            )
+        check_nobody_runs()
         if settings.discovery:
             _empty(client, place, discovery_topic(settings.discovery, topic))
             time.sleep(REMOVED_S)
         for one in ours:  # also those that are too large to be read here
             _empty(client, place, one)
+        check_nobody_runs()  # one may have come meanwhile
     except (OSError, ValueError, RuntimeError) as error:
         raise DaemonError(f"mqtt: {place}: {text_of(error)}") from error
     finally:

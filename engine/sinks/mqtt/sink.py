@@ -213,10 +213,10 @@ class MqttSink(Sink):
         # QoS 0: what is too large is dropped without an answer, and a broker would wait for those of QoS 1
         client.subscribe([(topic, 0) for topic in self._topics])
         _LOG.log(logging.WARNING if self._was_away else logging.INFO, "mqtt: connected to %s", self._broker)
+        self._state.introduce()  # before anybody may take us for connected, and before any event
+        client.publish(f"{self._topic}/daemon", self._own_id)
         self.fault, self._was_away = None, False
         self._connected.set()
-        self._state.introduce()
-        client.publish(f"{self._topic}/daemon", self._own_id)
 
     def _on_connect_fail(self, _client: paho.Client, _data: Any) -> None:
         error = sys.exc_info()[1]  # paho calls this while it handles the exception, and does not hand it on

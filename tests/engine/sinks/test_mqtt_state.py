@@ -28,7 +28,7 @@ from earmark.engine.sinks.mqtt.checks import check_page, topic_of
 from earmark.engine.sinks.mqtt.discovery import CANCELLED, SOMEBODY_ELSE, discovery
 from earmark.engine.sinks.mqtt.forget import forget
 from earmark.engine.sinks.mqtt.sink import MOST_OTHERS, MqttSink
-from earmark.engine.sinks.mqtt.state import RETAINED
+from earmark.engine.sinks.mqtt.state import RETAINED, State
 from earmark.engine.sinks.stats import Stats
 
 STRANGER = Event("rejection", "okay_nabu", 1000, 0.9, None, 0.1, "unknown_voice")
@@ -61,6 +61,9 @@ def running(broker: Broker, home: Home | None = None, **settings: Any) -> Iterat
     sink.open()
     try:
         until(lambda: sink.fault is None, "it is connected", LIMIT_S)
+        behind = sink._opened().publish("$test/said", qos=1)  # who listens to all topics does not hear this one
+        behind.wait_for_publish(LIMIT_S)
+        assert behind.is_published()
         yield sink
     finally:
         sink.close()
@@ -285,6 +288,37 @@ def test_forget_does_nothing_while_the_daemon_runs(broker: Broker) -> None:
         with pytest.raises(DaemonError, match="stop it first"):
             forget(settings)
         assert len(kept(broker)) == len(RETAINED)  # there is no last wake, but a device
+
+
+@pytest.mark.parametrize("retained", [True, False], ids=["anew", "again"])
+def test_forget_says_so_where_a_daemon_comes_meanwhile(
+    retained: bool, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has said all of it again, and what is told as forgotten would not be."""
+    with Ear(broker.port) as ear:
+        clock = SimpleNamespace(sleep=lambda _s: ear.say("earmark/availability", "online", retain=retained))
+        monkeypatch.setattr("earmark.engine.sinks.mqtt.forget.time", clock)
+        with pytest.raises(DaemonError, match="stop it first"):
+            forget(Mqtt(host="127.0.0.1", port=broker.port, topic="earmark"))
+
+
+def test_it_counts_as_connected_when_it_has_said_all(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an event would come before the people whom it names."""
+    said: list[bool] = []
+    introduce = State.introduce
+
+    def late(state: State) -> None:
+        said.append(sink._connected.is_set() or sink.fault is None)
+        introduce(state)
+
+    monkeypatch.setattr(State, "introduce", late)
+    sink = MqttSink(Mqtt(host="127.0.0.1", port=broker.port, topic="earmark"), cast(Control, Home()))
+    sink.open()
+    try:
+        until(lambda: sink.fault is None, "it is connected", LIMIT_S)
+    finally:
+        sink.close()
+    assert said == [False]
 
 
 def test_forget_says_why_it_cannot() -> None:

@@ -75,6 +75,11 @@ class Event:
             **({} if self.command is None else vars(self.command)),
         }
 
+    def confirmation(self) -> dict[str, Any]:
+        """Of a confirmation, what it adds to the wake that it follows; as the journal keeps it."""
+        said = self.to_json(None)
+        return {key: said[key] for key in ("reason", "person", "speaker_score", "speech_ms", "end_ms")}
+
     def line(self, file: str | None, as_json: bool) -> str:
         """The event as one line: of JSON, as `to_json`, or for a person to read."""
         if as_json:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+import numpy as np
+
 from .audio.samples import Int16
 from .detector import Detector
 from .event import CLIP_AFTER_SAMPLES, CLIP_BEFORE_SAMPLES, Event
@@ -122,7 +124,10 @@ class Listener:
         return events
 
     def clips(self, now: bool = False) -> list[tuple[Event, Int16]]:
-        """The events whose half second has passed, or with `now` all of them, each with the 2 s around it."""
+        """The events whose half second has passed, or with `now` all of them, each with the 2 s around it.
+
+        A confirmation comes after its wake and has no sound: of a command none is kept.
+        """
         if now:
             self._collect([], now)
         ready, self._ready = self._ready, []
@@ -130,14 +135,16 @@ class Listener:
 
     def _collect(self, events: list[Event], now: bool = False) -> None:
         """Cuts the clips that are whole, while the detector still has them."""
-        self._waiting += [event for event in events if event.type != "confirmation"]  # of which no sound is kept
+        self._waiting += events
         waiting, self._waiting = self._waiting, []
         for event in waiting:
             end = event.sample + CLIP_AFTER_SAMPLES
-            if now or self._detector.samples >= end:
-                self._ready.append((event, self._detector.audio(event.sample - CLIP_BEFORE_SAMPLES, end)))
-            else:
+            if not now and self._detector.samples < end:
                 self._waiting.append(event)
+            elif event.type == "confirmation":
+                self._ready.append((event, np.zeros(0, np.int16)))
+            else:
+                self._ready.append((event, self._detector.audio(event.sample - CLIP_BEFORE_SAMPLES, end)))
 
     def _policy(self, household: Household) -> Policy:
         policy = household.policy

@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Union
 
@@ -69,6 +69,7 @@ def show(arguments: argparse.Namespace) -> int:
         print(json.dumps(facts))
     else:
         facts["at"] = entry.at.isoformat(sep=" ", timespec="milliseconds")
+        facts["confirmation"] = _command(entry) or None
         print(
             "\n".join(f"{_plain(key):14} {'-' if value is None else _plain(value)}" for key, value in facts.items())
         )
@@ -177,9 +178,11 @@ def _rows(journal: Journal) -> Iterator[Row]:
 
 
 def _passes(entry: Entry, arguments: argparse.Namespace) -> bool:
-    wanted: Mapping[str, str | None] = {"type": arguments.type, "person": arguments.person}
-    return all(value is None or entry.event[key] == value for key, value in wanted.items()) and (
-        arguments.label is None or entry.label == arguments.label
+    named = (entry.event["person"], entry.confirmation and entry.confirmation["person"])
+    return (
+        arguments.type in (None, entry.event["type"])
+        and (arguments.person is None or arguments.person in named)
+        and arguments.label in (None, entry.label)
     )
 
 
@@ -205,9 +208,19 @@ def _line(entry: Entry) -> str:
         f"{_plain(event['keyword'])} {event['keyword_score']:.2f}",
         f"{_plain(event['person'] or 'nobody known')}{voice}",
         _plain(event["reason"]),
+        f"command: {_command(entry)}" if entry.confirmation else "",
         f"= {_plain(entry.label)}" if entry.label else "",
     ]
-    return "  ".join(cells).rstrip()
+    return "  ".join(cell for cell in cells if cell)
+
+
+def _command(entry: Entry) -> str:
+    """Whose command followed; empty: nobody asked."""
+    said = entry.confirmation
+    if said is None:
+        return ""
+    score = "" if said["speaker_score"] is None else f" {said['speaker_score']:.2f}"
+    return f"{_plain(said['person'] or 'nobody known')}{score} ({_plain(said['reason'])})"
 
 
 def _plain(value: object) -> str:

@@ -64,7 +64,12 @@ class Names:
 
     def of(self, event: Event) -> Event:
         """The event without who it was."""
-        return replace(event, person=PERSON) if self.hidden and event.person is not None else event
+        if not self.hidden:
+            return event
+        command = event.command
+        if command is not None and command.woken_by is not None:
+            command = replace(command, woken_by=PERSON)
+        return replace(event, person=None if event.person is None else PERSON, command=command)
 
     def counted(self, names: list[str]) -> str:
         """Who is known, or how many."""

@@ -47,7 +47,7 @@ from ..storage.locked import LOCK_FILE, LockedFolder
 from ..storage.owners import refusal
 from ..storage.user_folders import journal_folder
 from .clock import WatchedClock, boot_s
-from .journal_entry import AUDIO_FILE, EVENT_FILE, Entry, as_json, checked, encode
+from .journal_entry import AUDIO_FILE, EVENT_FILE, Entry, as_json, checked, encode, event_of, renamed
 
 _LOG = logging.getLogger(__name__)
 
@@ -138,8 +138,8 @@ class Journal:
         return [(entry, entry.label) for entry in self._readable() if entry.label is not None]
 
     def of(self, person: str) -> list[int]:
-        """The entries in which a person was heard, or was said to have been; a damaged one is left out and logged."""
-        return [e.number for e in self._readable() if person == (e.event["person"] if e.label is None else e.label)]
+        """The entries in which a person was heard, as `Entry.is_of`; a damaged one is left out and logged."""
+        return [entry.number for entry in self._readable() if entry.is_of(person)]
 
     def _readable(self) -> Iterator[Entry]:
         for number in self.numbers():
@@ -211,6 +211,21 @@ class Journal:
             self._locked.replace(self._name(number, EVENT_FILE), as_json({**values, "label": label}))
         return self.read(number)
 
+    def confirm(self, number: int, confirmation: Mapping[str, Any]) -> None:
+        """Adds whose command followed a wake, as `Event.confirmation`; a labelled entry stays as it is.
+
+        A label is vouched for by sums of the entry (engine/history/vouched.py), which this would change.
+
+        Raises:
+            WakeUnknown, WakeDamaged, WakeError: as `read`.
+            StoreUnwritable: it could not be written.
+        """
+        with self._writing():
+            entry, values = self._read(number)
+            if entry.label is None:
+                content = as_json({**values, "confirmation": dict(confirmation)})
+                self._locked.replace(self._name(number, EVENT_FILE), content)
+
     def rename(self, person: str, new_name: str | None, done: list[int], only: Container[int] | None = None) -> None:
         """Who was heard, or was said to have been, has another name from now on; a damaged entry is left out.
 
@@ -225,13 +240,13 @@ class Journal:
             StoreUnwritable: an entry could not be written; it is as it was.
         """
         for entry in self._readable():
-            if person not in (entry.event["person"], entry.label) or not (only is None or entry.number in only):
+            if not entry.names(person) or not (only is None or entry.number in only):
                 continue
             with contextlib.suppress(WakeUnknown), self._writing():
                 _, values = self._read(entry.number)
-                names = {key: new_name for key in ("person", "label") if values[key] == person}
                 done.append(entry.number)
-                self._locked.replace(self._name(entry.number, EVENT_FILE), as_json({**values, **names}))
+                content = as_json(renamed(values, person, new_name))
+                self._locked.replace(self._name(entry.number, EVENT_FILE), content)
 
     def forget(self, numbers: Iterable[int]) -> int:
         """Erases entries, damaged ones too; returns how many.
@@ -321,8 +336,8 @@ class Journal:
             at = datetime.datetime.fromisoformat(values["at"])
             if at.tzinfo is None:
                 raise ValueError(f"at={values['at']!r} must have a time zone")
-            event = {key: value for key, value in values.items() if key not in ("format", "audio_sha256", "label")}
-            return Entry(number, place, at.astimezone(), event, values["label"]), values
+            confirmation = values.get("confirmation")
+            return Entry(number, place, at.astimezone(), event_of(values), values["label"], confirmation), values
 
     def _next_number(self) -> int:
         """Higher than every number that there is or was."""

@@ -92,7 +92,7 @@ class Sink:
     """As settings and counters call it."""
     wants: Literal["events", "all", "clips", "nothing"] = "events"
     """`events` come at once; `all` too, and near misses, where the settings ask for those; `clips` half a second
-    later, with near misses, and have a clip."""
+    later, with near misses, and have a clip, which is empty of a confirmation."""
     idle_s: float | None = None
     """`idle` is called where nothing came for so long; None: never."""
     counts_sent = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+from ..audio.samples import Int16
 from ..errors import WakeError, WakeUnknown
 from ..history.journal import open_journal
 from ..people import operations
@@ -15,11 +16,15 @@ from .files import require_writable
 from .peers import host_of, peer_of
 
 LONGEST_IDLE_S = 3600.0
+AWAITED = 16  # wakes whose command may still follow; a microphone has one, and the next wake takes its place
 PEERS_SHARE = 10  # a peer in the network pushes out at most a tenth of what others have heard
 
 
 class JournalSink(Sink):
-    """Stores each event that comes with a clip; in a quiet household it erases what gets too old all the same."""
+    """Stores each event that comes with a clip; in a quiet household it erases what gets too old all the same.
+
+    Whose command followed is added to the entry of its wake.
+    """
 
     name = "journal"
     wants = "clips"
@@ -28,6 +33,7 @@ class JournalSink(Sink):
         super().__init__(settings, control)
         self._journal = open_journal(settings)
         self._of_peers: dict[int, str] = {}  # number of an entry -> who in the network heard it
+        self._numbers: dict[tuple[str, str, int], int] = {}  # of the last wakes, as `_wake_of` -> number
         self.idle_s = min(LONGEST_IDLE_S, settings.days * DAY_S / 24)  # nothing gets older than a twenty-fourth more
 
     def probe(self) -> None:
@@ -45,14 +51,32 @@ class JournalSink(Sink):
         """One entry; near misses too, but nothing of who was erased since the daemon looked at the store."""
         if notice.clip is None or not self._is_enrolled(notice.event.person):
             return
-        if notice.peer:
-            self._make_room(notice.peer)
-        number = self._journal.add(notice.to_json(), notice.clip)
-        if self._is_enrolled(notice.event.person):
-            self._remember(number, notice.source)
-        else:  # erased while it was written: who erases looks once more behind the last moment to be found here
+        number = self._confirm(notice) if notice.event.type == "confirmation" else self._add(notice, notice.clip)
+        if number is not None and not self._is_enrolled(notice.event.person):
+            # erased while it was written: who erases looks once more behind the last moment to be found here
             with contextlib.suppress(WakeUnknown):
                 self._journal.forget([number])
+
+    def _add(self, notice: Notice, clip: Int16) -> int:
+        """A new entry; returns its number."""
+        if notice.peer:
+            self._make_room(notice.peer)
+        number = self._journal.add(notice.to_json(), clip)
+        self._remember(number, notice.source)
+        if notice.event.type == "detection":
+            self._numbers = dict([*self._numbers.items(), (_wake_of(notice), number)][-AWAITED:])
+        return number
+
+    def _confirm(self, notice: Notice) -> int | None:
+        """Whose command followed, into the entry of the wake; returns its number, None: there is none."""
+        number = self._numbers.pop(_wake_of(notice), None)
+        if number is None:
+            return None
+        try:
+            self._journal.confirm(number, notice.event.confirmation())
+        except WakeUnknown:  # somebody has just erased it
+            return None
+        return number
 
     def idle(self) -> None:
         """Erases what has become too old."""
@@ -77,3 +101,8 @@ class JournalSink(Sink):
         kind, _, address = source.partition(":")
         if kind == "wyoming":
             self._of_peers[number] = peer_of(host_of(address))
+
+
+def _wake_of(notice: Notice) -> tuple[str, str, int]:
+    """What a wake and its confirmation have in common, and nothing else that is heard."""
+    return notice.source, notice.event.keyword, notice.event.sample

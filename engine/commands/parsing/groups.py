@@ -132,9 +132,9 @@ def add_wakes(commands: Commands) -> None:
         add_settings(made)
         return made
 
-    listed = command("list", "every entry: number, time, wake word, who, why, label")
+    listed = command("list", "every entry: number, time, wake word, who, why, whose command followed, label")
     listed.add_argument("--type", choices=EVENT_TYPES, help="only of this type")
-    add_person(listed, "--person", help="only where the daemon named this person")
+    add_person(listed, "--person", help="only where the daemon named this person, for the wake word or the command")
     listed.add_argument("--label", metavar="LABEL", help="only with this label: not-me, noise or a name")
     listed.add_argument("--last", type=positive, metavar="N", help="only the newest N")
     show = command("show", "everything about one entry")

@@ -344,13 +344,27 @@ def test_an_empty_journal_is_said(tmp_path: Path) -> None:
 def test_everything_about_an_entry_is_shown(heard: tuple[Run, Path]) -> None:
     folder = heard[1] / "wakes"
     (facts,) = ask(folder, "show", "1", "--json").events
-    assert set(facts) == {*EVENT_KEYS, "source", "number", "label", "wav", "seconds", "peak"}
+    assert set(facts) == {*EVENT_KEYS, "source", "number", "confirmation", "label", "wav", "seconds", "peak"}
     assert (facts["person"], facts["seconds"], facts["wav"]) == ("slt", 2.0, str(folder / "000001" / "audio.wav"))
     assert facts["peak"] == pytest.approx(np.abs(read_audio(facts["wav"]).astype(int)).max() / 32_768, abs=1e-4)
     lines = dict(line.split(maxsplit=1) for line in ask(folder, "show", "1").out.splitlines())
     assert set(lines) == set(facts)
     assert (lines["keyword_score"], lines["label"]) == (str(facts["keyword_score"]), "-")
     assert "there are 8, 1 to 8" in ask(folder, "show", "9", code=2).err
+
+
+def test_whose_command_followed_is_listed_shown_found_and_exported(wakes: Path, tmp_path: Path) -> None:
+    said = {"reason": "changed", "person": "anna", "speaker_score": 0.8, "speech_ms": 2260, "end_ms": None}
+    reading(wakes).confirm(1, said)
+    reading(wakes).confirm(5, {**said, "reason": "denied:cancel", "person": None, "speaker_score": None})
+    lines = ask(wakes, "list", "--type", "detection").out.splitlines()
+    assert lines[0].endswith("  known_voice  command: anna 0.80 (changed)")
+    assert lines[1].endswith("  known_voice  command: nobody known (denied:cancel)")
+    assert lines[2].endswith("  known_voice")
+    assert [row["confirmation"] for row in ask(wakes, "list", "--json", "--person", "anna").events] == [said]
+    assert "\nconfirmation   anna 0.80 (changed)\n" in ask(wakes, "show", "1").out
+    ask(wakes, "export", "1", "--to", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "000001.json").read_text())["confirmation"] == said
 
 
 def test_an_entry_is_drawn(heard: tuple[Run, Path], tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from earmark.engine.daemon import daemon as daemon_module
 from earmark.engine.daemon.unnamed import PERSON, Names, Unnamed, is_journal
 from earmark.engine.errors import InputError
+from earmark.engine.event import Command, Event
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.settings.reading import Loaded
 from earmark.engine.settings.schema import Log, People, Settings
@@ -61,6 +62,15 @@ def names(*people: str, shown: bool = False) -> Names:
     """Of a household whose settings have these people, and whose store is not there."""
     known = People(store="/nowhere", sensitivity_of=dict.fromkeys(people, 0.5))
     return Names(Settings(people=known, log=Log(names=shown)))
+
+
+def test_a_confirmation_names_neither_whose_command_it_was_nor_who_woke_it() -> None:
+    said = Event("confirmation", "okay_nabu", 0, 0.9, "Bob", 0.8, "changed", command=Command("Anna", 900))
+    told = names("Anna", "Bob").of(said)
+    assert (told.person, told.command) == (PERSON, Command(PERSON, 900))
+    assert names("Anna", "Bob", shown=True).of(said) == said
+    nobody = Event("confirmation", "okay_nabu", 0, 0.9, None, 0.2, "denied", command=Command("Anna", 900))
+    assert names().of(nobody).command == Command(PERSON, 900)
 
 
 @settings(max_examples=100)

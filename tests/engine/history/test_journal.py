@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, cut, without_its_offset
+from conftest import REPOSITORY, Read, cut, without_its_offset
 from disks import FullDisk, allocating_less_than, mounted_tmpfs
 from helpers_store import environment, snapshot
 from hypothesis import HealthCheck, given, settings
@@ -115,7 +115,8 @@ def test_what_was_heard_comes_back_to_the_last_bit(journal: Journal) -> None:
     assert dict(entry.event) == EVENT
     assert (entry.number, entry.label, entry.at.timestamp()) == (1, None, START_S)
     np.testing.assert_array_equal(journal.samples(1), CLIP)
-    assert entry.to_json() == {"number": 1, **EVENT, "label": None, "wav": str(place(journal, 1) / AUDIO_FILE)}
+    more = {"confirmation": None, "label": None, "wav": str(place(journal, 1) / AUDIO_FILE)}
+    assert entry.to_json() == {"number": 1, **EVENT, **more}
     values = json.loads((place(journal, 1) / EVENT_FILE).read_bytes())
     assert values["format"] == 1
     assert values["audio_sha256"] == hashlib.sha256((place(journal, 1) / AUDIO_FILE).read_bytes()).hexdigest()
@@ -850,6 +851,50 @@ def test_an_entry_that_somebody_else_erases_first_is_unknown(
                 ask()
 
 
+CONFIRMATION = {"reason": "changed", "person": "anna", "speaker_score": 0.8, "speech_ms": 2260, "end_ms": None}
+
+
+def test_whose_command_followed_is_kept_with_the_wake_renamed_and_erased_with_the_person(journal: Journal) -> None:
+    for person in ("bob", "bob", None):
+        journal.add({**EVENT, "person": person}, CLIP)
+    journal.confirm(1, CONFIRMATION)
+    journal.confirm(3, {**CONFIRMATION, "person": None, "speaker_score": None, "reason": "denied"})
+    assert journal.read(1).confirmation == CONFIRMATION
+    assert journal.read(1).to_json()["confirmation"] == CONFIRMATION
+    assert (journal.of("anna"), journal.of("bob")) == ([1], [1, 2])
+    done: list[int] = []
+    journal.rename("anna", "Zoë", done)
+    assert (done, journal.of("Zoë")) == ([1], [1])
+    assert journal.read(1).confirmation == {**CONFIRMATION, "person": "Zoë"}
+    journal.label(1, "bob")
+    assert journal.read(1).confirmation == {**CONFIRMATION, "person": "Zoë"}, "a label is of the wake word"
+    assert journal.forget_person("Zoë") == 1
+    assert journal.numbers() == [2, 3]
+    with pytest.raises(WakeUnknown):
+        journal.confirm(1, CONFIRMATION)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"person": 7},
+        {"speaker_score": 1.5},
+        {"speaker_score": True},
+        {"speech_ms": "long"},
+        {"end_ms": 0.5},
+        {"reason": None},
+    ],
+)
+def test_an_entry_with_a_broken_confirmation_is_damaged(journal: Journal, changes: dict[str, Any]) -> None:
+    journal.add(EVENT, CLIP)
+    journal.confirm(1, {**CONFIRMATION, **changes})
+    with pytest.raises(WakeDamaged, match=next(iter(changes))):
+        journal.read(1)
+    forge(place(journal, 1), {"confirmation": "anna"})
+    with pytest.raises(WakeDamaged, match="confirmation='anna' must be an object"):
+        journal.read(1)
+
+
 def test_a_label_that_cannot_be_written_leaves_the_old_one(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     journal.add(EVENT, CLIP)
     journal.label(1, "anna")
@@ -965,6 +1010,17 @@ def test_a_word_at_the_very_end_is_not_lost(people_settings: Settings, scene: In
     ((event, clip),) = heard(people_settings, [scene[: 6_114 * 16]])
     assert (event.type, event.person) == ("detection", "slt")
     assert len(clip) == 6_114 * 16 + 8_000 - (event.sample - 24_000)
+
+
+@pytest.mark.parametrize("size", [320, 16_000, 10**6])
+def test_a_confirmation_comes_behind_its_wake_and_without_sound(
+    people_settings: Settings, read: Read, audio_dir: Path, size: int
+) -> None:
+    names = ("slt_okay_nabu_test_1", "slt_set_a_timer_for_other_1")
+    said = np.concatenate([read(audio_dir / f"{name}.flac") for name in names])
+    asked = replace(people_settings, wake=replace(people_settings.wake, confirm="label"))
+    found = list(heard(asked, cut(said, list(range(size, len(said), size)))))
+    assert [(event.type, len(clip)) for event, clip in found] == [("detection", 32_000), ("confirmation", 0)]
 
 
 def test_clips_can_be_switched_on_and_off_while_it_listens(people_settings: Settings, scene: Int16) -> None:

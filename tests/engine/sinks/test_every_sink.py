@@ -84,7 +84,7 @@ ARRIVES: dict[str, dict[str, list[str]]] = {
         "hook": ["confirmation"],
         "mqtt": ["event confirmation"],
         "wyoming": ["not-detected"],
-        "journal": [],
+        "journal": [],  # it is added to its wake: test_journal_sink.py
         "learning": [],  # test_learning_sink.py has what is learned of it
         "metrics": ["confirmation"],
     },
@@ -119,8 +119,9 @@ def publish(daemon: Daemon, event: Event) -> None:
     """As the daemon does what its microphone heard: at once, and with the sound half a second later."""
     notice = Notice(event, "mic", time.time())
     daemon.publish(notice)
-    if daemon.journal and event.type != "confirmation":  # of a command no sound is kept
-        daemon.publish(replace(notice, clip=np.zeros(2 * RATE_HZ, np.int16)))
+    if daemon.journal:
+        seconds = 0 if event.type == "confirmation" else 2  # of a command no sound is kept
+        daemon.publish(replace(notice, clip=np.zeros(seconds * RATE_HZ, np.int16)))
 
 
 def answers(port: int) -> bool:

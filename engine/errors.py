@@ -11,6 +11,7 @@
     │   ├── DaemonError            no daemon answers, or it cannot be told
     │   ├── ServiceError           no systemd, no right to tell it, or an interpreter that a service cannot see
     │   ├── CryptographyMissing    an encrypted store, and no library to open it
+    │   ├── TrainerMissing         a trainer whose library is not installed
     │   └── StoreUnwritable        the person store or the journal cannot be written: no permission, full disk
     ├── InputError             exit 2: what was given is at fault
     │   ├── AudioError             not audio, truncated, NaN samples, ...
@@ -76,6 +77,10 @@ class ServiceError(InstallationError):
 
 class CryptographyMissing(InstallationError):
     """A store is encrypted, or is to be, and the library for it is not installed."""
+
+
+class TrainerMissing(InstallationError):
+    """A voice is to be learned in a way whose library is not installed."""
 
 
 class StoreUnwritable(InstallationError):

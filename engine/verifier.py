@@ -21,6 +21,8 @@ from .networks.conditions import CONDITIONS, NARROW_DB, PLAIN, Open, handicaps, 
 from .networks.head import SpeakerHead
 from .networks.runtime import Delegate
 from .networks.speaker import CROP_SAMPLES, SpeakerNetwork, Utterance
+from .networks.trained.kinds import HEAD
+from .networks.trained.scorers import scores as trained_scores
 from .people.loading import load_people
 from .people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore, Voiceprint
 from .settings.policy import Policy
@@ -74,8 +76,8 @@ class Verifier:
 
     A person's score is the largest over the prototypes that the try may be compared with: the mean of the takes, and
     the takes as they would be in noise, by telephone and so on (engine/networks/conditions.py). Of each it is the raw
-    cosine, or, where enrolment kept the trained head, the mean of it and the head's cosine; less what strangers reach
-    of it. It is that person if the score reaches the person's own threshold; of several, the one farthest above it.
+    cosine, or, where enrolment kept what it trained, the mean of it and what that says; less what strangers reach of
+    it. It is that person if the score reaches the person's own threshold; of several, the one farthest above it.
 
     People who were enrolled before there were such prototypes have the score of then: `_score_without_elsewhere`.
 
@@ -262,7 +264,7 @@ class Verifier:
         """
         if not len(person.offsets):
             return self._score_without_elsewhere(person, embeddings)
-        scores = self._resembled(person, embeddings) - person.offsets - handicaps()[: len(person.offsets)]
+        scores = self.resembled(person, embeddings) - person.offsets - handicaps()[: len(person.offsets)]
         scores = np.where(may[..., : len(person.offsets)], scores, np.float32(-1))
         largest: Float32 = np.clip(scores.max(axis=1), np.float32(-1), np.float32(1))
         return largest
@@ -271,14 +273,16 @@ class Verifier:
         """The one of `CONDITIONS` whose prototype a (d,) embedding resembles most; None: the mean of the takes."""
         if not len(person.offsets):
             return None
-        nearest = int(self._resembled(person, embedding[None])[0].argmax())
+        nearest = int(self.resembled(person, embedding[None])[0].argmax())
         return CONDITIONS[nearest - 1] if nearest else None
 
-    def _resembled(self, person: Voiceprint, embeddings: Float32) -> Float32:
+    def resembled(self, person: Voiceprint, embeddings: Float32) -> Float32:
         """(n, 1 + k) how much embeddings resemble each prototype, in -1…1."""
         prototypes = person.prototypes
         scores = embeddings @ prototypes.T
-        if person.kind == TRAINED:
+        if person.kind == TRAINED and person.trainer != HEAD:
+            scores = fused(scores, trained_scores(person.model, embeddings, scores))
+        elif person.kind == TRAINED:
             head = self._head_of(person)
             projected = head.project(np.concatenate([embeddings, prototypes[1:]]))
             own = np.concatenate([person.prototype[None], projected[len(embeddings) :]])
@@ -290,6 +294,9 @@ class Verifier:
         cosine: Float32 = embeddings @ person.centroid
         if person.kind == COSINE:
             return cosine
+        if person.trainer != HEAD:
+            each = trained_scores(person.model, embeddings, cosine[:, None])[:, 0]
+            return np.clip(fused(cosine, each, HEAD_SHARE_WITHOUT_ELSEWHERE), -1, 1)
         trained = self._head_of(person).score(embeddings, person.prototype)
         return fused(cosine, trained, HEAD_SHARE_WITHOUT_ELSEWHERE)
 
@@ -331,7 +338,9 @@ def by_line(speaker: SpeakerNetwork, crop: Int16, heard: Utterance) -> Utterance
 
 
 def _bound(person: Voiceprint, start: crowd.Start) -> crowd.Bound | None:
-    """Of what `Verifier.score` asks a person with; None: these numbers give no score, or perhaps none."""
+    """Of what `Verifier.score` asks a person with; None: these numbers give no score, or perhaps none, or no head."""
+    if person.trainer != HEAD:
+        return None
     count = len(person.offsets)
     share = head_share(person) if person.kind == TRAINED else 0.0
     taken_off = person.offsets + handicaps()[:count] if count else np.zeros(1, np.float32)

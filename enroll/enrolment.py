@@ -12,17 +12,17 @@ import numpy as np
 from earmark.engine.audio.samples import Float32
 from earmark.engine.errors import EnrolmentRefused, ModelError
 from earmark.engine.networks.card import MODELS_DIR
-from earmark.engine.networks.head import HeadWeights, SpeakerHead
+from earmark.engine.networks.head import SpeakerHead, no_weights
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import SpeakerNetwork
 from earmark.engine.people.loading import binding_of
 from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore, Voiceprint
-from earmark.engine.verifier import HEAD_SHARE, HEAD_SHARE_WITHOUT_ELSEWHERE
+from earmark.engine.verifier import HEAD_SHARE, HEAD_SHARE_WITHOUT_ELSEWHERE, Verifier
 
 from .guided.session import Ended, Phase, advance, for_files
 from .options import SILENT, Options, Watcher
 from .recordings import AnyRecording, Recording
-from .takes import voices
+from .refusals import refusal, require_one_voice
 from .takes.hearing import AcceptedTake, Hearing
 from .takes.others import MAX_PIECES, Others, other_crops, own_crops
 from .takes.quality import Fault
@@ -32,7 +32,9 @@ from .training.achieved import Achieved
 from .training.cohort import Cohort
 from .training.cohort import load as load_cohort
 from .training.report import of_others, report, rounded
-from .training.train import TakeEmbeddings, median_high_db, train
+from .training.train import TakeEmbeddings, median_high_db
+from .training.trainers.base import Lesson, Voices
+from .training.trainers.registry import trainer_of
 
 __all__ = ["Enroller", "Enrolment", "Options", "Recording"]
 
@@ -71,6 +73,8 @@ class Enroller:
     speaker: SpeakerNetwork
     head: SpeakerHead
     cohort: Cohort
+    folder: Path = MODELS_DIR
+    """Of the networks."""
 
     @classmethod
     def load(cls, folder: Path = MODELS_DIR) -> Enroller:
@@ -79,7 +83,7 @@ class Enroller:
         Raises:
             ModelError: one is damaged, or they do not belong together.
         """
-        enroller = cls(SpeakerNetwork(folder, "on"), SpeakerHead(folder), load_cohort(folder))
+        enroller = cls(SpeakerNetwork(folder, "on"), SpeakerHead(folder), load_cohort(folder), folder)
         sizes = {
             "speaker": enroller.speaker.embedding_size,
             "head": enroller.head.embedding_size,
@@ -124,9 +128,9 @@ class Enroller:
         if options.refuse_disagreeing:
             every = hearing.heard.values()
             embeddings = np.array([take.embedding for take in every], np.float32)
-            _require_one_voice(name, embeddings, [take.take.file for take in every], faults)
+            require_one_voice(name, embeddings, [take.take.file for take in every], faults)
         if session.phase is Phase.GIVEN_UP:
-            raise EnrolmentRefused(_refusal(name, len(session.takes), options.min_takes, faults, keyword), faults)
+            raise EnrolmentRefused(refusal(name, len(session.takes), options.min_takes, faults, keyword), faults)
         numbers = session.takes[: self.head.take_rows]  # the head has no more rows, and nobody needs so many
         takes = [hearing.heard[number] for number in numbers]
         centroid = calibrate.unit_mean(np.array([take.embedding for take in takes]))
@@ -142,6 +146,11 @@ class Enroller:
         return self.enrol_takes(
             name, embedded, keyword, options, others=heard, faults=faults, takes_snr_db=noisy, watcher=watcher
         )
+
+    @property
+    def verifier(self) -> Verifier:
+        """Asks voiceprints with the same networks; it knows nobody."""
+        return Verifier([], self.speaker, self.head, self.folder)
 
     def hearing(self, keyword: KeywordNetwork | None, options: Options) -> Hearing:
         """What judges the recordings of one person."""
@@ -273,7 +282,7 @@ class Enroller:
         """
         if options.refuse_disagreeing:
             embeddings = np.array([take.clean for take in takes], np.float32)
-            _require_one_voice(name, embeddings, [f"take {number + 1}" for number in range(len(takes))], faults)
+            require_one_voice(name, embeddings, [f"take {number + 1}" for number in range(len(takes))], faults)
         nobody = Others.nobody(self.speaker.embedding_size)
         phrase, sha256 = (keyword.manifest.name, keyword.manifest.model_sha256) if keyword else (phrase, "")
         made = self._make(name, list(takes), others or nobody, phrase, sha256, options, watcher)
@@ -300,42 +309,44 @@ class Enroller:
         watcher: Watcher,
     ) -> Enrolment:
         mean = calibrate.centroid(takes)
-        to_train, to_measure = self.cohorts(phrase, mean)
+        trainer = trainer_of(options.trainer, self.head)
         at_home = others.embeddings[np.argsort(-(others.embeddings @ mean), kind="stable")[:MAX_OTHERS]]
-        to_train = np.concatenate([at_home, to_train])[: self.head.cohort_rows]
+        to_train, to_measure, everybody = self._strangers(phrase, mean, at_home)
         away = _all_or_none(takes)
         high_db = median_high_db(takes)
         lined = calibrate.offsets_by_telephone(mean, away, high_db)
         share = HEAD_SHARE if away.size else HEAD_SHARE_WITHOUT_ELSEWHERE
-        trials = calibrate.leave_one_out(self.head, takes, to_measure, to_train, options.plan, share)
+        trials = calibrate.leave_one_out(trainer, takes, to_measure, to_train, options.plan, share)
         kind = calibrate.better_kind(trials)
-        trained = train(self.head, takes, to_train, options.plan, watcher.step) if kind == TRAINED else None
+        lesson = Lesson(takes, to_train, to_measure, options.plan, watcher.step)
+        learned = trainer.train(lesson) if kind == TRAINED else None
         achieved = {}
         for each in sorted({COSINE, kind, *trials}):
             if each in (COSINE, kind):
-                rows = [self.cohort.embeddings, to_measure, others.embeddings]
-                every, impostors, home = (
-                    calibrate.kind_scores(each, self.head, trained, mean, some, share) for some in rows
-                )
+                rows = [everybody, to_measure, Voices(others.embeddings)]
+                every, impostors, home = (calibrate.kind_scores(each, learned, mean, some, share) for some in rows)
             else:  # it lost, and was trained on all takes but one only
                 every = impostors = trials[each].others.mean(axis=0)
                 home = np.zeros(0, np.float32)
             off = lined[0] if len(lined) else calibrate.offset(every) if away.size else 0.0
-            threshold = calibrate.threshold(each, len(takes), options.far, bool(away.size))
+            threshold = calibrate.threshold(each, len(takes), options.far, bool(away.size), trainer.name)
             own = trials[each].own if each in trials else np.zeros(0, np.float32)
             achieved[each] = Achieved(threshold, *(np.clip(scores - off, -1, 1) for scores in (own, impostors, home)))
             if each == COSINE:
                 cosine_limit = threshold + off
         limit = achieved[kind].threshold
-        measured = {**report(trials, kind, achieved, len(to_measure)), "cosine_threshold": rounded(cosine_limit)}
-        measured = {"seed": options.seed, "wanted_far": options.far, **measured}
+        measured = {
+            "seed": options.seed,
+            "wanted_far": options.far,
+            **report(trials, kind, achieved, len(to_measure.embeddings)),
+            "cosine_threshold": rounded(cosine_limit),
+        }
         if high_db is not None:
             measured["takes_high_db"] = rounded(high_db)
         if others.recordings:
             trained_on = len(at_home) if kind == TRAINED else 0
             scores = achieved[kind].others
             measured["others"] = of_others(others.recordings, others.own_crops, trained_on, scores, limit)
-        none = np.zeros(0, np.float32)
         voiceprint = Voiceprint(
             name=name,
             keyword=phrase,
@@ -344,15 +355,23 @@ class Enroller:
             binding=binding_of(keyword_sha256, self.speaker.card, self.head.card),
             takes=np.array([take.clean for take in takes]),
             centroid=mean,
-            prototype=trained.prototype if trained else none,
-            weights=trained.weights if trained else HeadWeights(none.reshape(0, 0), none),
+            prototype=np.zeros(0, np.float32),
+            weights=no_weights(),
             report=measured,
             copies=np.array([take.copies for take in takes]),
             elsewhere=away,
             loose_share=loose_cutoff.loose_share([share for take in takes for share in take.heard]),
+            trainer=trainer.name,
         )
-        off_all = calibrate.offsets(voiceprint, self.head, self.cohort.embeddings)
+        voiceprint = replace(voiceprint, **(learned.fields() if learned is not None else {}))
+        off_all = calibrate.offsets(voiceprint, self.head, everybody, self.verifier)
         return Enrolment(replace(voiceprint, offsets=off_all), [], achieved)
+
+    def _strangers(self, phrase: str, mean: Float32, at_home: Float32) -> tuple[Voices, Voices, Voices]:
+        """Who trains, who measures, and everybody."""
+        to_train, to_measure = self.cohorts(phrase, mean)
+        to_train = np.concatenate([at_home, to_train])[: self.head.cohort_rows]
+        return Voices(to_train), Voices(to_measure), Voices(self.cohort.embeddings)
 
     def cohorts(self, phrase: str, mean: Float32) -> tuple[Float32, Float32]:
         """Impostors to train against and, other people, to measure with: the phrase's own where there are enough."""
@@ -366,25 +385,3 @@ def _all_or_none(takes: Sequence[TakeEmbeddings]) -> Float32:
     if len({take.elsewhere.shape for take in takes}) > 1 or not takes[0].elsewhere.size:
         return np.zeros((0, 0, 0), np.float32)
     return np.array([take.elsewhere for take in takes], np.float32)
-
-
-def _require_one_voice(name: str, embeddings: Float32, files: Sequence[str], faults: Sequence[Fault]) -> None:
-    """Raises EnrolmentRefused where (n, d) takes, found in these files, are of two people: who is meant?"""
-    groups = voices.two_groups(embeddings) if len(embeddings) else None
-    if groups is None:
-        return
-    smaller, larger = (", ".join(dict.fromkeys(files[number] for number in group)) for group in groups)
-    two = [
-        Fault(files[number], "other_voice", f"it sounds like {smaller} and not like {larger}") for number in groups[0]
-    ]
-    raise EnrolmentRefused(
-        f"{name!r} was not enrolled: two people seem to have spoken: one in {smaller}, another in {larger}: give "
-        "takes of one person, of one day and one microphone",
-        [*faults, *two],
-    )
-
-
-def _refusal(name: str, good: int, wanted: int, faults: Sequence[Fault], keyword: KeywordNetwork | None) -> str:
-    word = f'"{keyword.manifest.wake_word}"' if keyword else "the phrase"
-    reasons = "".join(f"\n  {fault.told(word, name)}" for fault in faults)
-    return f"{name!r} was not enrolled: {good} good takes, at least {wanted} are needed (five are better){reasons}"

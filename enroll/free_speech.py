@@ -12,6 +12,7 @@ from earmark.engine.audio.samples import Float32
 from earmark.engine.errors import AudioError, EnrolmentRefused
 from earmark.engine.features.following import pieces_of
 from earmark.engine.features.speech import Analysis
+from earmark.engine.networks.trained.kinds import HEAD
 from earmark.engine.people.store import FREE_SPEECH, Voiceprint
 
 from .enrolment import Enroller, Enrolment, Options
@@ -51,7 +52,8 @@ def enrol_speech(
         EnrolmentRefused: too little is said, or much of it by somebody else.
     """
     far = float(person.report.get("wanted_far", Options().far))
-    options = replace(options or Options(), far=far, refuse_disagreeing=False)  # that is looked for here
+    # whether it is one voice is looked for here; a command is heard in pieces, which the head knows by embeddings
+    options = replace(options or Options(), far=far, refuse_disagreeing=False, trainer=HEAD)
     said, faults = [], []
     for number, recording in enumerate(recordings):
         found = list(_pieces(recording))

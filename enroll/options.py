@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from earmark.engine.networks.head import TrainLoss
+from earmark.engine.networks.trained.kinds import HEAD
 
 from .takes.rules import AS_THEY_ARE, Limits
 from .training.train import TrainPlan
@@ -23,6 +24,8 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     """That takes must keep to."""
     plan: TrainPlan = field(default_factory=TrainPlan)
+    trainer: str = HEAD
+    """Of `enroll/training/trainers/registry.py`: how the voice is learned."""
 
 
 def as_they_are(far: float = 0.01) -> Options:

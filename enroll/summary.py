@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from earmark.engine.commands.people_commands import KINDS
+from earmark.engine.commands.people_commands import kinds
+from earmark.engine.networks.trained.kinds import HEAD
 from earmark.engine.people.voiceprint import Voiceprint
 
 from .layout import COMMAND, told, wrapped
@@ -153,14 +154,15 @@ def _reservations(person: Voiceprint, is_you: bool, again: str) -> list[str]:
 
 
 def _figures(person: Voiceprint, report: Mapping[str, Any], columns: int | None, people: int) -> list[str]:
+    name = "the head" if person.trainer == HEAD else person.trainer
     compared = len(report["achieved"]) > 1
     why = (
         "* is used, and was better on the takes left out"
         if compared
-        else f"the head is trained from {calibrate.MIN_TRAINED_TAKES} takes on"
+        else f"{name} is trained from {calibrate.MIN_TRAINED_TAKES} takes on"
     )
     lines = wrapped(f"for {100 * report['wanted_far']:g} % of strangers; {why}", columns, "  ")
-    lines += achieved.lines(report["achieved"], person.kind, KINDS, columns)
+    lines += achieved.lines(report["achieved"], person.kind, kinds(person.trainer), columns)
     own = report["leave_one_out"].get(person.kind, {}).get("own", [])
     if own:
         scores = ", ".join(f"{score:.2f}" for score in own)

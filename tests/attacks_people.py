@@ -187,7 +187,7 @@ def mutant(files: dict[str, bytes], rng: np.random.Generator) -> dict[str, bytes
     elif kind == 3:
         header["learned"] = mutated_json(header["learned"], rng)
     elif kind == 4:
-        key = pick(rng, ["threshold", "kind", "gate", "report", "learned", "binding", "recordings_sha256"])
+        key = pick(rng, ["threshold", "kind", "trainer", "gate", "report", "learned", "binding", "recordings_sha256"])
         header[key] = copy.deepcopy(pick(rng, ODD))
     else:
         header = mutated_json(header, rng)
@@ -286,18 +286,18 @@ class Household:
                 self.command(*words, *store)
 
 
-def read_once(honest: Container[bytes]) -> Callable[[bytes, str], Arrays]:
+def read_once(honest: Container[bytes]) -> Callable[[bytes, str, str], Arrays]:
     """`codec._read_arrays`, which reads the arrays of honest people once; what it gives cannot be changed."""
-    read, known = codec._read_arrays, dict[tuple[bytes, str], Arrays]()
+    read, known = codec._read_arrays, dict[tuple[bytes, str, str], Arrays]()
 
-    def arrays(content: bytes, kind: str) -> Arrays:
-        found = known.get((content, kind))
+    def arrays(content: bytes, kind: str, trainer: str) -> Arrays:
+        found = known.get((content, kind, trainer))
         if found is None:
-            found = {**read(content, kind)}
+            found = {**read(content, kind, trainer)}
             if content in honest:
                 for array in found.values():
                     array.setflags(write=False)
-                known[content, kind] = found
+                known[content, kind, trainer] = found
         return {**found}
 
     return arrays

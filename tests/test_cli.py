@@ -584,6 +584,7 @@ def test_people_are_listed_shown_and_removed(store: Path) -> None:
         "name",
         "keyword",
         "kind",
+        "trainer",
         "threshold",
         "takes",
         "learned",

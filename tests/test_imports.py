@@ -38,6 +38,7 @@ ALLOWED = {
     "librosa": (),
     "matplotlib": ("enroll/evaluation/plots.py",),
     "rich": ("enroll/guided/",),
+    "sklearn": ("enroll/training/trainers/linear.py",),
     "sounddevice": ("engine/audio/microphone.py",),
     "soundfile": (
         "engine/audio/files.py",
@@ -87,9 +88,24 @@ BELOW = ("errors", "processes", "storage", "audio", "features", "networks", "set
 FLOORS = (*BELOW, DOOR, "history", "sinks", "daemon", "commands")
 
 ONLY_FOR_US = {"dev", "build", "train"}  # extras
-IMPORT_OF = {"paho-mqtt": "paho", "pymicro-features": "micro_features_cpp"}  # where it is not the package's name
+IMPORT_OF = {
+    "paho-mqtt": "paho",
+    "pymicro-features": "micro_features_cpp",
+    "scikit-learn": "sklearn",
+}  # where it is not the package's name
 
-HEAVY = {"tensorflow", "torch", "librosa", "matplotlib", "rich", "scipy", "soundfile", "sounddevice", "numba"}
+HEAVY = {
+    "tensorflow",
+    "torch",
+    "librosa",
+    "matplotlib",
+    "rich",
+    "scipy",
+    "soundfile",
+    "sounddevice",
+    "numba",
+    "sklearn",
+}
 HEAVY |= {"cryptography"}  # for a store that is encrypted, and for no other
 
 

@@ -5,6 +5,7 @@ How the parser helps, the options that commands share, and the commands that com
 
 from __future__ import annotations
 
+from ..networks.trained.kinds import HEAD, TRAINERS
 from .parsing.base import EXIT_CODES, Parser, Version, add_command
 from .parsing.groups import add_daemon, add_people
 from .parsing.options import (
@@ -71,6 +72,12 @@ def command_line() -> Parser:
     enroll.add_argument("--keep-audio", metavar="DIR", help="keep the recorded takes there; else no sound is kept")
     enroll.add_argument("--plot", metavar="PICTURE.png", help="draw the scores and the threshold")
     add_phrase(enroll, "a phrase that no keyword network hears, one a file: to measure, for nothing wakes by it")
+    enroll.add_argument(
+        "--trainer",
+        choices=TRAINERS,
+        default=HEAD,
+        help="how the voice is learned (head); see docs/on-device-training.md",
+    )
     enroll.add_argument("--far", type=share, default=0.01, help="wanted share of accepted strangers (0.01)")
     enroll.add_argument(
         "--sensitivity", type=unit, default=0.5, help="of the keyword network: more hears a high or soft voice (0.5)"
@@ -150,6 +157,7 @@ def command_line() -> Parser:
     evaluate.add_argument("--telephone", choices=CODECS, help="test rows pass a telephone line of 8 kHz")
     evaluate.add_argument("--takes-telephone", choices=CODECS, help="enroll rows pass such a line")
     evaluate.add_argument("--gain-db", type=float, default=0.0, metavar="DB", help="test rows are louder or quieter")
+    evaluate.add_argument("--trainer", choices=TRAINERS, default=HEAD, help="how the voices are learned (head)")
     evaluate.add_argument("--far", type=share, default=0.01, help="wanted share of accepted strangers (0.01)")
     evaluate.add_argument("--plot", metavar="PICTURE.png", help="draw the detection error trade-off")
     evaluate.add_argument("--json", metavar="OUT", help="write the results there; - is standard output")

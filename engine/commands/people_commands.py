@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import InputError
 from ..history import erasure, sealing
 from ..history.journal import Journal, open_journal
+from ..networks.trained.kinds import HEAD
 from ..people import bundle, codec, operations
 from ..people.keys import new_secret_from, secret_from
 from ..people.loading import not_heard
@@ -24,6 +25,13 @@ from .arguments import is_store_named, open_store, say_alike
 
 KINDS = {COSINE: "plain cosine", TRAINED: "cosine and trained head"}
 """The kinds of score, for people to read."""
+
+
+def kinds(trainer: str) -> dict[str, str]:
+    """The kinds of score of whom a trainer trains, for people to read."""
+    return KINDS if trainer == HEAD else {**KINDS, TRAINED: f"cosine and what {trainer} has trained"}
+
+
 SERVICE_STORE = SERVICE_FOLDER / "people"
 
 
@@ -48,6 +56,7 @@ def show(arguments: argparse.Namespace) -> int:
             "name": person.name,
             "keyword": person.keyword,
             "kind": person.kind,
+            "trainer": person.trainer,
             "threshold": round(person.threshold, 4),
             "takes": len(person.takes),
             "learned": len(person.learned),
@@ -70,7 +79,7 @@ def _portrait(facts: Mapping[str, Any]) -> str:
         takes.append(f"{report['takes_snr_db']:.0f} dB above the noise")
     lines = {
         "takes": "; ".join(takes),
-        "score": f"{KINDS[kind]}, from {facts['threshold']:.2f} on",
+        "score": f"{kinds(facts['trainer'])[kind]}, from {facts['threshold']:.2f} on",
         "loose cutoff": "as for everybody"
         if facts["gate"] is None
         else f"{facts['gate']:.2f} of the wake word's cutoff",

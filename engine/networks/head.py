@@ -33,6 +33,11 @@ class HeadWeights:
     """(1,): cosine at which the cohort term begins to push."""
 
 
+def no_weights() -> HeadWeights:
+    """Of whom the head was not trained for."""
+    return HeadWeights(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
+
+
 @dataclass(frozen=True)
 class TrainBatch:
     """What one training step sees; it is the same in every step."""

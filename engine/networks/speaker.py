@@ -40,6 +40,8 @@ class Utterance(NamedTuple):
     """How much of it lies above 4.6 kHz: `Analysis.high_db`."""
     clipped_share: float = 0.0
     """How much of it is cut off: `Analysis.clipped_share`."""
+    mel: Float32 | None = None
+    """(frames, mels) power mel that the network heard; None where only the embedding is known."""
 
 
 class SpeakerNetwork:
@@ -84,15 +86,23 @@ class SpeakerNetwork:
 
     def hear_analysed(self, crop: Analysis) -> Utterance:
         """`hear`, of a crop that was measured before."""
-        start, end = crop.bounds
-        embedding = self._run(network_input(crop.samples, start, end, self.bands))
+        frames = network_input(crop.samples, *crop.bounds, self.bands)
+        return Utterance(self.embed_mel(frames), crop.snr_db, crop.high_db, crop.clipped_share, frames)
+
+    def embed_mel(self, frames: Float32) -> Float32:
+        """(frames, mels) power mel, as `Utterance.mel` -> (embedding_size,), of unit length.
+
+        Raises:
+            ModelError: the network gave something that is no embedding.
+        """
+        embedding = self._run(frames)
         length = float(np.linalg.norm(embedding))
         if not np.isfinite(length) or length == 0.0:
             raise ModelError(
-                f"{self.card.file}: the embedding of {end - start} samples is not finite: `earmark doctor`"
+                f"{self.card.file}: the embedding of {len(frames)} frames is not finite: `earmark doctor`"
             )
-        unit = embedding / np.float32(length)
-        return Utterance(unit, crop.snr_db, crop.high_db, crop.clipped_share)
+        unit: Float32 = embedding / np.float32(length)
+        return unit
 
     def _run(self, frames: Float32) -> Float32:
         """(frames, mels) -> (embedding_size,)."""

@@ -21,12 +21,14 @@ import numpy.typing as npt
 from ..audio.samples import Float32, Int16
 from ..audio.wav import from_wav, to_wav
 from ..errors import InputError, PersonNewer
-from ..networks.head import HeadWeights
+from ..networks.head import HeadWeights, no_weights
+from ..networks.trained.kinds import HEAD, LAYOUTS, TRAINERS
 from ..storage.names import folder_name
 from . import meaning
 from .voiceprint import COSINE, TRAINED, Binding, Voiceprint
 
-FORMAT = 2
+FORMAT = 3
+FORMAT_OF_HEADS = 2  # of whom the head trains: written as it ever was, and older versions read it
 FORMAT_WITHOUT_ELSEWHERE = 1  # what has no takes from elsewhere is written as it ever was, and older versions read it
 HEADER_FILE, ARRAYS_FILE = "header.json", "arrays.npz"
 MAX_RECORDINGS = 99  # two digits; the head has no room for more takes than 80
@@ -40,6 +42,7 @@ _ARRAYS: Mapping[str, tuple[str, str]] = {  # name -> type, and a letter a dimen
     "projection": ("float16", "dp"),
     "bias": ("float32", "1"),
 }
+_OF_EVERYBODY = ("takes", "centroid")
 _VARIED = ("copies", "elsewhere")  # float16 (e, c, d) each; not in the file where there are none, as in older files
 _OFFSETS = "offsets"  # float32 (1 + k,), with `elsewhere` only
 _TRAINED_ARRAYS = ("prototype", "projection", "bias")  # empty where the kind is `cosine`
@@ -60,6 +63,7 @@ _OPTIONAL: Mapping[
     "recordings_sha256": list,
     "learned": list,
     "gate": float,
+    "trainer": str,
 }
 
 
@@ -83,9 +87,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         arrays,
         takes=voiceprint.takes.astype(np.float32),
         centroid=voiceprint.centroid.astype(np.float32),
-        prototype=voiceprint.prototype.astype(np.float32),
-        projection=voiceprint.weights.projection.astype(np.float16),  # training rounds to it: nothing is lost here
-        bias=voiceprint.weights.bias.astype(np.float32),
+        **_trained(voiceprint),
         **kept,
         **({_OFFSETS: voiceprint.offsets.astype(np.float32)} if voiceprint.elsewhere.size else {}),
     )
@@ -94,7 +96,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         if len(wav) > MAX_FILE_BYTES - MAX_SEAL_BYTES:
             raise InputError(f"recording {number} has {len(wav)} bytes, at most {MAX_FILE_BYTES} can be kept: cut it")
     header: dict[str, Any] = {
-        "format": FORMAT if voiceprint.elsewhere.size else FORMAT_WITHOUT_ELSEWHERE,
+        "format": _format(voiceprint.trainer, bool(voiceprint.elsewhere.size)),
         "name": voiceprint.name,
         "keyword": voiceprint.keyword,
         "kind": voiceprint.kind,
@@ -104,6 +106,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         "arrays_sha256": _sha256(arrays.getvalue()),
         **({"recordings_sha256": [_sha256(wav) for wav in wavs.values()]} if wavs else {}),
         **({} if voiceprint.loose_share is None else {"gate": voiceprint.loose_share}),
+        **({} if voiceprint.trainer == HEAD else {"trainer": voiceprint.trainer}),
         **({"learned": [dict(one) for one in voiceprint.learned]} if voiceprint.learned else {}),
     }
     return {ARRAYS_FILE: arrays.getvalue(), **wavs, HEADER_FILE: _header_bytes(header)}
@@ -121,12 +124,13 @@ def decode(contents: Mapping[str, bytes]) -> Voiceprint:
         raise ValueError("the arrays' checksum does not hold")
     for name in (header["name"], header["keyword"]):
         folder_name(name)  # refuses what can be nobody's
-    arrays = _read_arrays(contents[ARRAYS_FILE], header["kind"])
+    trainer = header.get("trainer", HEAD)
+    arrays = _read_arrays(contents[ARRAYS_FILE], header["kind"], trainer)
     learned = tuple(header.get("learned", ()))
     enrolled = len(arrays["takes"]) - len(learned)
     if enrolled < 1:
         raise ValueError(f"{len(arrays['takes'])} takes, {len(learned)} learned")
-    if (header["format"] == FORMAT) != bool(arrays["elsewhere"].size):
+    if header["format"] != _format(trainer, bool(arrays["elsewhere"].size)):
         raise ValueError(f"format {header['format']} has {len(arrays['elsewhere'])} takes from elsewhere")
     wanted = (1 + arrays["elsewhere"].shape[1],) if arrays["elsewhere"].size else (0,)
     if arrays[_OFFSETS].shape != wanted:
@@ -134,6 +138,7 @@ def decode(contents: Mapping[str, bytes]) -> Voiceprint:
     for name in _VARIED:
         if arrays[name].size and len(arrays[name]) != enrolled:
             raise ValueError(f"{enrolled} enrolled takes, {name} of {len(arrays[name])}")
+    none = np.zeros(0, np.float32)
     voiceprint = Voiceprint(
         name=header["name"],
         keyword=header["keyword"],
@@ -142,13 +147,15 @@ def decode(contents: Mapping[str, bytes]) -> Voiceprint:
         binding=Binding(**header["binding"]),
         takes=arrays["takes"],
         centroid=arrays["centroid"],
-        prototype=arrays["prototype"],
-        weights=HeadWeights(arrays["projection"], arrays["bias"]),
+        prototype=arrays.get("prototype", none),
+        weights=HeadWeights(arrays["projection"], arrays["bias"]) if trainer == HEAD else no_weights(),
         report=header["report"],
         copies=arrays["copies"],
         elsewhere=arrays["elsewhere"],
         offsets=arrays[_OFFSETS],
         learned=learned,
+        trainer=trainer,
+        model={name: arrays[name] for name in LAYOUTS.get(trainer, {}) if name in arrays},
         loose_share=header.get("gate"),
     )
     meaning.check(voiceprint)
@@ -213,6 +220,31 @@ def recording_file(number: int) -> str:
     return f"take-{number:02d}.wav"
 
 
+def _format(trainer: str, elsewhere: bool) -> int:
+    if trainer != HEAD:
+        return FORMAT
+    return FORMAT_OF_HEADS if elsewhere else FORMAT_WITHOUT_ELSEWHERE
+
+
+def _trained(voiceprint: Voiceprint) -> dict[str, Any]:
+    """The arrays of the trainer."""
+    if voiceprint.trainer != HEAD:
+        layout = LAYOUTS[voiceprint.trainer]
+        return {name: np.asarray(array).astype(layout[name][0]) for name, array in voiceprint.model.items()}
+    return {
+        "prototype": voiceprint.prototype.astype(np.float32),
+        "projection": voiceprint.weights.projection.astype(np.float16),  # training rounds to it: nothing is lost here
+        "bias": voiceprint.weights.bias.astype(np.float32),
+    }
+
+
+def _layout(kind: str, trainer: str) -> dict[str, tuple[str, str]]:
+    """The arrays that a voiceprint of a trainer must have, beside those that it may have."""
+    if trainer == HEAD:
+        return dict(_ARRAYS)
+    return {**{name: _ARRAYS[name] for name in _OF_EVERYBODY}, **(LAYOUTS[trainer] if kind == TRAINED else {})}
+
+
 def _header_bytes(header: Mapping[str, Any]) -> bytes:
     signed = {**header, "header_sha256": _header_sha256(header)}
     return json.dumps(signed, indent=1).encode() + b"\n"
@@ -227,21 +259,22 @@ def _header_sha256(header: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _read_arrays(content: bytes, kind: str) -> dict[str, Float32]:
+def _read_arrays(content: bytes, kind: str, trainer: str) -> dict[str, Float32]:
     """The arrays of a voiceprint as float32; exactly these, finite, of their types and shapes."""
+    layout = _layout(kind, trainer)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         found = {info.filename.removesuffix(".npy") for info in archive.infolist()}
         may = {*_VARIED, _OFFSETS}
-        if found - may != set(_ARRAYS) or len(found) != len(archive.infolist()):
-            raise ValueError(f"the arrays must be exactly {sorted(_ARRAYS)}, and may be {' and '.join(sorted(may))}")
+        if found - may != set(layout) or len(found) != len(archive.infolist()):
+            raise ValueError(f"the arrays must be exactly {sorted(layout)}, and may be {' and '.join(sorted(may))}")
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
             raise ValueError("the arrays must not be packed: they could unpack to any size")
         arrays = {info.filename.removesuffix(".npy"): _read_array(archive.read(info)) for info in archive.infolist()}
     # as float32, of which numpy tells ten times as fast as of float16 whether they are finite
     small = {name: array for name, array in arrays.items() if array.dtype in (np.float16, np.float32)}
     numbers = {name: array.astype(np.float32) for name, array in small.items()}
-    lengths = {"1": 1}
-    for name, (dtype, letters) in _ARRAYS.items():
+    lengths = {"1": 1, "2": 2}
+    for name, (dtype, letters) in layout.items():
         array = arrays[name]
         if kind == COSINE and name in _TRAINED_ARRAYS:
             fits = array.size == 0
@@ -282,7 +315,7 @@ def _checked_header(header: Any) -> dict[str, Any]:
     if type(written) is int and written > FORMAT:
         raise PersonNewer(f"it is of format {written}, this earmark knows {FORMAT}: install a newer earmark")
     if type(written) is not int or not written >= FORMAT_WITHOUT_ELSEWHERE:
-        raise ValueError(f"its format must be {FORMAT_WITHOUT_ELSEWHERE} or {FORMAT}")
+        raise ValueError(f"its format must be {FORMAT_WITHOUT_ELSEWHERE} to {FORMAT}")
     if header["header_sha256"] != _header_sha256(header):
         raise ValueError("the header's checksum does not hold")
     kinds = {**_HEADER, **{key: kind for key, kind in _OPTIONAL.items() if key in header}}
@@ -291,6 +324,8 @@ def _checked_header(header: Any) -> dict[str, Any]:
     for key, kind in kinds.items():
         if type(header[key]) is not kind:  # JSON's true is an int to isinstance
             raise ValueError(f"{key}={header[key]!r} must be {kind.__name__}")
+    if header.get("trainer", TRAINERS[1]) not in TRAINERS[1:]:  # the head is named by naming none
+        raise ValueError(f"trainer={header['trainer']!r:.80} must be one of {', '.join(TRAINERS[1:])}")
     if header["kind"] not in (COSINE, TRAINED):
         raise ValueError(f"kind={header['kind']!r} must be {COSINE} or {TRAINED}")
     if not all(isinstance(value, str) for value in header["binding"].values()):

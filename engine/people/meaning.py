@@ -16,11 +16,13 @@ import numpy as np
 from ..audio.samples import Float32
 from ..errors import InputError
 from ..networks.conditions import CONDITIONS
+from ..networks.trained.kinds import HEAD
 from ..storage.names import folder_name
 from .voiceprint import COSINE, TRAINED, Voiceprint
 
 NORM_TOLERANCE = 1e-3  # rows are kept as float32, and variations as float16, whose rounding changes a norm by 5e-4
 MOST_OFFSET = 0.75  # half of what lies between a cosine of -1 and where strangers are usually (calibrate.py)
+MOST_SLOPE = 100.0  # by which cosines of trained embeddings are stretched: a trained one is near 1
 LATEST_S = 253_402_300_799  # the last second of the year 9999: no later one can be written as a date
 MOST_COUNT = 1 << 53  # what a float holds exactly
 _ID = re.compile(r"[0-9]{13,18}-[0-9a-f]{8}")
@@ -43,10 +45,12 @@ def check(voiceprint: Voiceprint) -> None:
             rows[name] = varied.reshape(-1, varied.shape[-1])
     if voiceprint.elsewhere.shape[1] > len(CONDITIONS):
         raise ValueError(f"{voiceprint.elsewhere.shape[1]} conditions, there are {len(CONDITIONS)}")
-    if voiceprint.kind == TRAINED:
+    if voiceprint.kind == TRAINED and voiceprint.trainer == HEAD:
         rows["prototype"] = voiceprint.prototype[None]
         if not voiceprint.weights.projection.any():
             raise ValueError("projection is all zero: it must tell voices apart")
+    elif voiceprint.kind == TRAINED:
+        _check_model(voiceprint, rows)
     for name, each in rows.items():
         norms = np.sqrt(np.einsum("ij,ij->i", each, each))
         worst = int(np.argmax(np.abs(norms - 1)))
@@ -60,6 +64,21 @@ def check(voiceprint: Voiceprint) -> None:
         if missing:
             raise ValueError(f"what was learned must have {sorted(missing)}")
         _check_table("learned", facts, {**_FACTS, **_LEARNED})
+
+
+def _check_model(voiceprint: Voiceprint, rows: dict[str, Float32]) -> None:
+    """Refuses what no training can have made; rows of unit length are added to `rows`."""
+    model, prototypes = voiceprint.model, 1 + voiceprint.elsewhere.shape[1]
+    own = model.get("own", model.get("direction"))
+    if own is None or len(own) not in (1, prototypes):
+        count = 0 if own is None else len(own)
+        raise ValueError(f"{voiceprint.trainer}: {count} scores, there are {prototypes} prototypes")
+    if "own" in model:
+        rows["own"] = model["own"]
+        if not 0 < model["onto_cosine"][0] <= MOST_SLOPE:
+            raise ValueError(f"onto_cosine={model['onto_cosine'].tolist()} must rise, by {MOST_SLOPE:g} at most")
+    elif not own.any():
+        raise ValueError("direction is all zero: it must tell voices apart")
 
 
 def check_facts(facts: Mapping[str, Any]) -> None:

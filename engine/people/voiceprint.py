@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..audio.samples import Float32
 from ..errors import PersonMismatch
 from ..networks.conditions import CONDITIONS, is_by_telephone
 from ..networks.head import HeadWeights
+from ..networks.trained.kinds import HEAD
 
 ANY_PHRASE = "any-phrase"
 FREE_SPEECH = "free-speech"
@@ -39,7 +41,8 @@ class Voiceprint:
     keyword: str
     """Name of the wake word, `any-phrase` or `free-speech`."""
     kind: str
-    """`trained`: the score is two parts of the raw cosine and one of the head's; `cosine`: the raw cosine alone."""
+    """`trained`: half of the score is the raw cosine, half of it what training has made; `cosine`: the raw cosine
+    alone."""
     threshold: float
     """Score, in -1…1, from which on it is this person."""
     binding: Binding
@@ -52,7 +55,7 @@ class Voiceprint:
     prototype: Float32
     """(p,) mean of the projected takes, unit length; p is the head's projection size."""
     weights: HeadWeights
-    """The trained projection; empty arrays where `kind` is `cosine`."""
+    """The trained projection; empty arrays where `kind` is `cosine`, or another trainer than the head made it."""
     report: Mapping[str, Any] = field(default_factory=dict)
     """What enrolment measured, for people to read."""
     copies: Float32 = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
@@ -65,6 +68,11 @@ class Voiceprint:
     learned: tuple[Mapping[str, Any], ...] = ()
     """Where each of the last rows of `takes` is from (engine/history/queue.py); the enrolled ones come before
     them."""
+
+    trainer: str = HEAD
+    """Who trains it, of `engine/networks/trained/kinds.py`."""
+    model: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    """What another trainer than the head has made, by the names of its layout; empty where `kind` is `cosine`."""
 
     loose_share: float | None = None
     """Share of the keyword network's cutoff, 0…1, from which on this person is heard; None: it was not measured."""

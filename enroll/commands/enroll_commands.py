@@ -23,7 +23,6 @@ from earmark.engine.people import operations
 from earmark.engine.people.loading import check_networks
 from earmark.engine.people.store import ANY_PHRASE, FREE_SPEECH, PersonStore, Voiceprint
 from earmark.engine.storage.names import check_new_name
-from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Enrolment, Options
 from ..free_speech import enrol_speech
@@ -49,6 +48,7 @@ def enroll(arguments: argparse.Namespace) -> int:
         far=arguments.far,
         min_takes=arguments.min_takes,
         limits=Limits(sensitivity=arguments.sensitivity),
+        trainer=arguments.trainer,
     )
     words = [network.manifest.name if network else ANY_PHRASE for network in keywords]
     if arguments.talk is not None and not arguments.files and _known_for(store, arguments.name, words):
@@ -59,7 +59,7 @@ def enroll(arguments: argparse.Namespace) -> int:
     is_more = operations.is_enrolled(store, arguments.name)  # more of somebody; who is erased meanwhile stays so
     try:
         for enrolment, saved in made:
-            verifier = Verifier([], enroller.speaker, enroller.head)
+            verifier = enroller.verifier
             known = list(_others(store, enrolment.voiceprint, models(arguments)))
             confused = list(alike(enrolment.voiceprint, known, verifier))
             check = partial(operations.require_enrolled, store, arguments.name) if is_more else None
@@ -260,6 +260,7 @@ def _print_enrolment(
         "keyword": person.keyword,
         "version": version,
         "kind": person.kind,
+        "trainer": person.trainer,
         "threshold": round(person.threshold, 4),
         "takes": len(person.takes),
         "faults": [vars(fault) for fault in enrolment.faults],

@@ -36,7 +36,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     setup = Setup(
         Enroller.load(models(arguments)),
         keyword,
-        as_they_are(arguments.far),
+        replace(as_they_are(arguments.far), trainer=arguments.trainer),
         arguments.takes,
         _conditions(arguments),
         Conditions(telephone=arguments.takes_telephone) if arguments.takes_telephone else None,

@@ -90,6 +90,7 @@ def _print_remade(new: Remade, version: int, as_json: bool) -> None:
         "version": version,
         "from": new.source,
         "kind": person.kind,
+        "trainer": person.trainer,
         "threshold": round(person.threshold, 4),
         "takes": len(person.takes),
         "expected_frr": person.report["expected_frr"],

@@ -325,7 +325,7 @@ def _score(enroller: Enroller, person: Voiceprint, tries: list[_Try]) -> dict[st
     known = known.reshape(len(known), enroller.speaker.embedding_size)
     allowed = np.array([allowance(person, each.snr_db) for each in heard], np.float32)
     may = np.array([open_to(each) for each in heard], bool).reshape(len(heard), len(PLAIN))
-    margins = {HEAD: Verifier([], enroller.speaker, enroller.head).margin(person, known, may)}
+    margins = {HEAD: enroller.verifier.margin(person, known, may)}
     for name, comparator in COMPARATORS.items():
         margins[name] = comparator(enroller, person, known)
     for system in (HEAD, COSINE):  # log odds are on another scale

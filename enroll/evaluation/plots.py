@@ -12,11 +12,12 @@ from scipy.stats import norm
 from earmark.engine.audio.offset import without_offset
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16, to_float
 from earmark.engine.audio.sources import ArraySource
+from earmark.engine.commands.people_commands import kinds
 from earmark.engine.detector import FLUSH_SAMPLES, Detector
 from earmark.engine.errors import InputError, InstallationError, text_of
 from earmark.engine.event import Event
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.people.store import COSINE, Voiceprint
+from earmark.engine.people.store import Voiceprint
 from earmark.engine.processes.own import from_root
 from earmark.engine.spotting import find_wakes
 from earmark.engine.storage.targets import require_writable, write
@@ -144,7 +145,7 @@ def scores(achieved: Mapping[str, Achieved], person: Voiceprint, people: Mapping
                 values, height, "o", color=KNOWN if label.startswith("own") else f"C{number}", label=_short(label)
             )
         axes.axvline(one.threshold, color=UNKNOWN, label=f"threshold {one.threshold:.2f}")
-        title = "plain cosine" if kind == COSINE else "cosine and trained head"
+        title = kinds(person.trainer)[kind]
         axes.set(
             title=f"{_short(person.name)}, {_short(person.keyword)}: {title}{' (used)' if used else ''}",
             ylabel="strangers",

@@ -20,13 +20,16 @@ import numpy as np
 
 from earmark.engine.audio.samples import Float32
 from earmark.engine.networks.conditions import ANYWHERE, PLAIN, Open
+from earmark.engine.networks.trained.kinds import HEAD
 from earmark.engine.people.store import TRAINED, Voiceprint
 from earmark.engine.verifier import DECADE, Verifier, fused, head_share
 
 from ..enrolment import MAX_OTHERS, Enroller, Options
 from ..takes.rules import SAME_COSINE
 from ..training import calibrate
-from ..training.train import TakeEmbeddings, TrainPlan, rows_of, train
+from ..training.train import TakeEmbeddings, TrainPlan, rows_of
+from ..training.trainers.base import Lesson, Voices
+from ..training.trainers.registry import trainer_of
 from .impostors import HomeImpostors
 
 # So many utterances Apple keeps for "Personalized Hey Siri" (Machine Learning Journal, 2018).
@@ -192,23 +195,25 @@ class Learner:
         learned = list(learned)[max(0, len(learned) - max(0, MOST_TAKES - person.enrolled_takes)) :]
         takes, in_mean = _material(person, learned, self.plan)
         mean = _weighted_mean(takes, in_mean)
-        to_train, _ = self._cohorts(person, mean, home)
+        to_train, to_measure = map(Voices, self._cohorts(person, mean, home))
         head = self.enroller.head
-        trained = train(head, takes, to_train, self.plan) if person.kind == TRAINED else None
+        trainer = trainer_of(person.trainer, head)
+        lesson = Lesson(takes, to_train, to_measure, self.plan)
+        learned_now = trainer.train(lesson) if person.kind == TRAINED else None
         # The rule's term for few takes stays that of the enrolment, which it was fitted to, but for one or two takes.
         count = person.enrolled_takes if person.kind == TRAINED else max(person.enrolled_takes, min(3, sum(in_mean)))
         far = float(person.report.get("wanted_far", Options().far))
-        threshold = calibrate.threshold(person.kind, count, far, bool(person.elsewhere.size))
+        threshold = calibrate.threshold(person.kind, count, far, bool(person.elsewhere.size), person.trainer)
         made = replace(
             person,
             threshold=threshold,
             takes=np.array([take.clean for take in takes], np.float32),
             centroid=mean,
-            prototype=trained.prototype if trained else person.prototype,
-            weights=trained.weights if trained else person.weights,
             learned=tuple(one.facts for one in learned),
+            **(learned_now.fields() if learned_now is not None else {}),
         )
-        made = replace(made, offsets=calibrate.offsets(made, head, self.enroller.cohort.embeddings))
+        everybody = Voices(self.enroller.cohort.embeddings)
+        made = replace(made, offsets=calibrate.offsets(made, head, everybody, self._verifier))
         if len(home.strangers):
             highest = float(self._margin(made, home.strangers, ANYWHERE).max()) + threshold
             made = replace(made, threshold=max(threshold, min(highest + TOLERANCE, threshold + DECADE[person.kind])))
@@ -224,12 +229,17 @@ class Learner:
         takes, in_mean = _material(person, learned_of(person), self.plan)
         own = np.empty(person.enrolled_takes if person.enrolled_takes > 1 else 0, np.float32)
         rows, weight, take_of_row = rows_of(takes, self.plan, self.enroller.head.take_rows)
-        if person.kind == TRAINED:
+        by_head = person.kind == TRAINED and person.trainer == HEAD
+        if by_head:
             self.enroller.head.set_weights(person.weights)
             projected = self.enroller.head.project(rows)
         for number in range(len(own)):
             score = takes[number].clean @ _weighted_mean(takes, [*in_mean[:number], False, *in_mean[number + 1 :]])
-            if person.kind == TRAINED:
+            if person.kind == TRAINED and not by_head:
+                both = self._verifier.resembled(person, takes[number].clean[None])[0, 0]
+                cosine = takes[number].clean @ person.centroid
+                score += both - cosine  # what the trained part adds, which is not trained anew
+            elif by_head:
                 prototype = (weight * (take_of_row != number)) @ projected
                 clean = projected[int(np.flatnonzero(take_of_row == number)[0])]
                 score = fused(score, clean @ prototype / np.linalg.norm(prototype), head_share(person))
@@ -257,7 +267,7 @@ class Learner:
 
     @property
     def _verifier(self) -> Verifier:
-        return Verifier([], self.enroller.speaker, self.enroller.head)
+        return self.enroller.verifier
 
 
 def _agreeing(person: Voiceprint) -> Float32:

@@ -18,7 +18,6 @@ from earmark.engine.people.loading import binding_of, check_networks
 from earmark.engine.people.store import KEPT_VERSIONS, Contents, PersonStore, Tree, Voiceprint
 from earmark.engine.people.voiceprint import WITHOUT_NETWORK
 from earmark.engine.storage.names import folder_name
-from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Options, Recording
 from ..options import SILENT, Watcher
@@ -146,7 +145,7 @@ def _merged(
     binding = binding_of(network.manifest.model_sha256 if network else "", enroller.speaker.card, enroller.head.card)
     for each in (one, two):
         check_networks(each, binding.keyword, enroller.speaker.card, enroller.head.card)
-    verifier = Verifier([], enroller.speaker, enroller.head)
+    verifier = enroller.verifier
     theirs = int(np.sum(verifier.margin(one, two.takes) >= 0))
     own = int(np.sum(verifier.margin(two, one.takes) >= 0))
     if 2 * (theirs + own) < len(one.takes) + len(two.takes) and not force:
@@ -169,7 +168,8 @@ def _remade(
 ) -> Remade:
     """From recordings where there are some, else from embeddings; what was learned since is not among them."""
     report = old.report
-    options = replace(Options(), seed=int(report.get("seed", 0)), far=float(report.get("wanted_far", Options().far)))
+    seed, far = int(report.get("seed", 0)), float(report.get("wanted_far", Options().far))
+    options = replace(Options(), seed=seed, far=far, trainer=old.trainer)
     if recordings:
         numbered = [Recording(f"recording {number}", samples) for number, samples in enumerate(recordings, start=1)]
         # they were good enough once, and nobody can say them again

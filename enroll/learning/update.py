@@ -26,7 +26,6 @@ from earmark.engine.networks.speaker import CROP_SAMPLES
 from earmark.engine.people.loading import check_networks
 from earmark.engine.people.store import ANY_PHRASE, PersonStore, Voiceprint
 from earmark.engine.settings.schema import DAY_S
-from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller
 from .impostors import HomeImpostors, impostors
@@ -75,7 +74,7 @@ class Updater:
         self._heard = LearningQueue(people)
         self._learner = Learner(enroller)
         self._speaker = enroller.speaker
-        self._verifier = Verifier([], enroller.speaker, enroller.head)
+        self._verifier = enroller.verifier
 
     def run(self, now_s: float, dry_run: bool = False) -> Iterator[Update]:
         """Everybody, one after the other; each is saved before the next one begins.

@@ -11,7 +11,7 @@ from earmark.engine.errors import AudioError
 from earmark.engine.features.speech import Analysis
 from earmark.engine.networks.conditions import CONDITIONS
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.networks.speaker import SpeakerNetwork
+from earmark.engine.networks.speaker import SpeakerNetwork, Utterance, network_input
 
 from ..training import elsewhere, loose_cutoff
 from ..training.augment import augmented
@@ -36,7 +36,8 @@ def varied(
         copies: how many, 0 or more.
         keyword: the network that is to hear the copies, too; None: any phrase.
     """
-    rows: list[Float32] = []
+    heard = Utterance(embedding, take.snr_db, mel=network_input(take.samples, *take.bounds, speaker.bands))
+    rows: list[Utterance] = []
     shares: list[float] = []
     for copy in range(copies):
         rng = np.random.default_rng([*seed, copy])
@@ -44,25 +45,28 @@ def varied(
             changed = augmented(take, rng)
             if keyword is not None:
                 shares.append(loose_cutoff.share_of_cutoff(changed, keyword))
-            rows.append(speaker.embed(changed))
+            rows.append(speaker.hear(changed))
         except AudioError:  # the jitter cut a very short word too short: the take itself is copied instead
-            rows.append(embedding)
-    through = [_through(speaker, take, embedding, condition, seed) for condition in CONDITIONS]
+            rows.append(heard)
+    through = [_through(speaker, take, heard, condition, seed) for condition in CONDITIONS]
+    embeddings = np.array([row.embedding for row in rows], np.float32)
+    away = np.array([row.embedding for row in through], np.float16)  # as the store keeps it
     return TakeEmbeddings(
-        embedding,
-        np.array(rows, np.float32).reshape(len(rows), len(embedding)),
+        heard.embedding,
+        embeddings.reshape(len(rows), len(heard.embedding)),
         heard=tuple(shares),
-        elsewhere=np.array(through, np.float16).astype(np.float32),  # as the store keeps it: the score is of its mean
+        elsewhere=away.astype(np.float32),  # the score is of its mean
         high_db=take.high_db,
+        mels=tuple(row.mel for row in (heard, *rows, *through) if row.mel is not None),
     )
 
 
 def _through(
-    speaker: SpeakerNetwork, take: Analysis, embedding: Float32, condition: str, seed: Sequence[int]
-) -> Float32:
-    """The embedding of a take in a condition; the take's own where nothing can be heard there any more."""
+    speaker: SpeakerNetwork, take: Analysis, heard: Utterance, condition: str, seed: Sequence[int]
+) -> Utterance:
+    """A take in a condition; as it was heard where nothing can be heard there any more."""
     rng = np.random.default_rng([*seed, *condition.encode()])
     try:
-        return speaker.embed(elsewhere.through(take, condition, rng))
+        return speaker.hear(elsewhere.through(take, condition, rng))
     except AudioError:
-        return embedding
+        return heard

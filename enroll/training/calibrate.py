@@ -11,10 +11,12 @@ from scipy.stats import beta, betabinom
 from earmark.engine.audio.samples import Float32
 from earmark.engine.networks.conditions import CONDITIONS, is_by_telephone
 from earmark.engine.networks.head import SpeakerHead
+from earmark.engine.networks.trained.kinds import HEAD
 from earmark.engine.people.store import COSINE, TRAINED, Voiceprint
-from earmark.engine.verifier import DECADE, HEAD_SHARE_WITHOUT_ELSEWHERE, fused
+from earmark.engine.verifier import DECADE, HEAD_SHARE_WITHOUT_ELSEWHERE, Verifier, fused
 
-from .train import TakeEmbeddings, Trained, TrainPlan, train
+from .train import TakeEmbeddings, TrainPlan
+from .trainers.base import Learned, Lesson, Trainer, Voices
 
 MIN_TRAINED_TAKES = 2  # of a single one nothing can be left out
 NEAREST_SHARE = 0.06  # of the cohort: about a hundred strangers, who resemble a prototype most
@@ -70,39 +72,43 @@ class Trial:
 
 
 def leave_one_out(
-    head: SpeakerHead,
+    trainer: Trainer,
     takes: Sequence[TakeEmbeddings],
-    cohort: Float32,
-    negatives: Float32,
+    cohort: Voices,
+    negatives: Voices,
     plan: TrainPlan,
     share: float = HEAD_SHARE_WITHOUT_ELSEWHERE,
 ) -> dict[str, Trial]:
     """What each kind of score would have said of every take, had it not been there.
 
     Args:
+        trainer: which takes it leaves out together is its own choice.
         takes: n of them; with a single one there is nothing to leave out, and no trial.
-        cohort: (k, 192) impostors who score.
-        negatives: (j, 192) impostors who train; other speakers than those of `cohort`.
+        cohort: k impostors who score.
+        negatives: impostors who train; other speakers than those of `cohort`.
         plan: of the training.
-        share: of the head in the score.
+        share: of what is trained in the score.
     """
-    own: dict[str, list[float]] = {COSINE: [], TRAINED: []}
-    varied: dict[str, list[float]] = {COSINE: [], TRAINED: []}
-    others: dict[str, list[Float32]] = {COSINE: [], TRAINED: []}
-    for left_out, take in enumerate(takes if len(takes) > 1 else ()):
-        rest = [other for number, other in enumerate(takes) if number != left_out]
-        probe = np.concatenate([take.clean[None], take.copies, cohort])
-        scores = {COSINE: probe @ centroid(rest)}
-        if len(takes) >= MIN_TRAINED_TAKES:
-            trained = train(head, rest, negatives, plan)
-            scores[TRAINED] = fused(scores[COSINE], head.score(probe, trained.prototype), share)
-        for kind, values in scores.items():
-            copies = values[1 : 1 + len(take.copies)]
-            own[kind].append(float(values[0]))
-            varied[kind].append(float(copies.mean() if len(copies) else values[0]))
-            others[kind].append(values[1 + len(take.copies) :])
+    own: dict[str, dict[int, float]] = {COSINE: {}, TRAINED: {}}
+    varied: dict[str, dict[int, float]] = {COSINE: {}, TRAINED: {}}
+    others: dict[str, dict[int, Float32]] = {COSINE: {}, TRAINED: {}}
+    for group in trainer.left_out(len(takes)) if len(takes) > 1 else ():
+        rest = [other for number, other in enumerate(takes) if number not in group]
+        learned = trainer.train(Lesson(rest, negatives, cohort, plan)) if len(takes) >= MIN_TRAINED_TAKES else None
+        for left_out in group:
+            take = takes[left_out]
+            probe = np.concatenate([take.clean[None], take.copies, cohort.embeddings])
+            scores = {COSINE: probe @ centroid(rest)}
+            if learned is not None:
+                mels = (*take.mels[: 1 + len(take.copies)], *cohort.mels)
+                scores[TRAINED] = fused(scores[COSINE], learned.score(Voices(probe, mels)), share)
+            for kind, values in scores.items():
+                copies = values[1 : 1 + len(take.copies)]
+                own[kind][left_out] = float(values[0])
+                varied[kind][left_out] = float(copies.mean() if len(copies) else values[0])
+                others[kind][left_out] = values[1 + len(take.copies) :]
     return {
-        kind: Trial(np.array(own[kind], np.float32), np.array(varied[kind], np.float32), np.array(others[kind]))
+        kind: Trial(*(np.array([of[kind][n] for n in range(len(takes))], np.float32) for of in (own, varied, others)))
         for kind in own
         if own[kind]
     }
@@ -125,7 +131,7 @@ def offset(scores: Float32) -> float:
     return max(LOWEST_OFFSET, OFFSET_SHARE * (float(np.sort(scores)[-count:].mean()) - USUAL_SCORE))
 
 
-def threshold(kind: str, takes: int, far: float, elsewhere: bool) -> float:
+def threshold(kind: str, takes: int, far: float, elsewhere: bool, trainer: str = HEAD) -> float:
     """The score from which on it is the person.
 
     The own takes have no say: how well they agree depends on whether they were said in one go or on five days, and
@@ -137,8 +143,9 @@ def threshold(kind: str, takes: int, far: float, elsewhere: bool) -> float:
         takes: how many the person has.
         far: the wanted share of accepted strangers, 0…1.
         elsewhere: whether there are prototypes by condition.
+        trainer: what it trained is on the scale of the cosine, but for the head, which has a rule of its own.
     """
-    rule = (RULES if elsewhere else RULES_WITHOUT_ELSEWHERE)[kind]
+    rule = (RULES if elsewhere else RULES_WITHOUT_ELSEWHERE)[kind if trainer == HEAD else COSINE]
     decades = float(np.log10(0.01 / far))
     return float(np.clip(rule.constant + rule.one_take / takes + rule.decade * decades, -1, 1))
 
@@ -179,23 +186,22 @@ def unit_mean(embeddings: Float32) -> Float32:
 
 def kind_scores(
     kind: str,
-    head: SpeakerHead,
-    trained: Trained | None,
+    learned: Learned | None,
     mean: Float32,
-    rows: Float32,
+    rows: Voices,
     share: float = HEAD_SHARE_WITHOUT_ELSEWHERE,
 ) -> Float32:
-    """(n,) scores of (n, 192) embeddings by the mean of the takes; `head` has the trained weights in it."""
-    cosine: Float32 = rows @ mean
-    if kind == COSINE or trained is None:
+    """(n,) scores of n people by the mean of the takes; what was learned last is asked."""
+    cosine: Float32 = rows.embeddings @ mean
+    if kind == COSINE or learned is None:
         return cosine
-    return fused(cosine, head.score(rows, trained.prototype), share)
+    return fused(cosine, learned.score(rows), share)
 
 
 def offsets_by_telephone(mean: Float32, elsewhere: Float32, high_db: float | None) -> Float32:
     """(1 + k,) where the takes came by telephone; (0,) where they did not.
 
-    Strangers who call are nearer to such takes, and all tries are heard as calls. How much nearer, the cohort does
+    Voices who call are nearer to such takes, and all tries are heard as calls. How much nearer, the cohort does
     not say: whom it has of callers came by other lines. What GSM has coded, it codes the same once more: so takes
     that it leaves as they are came by it.
 
@@ -212,17 +218,19 @@ def offsets_by_telephone(mean: Float32, elsewhere: Float32, high_db: float | Non
     return np.array([plain, *(more.get(name, 0.0) for name in CONDITIONS)], np.float32)
 
 
-def offsets(person: Voiceprint, head: SpeakerHead, cohort: Float32) -> Float32:
-    """(1 + k,) of a person's prototypes, by the (n, 192) cohort; (0,) where there is none by condition."""
+def offsets(person: Voiceprint, head: SpeakerHead, cohort: Voices, verifier: Verifier) -> Float32:
+    """(1 + k,) of a person's prototypes, by the cohort; (0,) where there is none by condition."""
     if not person.elsewhere.size:
         return np.zeros(0, np.float32)
     lined = offsets_by_telephone(person.centroid, person.elsewhere, person.report.get("takes_high_db"))
     if len(lined):
         return lined
     prototypes = person.prototypes
-    scores = cohort @ prototypes.T
-    if person.kind == TRAINED:
+    scores = cohort.embeddings @ prototypes.T
+    if person.kind == TRAINED and person.trainer != HEAD:
+        scores = verifier.resembled(person, cohort.embeddings)
+    elif person.kind == TRAINED:
         head.set_weights(person.weights)
         own = np.concatenate([person.prototype[None], head.project(prototypes[1:])])
-        scores = fused(scores, head.project(cohort) @ own.T)
+        scores = fused(scores, head.project(cohort.embeddings) @ own.T)
     return np.array([offset(column) for column in scores.T], np.float32)

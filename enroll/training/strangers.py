@@ -10,7 +10,6 @@ from earmark.engine.errors import BundleError
 from earmark.engine.networks.conditions import ANYWHERE
 from earmark.engine.people.loading import check_networks
 from earmark.engine.people.voiceprint import Voiceprint
-from earmark.engine.verifier import Verifier
 
 from ..enrolment import Enroller, Options
 from .calibrate import threshold
@@ -46,9 +45,9 @@ def let_in(person: Voiceprint, enroller: Enroller) -> LetIn:
     check_networks(person, person.binding.keyword, enroller.speaker.card, enroller.head.card)
     far = float(person.report.get("wanted_far", Options().far))
     elsewhere = bool(person.elsewhere.size)
-    lowest = threshold(person.kind, person.enrolled_takes, min(far, MOST_SHARE), elsewhere)
+    lowest = threshold(person.kind, person.enrolled_takes, min(far, MOST_SHARE), elsewhere, person.trainer)
     person = replace(person, threshold=max(person.threshold, lowest))
-    margins = Verifier([], enroller.speaker, enroller.head).margin(person, enroller.cohort.embeddings, ANYWHERE)
+    margins = enroller.verifier.margin(person, enroller.cohort.embeddings, ANYWHERE)
     return LetIn(int(np.sum(~(margins < 0))), len(margins), person)
 
 

@@ -44,6 +44,9 @@ class TakeEmbeddings:
     """(k, 192) through the first k `CONDITIONS` (elsewhere.py); (0, 0): there is no sound of it any more."""
     high_db: float | None = None
     """`Analysis.high_db`: whether it came by telephone; None: nobody knows."""
+    mels: tuple[Float32, ...] = ()
+    """(frames, mels) power mels of the take, its copies, and it elsewhere, 1 + c + k of them; (): there is no sound
+    of it any more. Only who trains more than a layer on embeddings asks for them."""
 
 
 def median_high_db(takes: Sequence[TakeEmbeddings]) -> float | None:

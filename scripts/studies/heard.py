@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +34,7 @@ from earmark.enroll.training.train import TakeEmbeddings
 from earmark.models.corpora import TEST_NOISES, TEST_VOICES
 
 Rows = dict[str, npt.NDArray[Any]]
+MEL_FLOOR = 2.0**-23  # what the network's logarithm begins with: below it nothing is heard
 TALKERS = tuple(sorted(TEST_VOICES))  # of the set `speech`; no training has heard them
 BABBLE = 4
 
@@ -73,6 +74,18 @@ class Takes(NamedTuple):
     """Of each."""
 
 
+def packed(mels: Sequence[Float32]) -> Rows:
+    """(frames, mels) power mels as arrays for a file: a logarithm of half precision is exact to 1 %."""
+    logs = [np.log(np.maximum(mel, MEL_FLOOR)).astype(np.float16) for mel in mels]
+    return {"mels": np.concatenate(logs), "frames": np.array([len(log) for log in logs])}
+
+
+def unpacked(rows: Rows) -> list[Float32]:
+    """Of `packed`."""
+    whole = rows["mels"]
+    return [np.exp(log.astype(np.float32)) for log in np.split(whole, np.cumsum(rows["frames"])[:-1])]
+
+
 @dataclass(frozen=True)
 class Tries:
     """n tries of a phrase; what was not heard is not among them, and counted."""
@@ -87,6 +100,15 @@ class Tries:
     """(n, 3): SNR, high bands and clipped share of each."""
     unheard: npt.NDArray[np.str_]
     """(k,) who spoke where nothing was heard."""
+    mels: npt.NDArray[np.float16]
+    """(frames of all, mels) logarithms of the n power mels, one after the other."""
+    frames: npt.NDArray[np.int64]
+    """(n,) of each."""
+
+    @property
+    def sounds(self) -> list[Float32]:
+        """(frames, mels) power mel of each."""
+        return unpacked({"mels": self.mels, "frames": self.frames})
 
     @property
     def everybody(self) -> npt.NDArray[np.str_]:
@@ -97,7 +119,8 @@ class Tries:
     def may(self) -> Open:
         """(n, …) by `open_to`."""
         none = self.embeddings[:0]
-        return np.array([open_to(Utterance(none, *map(float, row))) for row in self.measured])
+        rows = [(float(snr_db), float(high_db), float(share)) for snr_db, high_db, share in self.measured]
+        return np.array([open_to(Utterance(none, *row)) for row in rows])
 
     @property
     def by_telephone(self) -> tuple[Float32, Open]:
@@ -132,6 +155,8 @@ class Heard:
         """Of everybody of a phrase who is to be enrolled."""
         rows = self._kept("takes", name, fold, phrase, condition, self._hear_takes)
         ends = np.cumsum(rows["count"])
+        every = unpacked(rows)
+        each = len(every) // max(1, len(rows["clean"]))  # as many of each take: itself, its copies, and elsewhere
         made = []
         for speaker, begin, end in zip(rows["speaker"], [0, *ends], ends):
             takes = [
@@ -140,6 +165,7 @@ class Heard:
                     rows["copies"][i],
                     elsewhere=rows["elsewhere"][i],
                     high_db=float(rows["high_db"][i]),
+                    mels=tuple(every[i * each : (i + 1) * each]),
                 )
                 for i in range(begin, end)
             ]
@@ -200,6 +226,7 @@ class Heard:
             "elsewhere": np.array([take.elsewhere for take in rows]),
             "high_db": np.array([take.high_db for take in rows]),
             "snr_db": np.array(snr_db),
+            **packed([mel for take in rows for mel in take.mels]),
         }
 
     def _hear_tries(self, name: str, fold: int, phrase: str, condition: Conditions) -> Rows:
@@ -218,8 +245,9 @@ class Heard:
             "speaker": np.array(speakers),
             "embeddings": np.array([each.embedding for each in heard]),
             "by_line": np.array(lined),
-            "measured": np.array([each[1:] for each in heard]),
+            "measured": np.array([each[1:4] for each in heard]),
             "unheard": np.array(unheard, np.str_),
+            **packed([each.mel for each in heard if each.mel is not None]),
         }
 
 

@@ -35,6 +35,8 @@ from earmark.enroll.training import calibrate, cohort
 from earmark.enroll.training.alike import Alike, alike
 from earmark.enroll.training.cohort import Cohort
 from earmark.enroll.training.train import TakeEmbeddings, TrainPlan, train
+from earmark.enroll.training.trainers.base import Voices
+from earmark.enroll.training.trainers.head import HeadTrainer
 
 VOICES = ("slt", "rms", "awb", "kal16", "rp_f3")
 STRANGERS = {"okay_nabu": ("scot",), "alexa": ("scot", "heart")}  # nobody ever enrols them
@@ -108,9 +110,9 @@ def left_out(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[Float3
 
     def says(*own: float) -> list[tuple[Float32, Float32]]:
         def leave_one_out(
-            _head: Any, _takes: Any, measure: Float32, learn: Float32, _plan: TrainPlan, _share: float
+            _trainer: Any, _takes: Any, measure: Voices, learn: Voices, _plan: TrainPlan, _share: float
         ) -> dict[str, calibrate.Trial]:
-            calls.append((measure, learn))
+            calls.append((measure.embeddings, learn.embeddings))
             scores = np.array(own, np.float32)
             return {COSINE: calibrate.Trial(scores, scores, np.zeros((len(own), 3), np.float32))} if own else {}
 
@@ -387,14 +389,15 @@ def test_takes_left_out_are_scored_with_their_variations(household: list[Voicepr
     person = household[0]
     takes = [TakeEmbeddings(*pair) for pair in zip(person.takes, person.copies)]
     to_train, to_measure = enroller.cohorts(person.keyword, person.centroid)
-    trial = calibrate.leave_one_out(enroller.head, takes, to_measure, to_train, TrainPlan())[COSINE]
+    trainer, measure, learn = HeadTrainer(enroller.head), Voices(to_measure), Voices(to_train)
+    trial = calibrate.leave_one_out(trainer, takes, measure, learn, TrainPlan())[COSINE]
     for number, take in enumerate(takes):
         mean = calibrate.centroid([other for other in takes if other is not take])
         assert trial.own[number] == pytest.approx(take.clean @ mean, abs=1e-5)
         assert trial.varied[number] == pytest.approx((take.copies @ mean).mean(), abs=1e-5)
     assert trial.others.shape == (len(takes), len(to_measure))
     bare = [TakeEmbeddings(take.clean, take.copies[:0]) for take in takes]
-    trial = calibrate.leave_one_out(enroller.head, bare, to_measure, to_train, TrainPlan())[COSINE]
+    trial = calibrate.leave_one_out(trainer, bare, measure, learn, TrainPlan())[COSINE]
     np.testing.assert_array_equal(trial.varied, trial.own)
 
 

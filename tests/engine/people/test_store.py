@@ -491,8 +491,8 @@ def test_a_wrong_header_with_a_right_checksum_is_refused(version: Path, fault: s
 
 
 def test_a_voiceprint_of_a_later_earmark_is_not_called_damaged(version: Path) -> None:
-    forge(version, {"format": 3, "what nobody knows yet": 1})
-    with pytest.raises(PersonNewer, match=r"0001: it is of format 3, this earmark knows 2: install a newer earmark"):
+    forge(version, {"format": 4, "what nobody knows yet": 1})
+    with pytest.raises(PersonNewer, match=r"0001: it is of format 4, this earmark knows 3: install a newer earmark"):
         load(version)
 
 

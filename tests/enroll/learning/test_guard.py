@@ -13,6 +13,7 @@ from helpers_store import make_voiceprint
 from earmark.engine.audio.samples import Float32
 from earmark.engine.networks.conditions import CONDITIONS
 from earmark.engine.people.store import COSINE, Voiceprint
+from earmark.engine.verifier import Verifier
 from earmark.enroll.learning.learn import Addition, Figures, Learner
 
 
@@ -62,7 +63,7 @@ def test_of_a_single_take_there_is_nothing_to_lose() -> None:
 @pytest.fixture
 def learner() -> Learner:
     """Of people whose score is the cosine: no network is asked."""
-    nobody: Any = SimpleNamespace(speaker=None, head=None)
+    nobody: Any = SimpleNamespace(speaker=None, head=None, verifier=Verifier([]))
     return Learner(nobody)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from earmark.engine.audio.samples import Float32
-from earmark.engine.networks.head import HeadWeights
 from earmark.engine.people.store import COSINE, TRAINED
 from earmark.enroll.training import calibrate
 from earmark.enroll.training.calibrate import Trial
-from earmark.enroll.training.train import TakeEmbeddings, Trained, TrainPlan
+from earmark.enroll.training.train import TakeEmbeddings, TrainPlan
+from earmark.enroll.training.trainers.base import Lesson, Voices
 
 UP_TO_100 = np.arange(101, dtype=np.float32)  # 99 % quantile 99, standard deviation √850
 
@@ -79,40 +79,42 @@ def test_the_head_must_be_better_to_be_kept() -> None:
 # --- leaving one out
 
 
-class Head:
-    """Says 0.5 of everything."""
+class Half:
+    """Says 0.5 of everything, whatever it was taught."""
 
-    def score(self, rows: Float32, _prototype: Float32) -> Float32:
-        return np.full(len(rows), 0.5, np.float32)
+    name = "half"
+
+    def __init__(self, groups: int = 0) -> None:
+        self.lessons: list[tuple[list[TakeEmbeddings], Float32]] = []
+        self._groups = groups
+
+    def left_out(self, takes: int) -> list[list[int]]:
+        groups = self._groups or takes
+        return [[*range(first, takes, groups)] for first in range(groups)]
+
+    def train(self, lesson: Lesson) -> Half:
+        self.lessons.append(([*lesson.takes], lesson.strangers.embeddings))
+        return self
+
+    def score(self, tries: Voices) -> Float32:
+        return np.full(len(tries.embeddings), 0.5, np.float32)
+
+    def fields(self) -> dict[str, Any]:
+        return {}
 
 
-@pytest.fixture
-def trained_with(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[TakeEmbeddings], Float32]]:
-    """Takes and strangers of every training, none of which takes place."""
-    calls: list[tuple[list[TakeEmbeddings], Float32]] = []
-
-    def train(_head: Any, takes: list[TakeEmbeddings], cohort: Float32, _plan: TrainPlan) -> Trained:
-        calls.append((takes, cohort))
-        return Trained(HeadWeights(floats(), floats()), floats(), ())
-
-    monkeypatch.setattr(calibrate, "train", train)
-    return calls
+def leave_one_out(trainer: Half, takes: list[TakeEmbeddings], measure: Float32, learn: Float32) -> dict[str, Trial]:
+    return calibrate.leave_one_out(trainer, takes, Voices(measure), Voices(learn), TrainPlan())
 
 
-def leave_one_out(takes: list[TakeEmbeddings], measure: Float32, learn: Float32) -> dict[str, Trial]:
-    head: Any = Head()
-    return calibrate.leave_one_out(head, takes, measure, learn, TrainPlan())
-
-
-def test_what_is_left_out_and_who_is_measured_are_not_trained_with(
-    trained_with: list[tuple[list[TakeEmbeddings], Float32]],
-) -> None:
+def test_what_is_left_out_and_who_is_measured_are_not_trained_with() -> None:
+    trainer = Half()
     rows = np.eye(4, dtype=np.float32)
     takes = [TakeEmbeddings(row, np.array([rows[3]])) for row in rows[:3]]
     measure, learn = rows[:2], -rows[2:]
-    trials = leave_one_out(takes, measure, learn)
-    assert [rest for rest, _ in trained_with] == [takes[1:], [takes[0], takes[2]], takes[:2]]
-    for _, strangers in trained_with:
+    trials = leave_one_out(trainer, takes, measure, learn)
+    assert [rest for rest, _ in trainer.lessons] == [takes[1:], [takes[0], takes[2]], takes[:2]]
+    for _, strangers in trainer.lessons:
         np.testing.assert_array_equal(strangers, learn)
     mean = np.sqrt(np.float32(0.5))  # of two orthogonal takes, to each of them
     np.testing.assert_allclose(trials[COSINE].own, [0, 0, 0], atol=1e-6)
@@ -120,11 +122,23 @@ def test_what_is_left_out_and_who_is_measured_are_not_trained_with(
     np.testing.assert_allclose(trials[TRAINED].others, 2 / 3 * trials[COSINE].others + 1 / 3 * 0.5, atol=1e-6)
 
 
-def test_a_single_take_cannot_be_left_out(trained_with: list[tuple[list[TakeEmbeddings], Float32]]) -> None:
-    rows = np.eye(2, dtype=np.float32)
-    assert leave_one_out([TakeEmbeddings(rows[0], rows[:0])], rows, rows) == {}
-    assert trained_with == []
-    assert set(leave_one_out([TakeEmbeddings(row, rows[:0]) for row in rows], rows, rows)) == {COSINE, TRAINED}
+def test_a_single_take_cannot_be_left_out() -> None:
+    trainer, rows = Half(), np.eye(2, dtype=np.float32)
+    assert leave_one_out(trainer, [TakeEmbeddings(rows[0], rows[:0])], rows, rows) == {}
+    assert trainer.lessons == []
+    takes = [TakeEmbeddings(row, rows[:0]) for row in rows]
+    assert set(leave_one_out(trainer, takes, rows, rows)) == {COSINE, TRAINED}
+
+
+def test_who_trains_slowly_leaves_several_takes_out_together_and_each_is_asked_in_its_own_place() -> None:
+    trainer, rows = Half(groups=2), np.eye(5, dtype=np.float32)
+    takes = [TakeEmbeddings(row, rows[:0]) for row in rows]
+    trials = leave_one_out(trainer, takes, rows, rows)
+    assert [rest for rest, _ in trainer.lessons] == [[takes[1], takes[3]], [takes[0], takes[2], takes[4]]]
+    np.testing.assert_allclose(trials[COSINE].own, np.zeros(5), atol=1e-6)
+    of_two, of_three = np.sqrt(floats(1 / 2, 1 / 3))
+    np.testing.assert_allclose(trials[COSINE].others[1], of_three * floats(1, 0, 1, 0, 1), atol=1e-6)
+    np.testing.assert_allclose(trials[COSINE].others[2], of_two * floats(0, 1, 0, 1, 0), atol=1e-6)
 
 
 # --- intervals
@@ -155,12 +169,10 @@ def test_a_mean_has_unit_length() -> None:
 
 
 def test_scores_are_of_the_kind_that_was_kept() -> None:
-    head: Any = Head()
-    rows, mean = np.array([floats(1, 0), floats(0, 1)]), floats(1, 0)
-    trained = Trained(HeadWeights(floats(), floats()), floats(), ())
-    np.testing.assert_allclose(calibrate.kind_scores(TRAINED, head, trained, mean, rows), [5 / 6, 1 / 6], atol=1e-6)
-    np.testing.assert_array_equal(calibrate.kind_scores(COSINE, head, trained, mean, rows), [1, 0])
-    np.testing.assert_array_equal(calibrate.kind_scores(TRAINED, head, None, mean, rows), [1, 0])
+    rows, mean = Voices(np.array([floats(1, 0), floats(0, 1)])), floats(1, 0)
+    np.testing.assert_allclose(calibrate.kind_scores(TRAINED, Half(), mean, rows), [5 / 6, 1 / 6], atol=1e-6)
+    np.testing.assert_array_equal(calibrate.kind_scores(COSINE, Half(), mean, rows), [1, 0])
+    np.testing.assert_array_equal(calibrate.kind_scores(TRAINED, None, mean, rows), [1, 0])
 
 
 # --- what is taken off

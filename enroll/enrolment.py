@@ -93,6 +93,10 @@ class Enroller:
             raise ModelError(f"{folder}: embedding sizes {sizes} differ: build head and cohort for this network")
         return enroller
 
+    def twin(self) -> Enroller:
+        """The same with networks of its own: a network serves one thread at a time."""
+        return replace(self, speaker=self.speaker.twin(), head=self.head.twin())
+
     def enrol(
         self,
         name: str,

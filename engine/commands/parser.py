@@ -159,6 +159,8 @@ def command_line() -> Parser:
     evaluate.add_argument("--gain-db", type=float, default=0.0, metavar="DB", help="test rows are louder or quieter")
     evaluate.add_argument("--trainer", choices=TRAINERS, default=HEAD, help="how the voices are learned (head)")
     evaluate.add_argument("--far", type=share, default=0.01, help="wanted share of accepted strangers (0.01)")
+    evaluate.add_argument("--keep", metavar="DIR", help="enrolments stay there for the next run, in other conditions")
+    evaluate.add_argument("--threads", type=positive, metavar="N", help="at a time (one a processor); 15 MB each")
     evaluate.add_argument("--plot", metavar="PICTURE.png", help="draw the detection error trade-off")
     evaluate.add_argument("--json", metavar="OUT", help="write the results there; - is standard output")
     evaluate.add_argument("--per-person", action="store_true", help="rates of each person; in --json every score too")

@@ -73,6 +73,7 @@ class SpeakerHead:
     """
 
     def __init__(self, folder: Path = MODELS_DIR) -> None:
+        self._folder = folder
         self.card = load_card("head", folder)
         self.embedding_size = int(self.card.parameters["embedding_size"])
         self.projection_size = int(self.card.parameters["projection_size"])
@@ -86,6 +87,10 @@ class SpeakerHead:
             raise ModelError(f"{self.card.file}: signatures {sorted(missing)} are missing: install earmark again")
         self._run = {name: self._interpreter.get_signature_runner(name) for name in SIGNATURES}
         self.initialize()
+
+    def twin(self) -> SpeakerHead:
+        """Another one like it, with the shipped projection, for another thread."""
+        return SpeakerHead(self._folder)
 
     def initialize(self) -> None:
         """Back to the shipped projection, with a fresh optimiser."""

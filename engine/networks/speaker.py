@@ -60,6 +60,7 @@ class SpeakerNetwork:
     """
 
     def __init__(self, folder: Path = MODELS_DIR, delegate: runtime.Delegate = "off") -> None:
+        self._opened = (folder, delegate)
         self.card = load_card("speaker", folder)
         self.bands = _bands_of(self.card)
         model = admit(read_model(self.card, folder), self.card.sha256, self.card.file, "speaker")
@@ -68,6 +69,10 @@ class SpeakerNetwork:
         output = self._interpreter.get_output_details()[0]
         self._output = int(output["index"])
         self.embedding_size = int(output["shape"][-1])
+
+    def twin(self) -> SpeakerNetwork:
+        """Another one like it, for another thread."""
+        return SpeakerNetwork(*self._opened)
 
     def embed(self, crop: Int16) -> Float32:
         """The embedding alone of what `hear` hears."""

@@ -19,6 +19,7 @@ from ..evaluation.channels import require_microphone
 from ..evaluation.conditions import ANY_MICROPHONE, Conditions, read_noises
 from ..evaluation.evaluate import Results, Setup, read_trials
 from ..evaluation.evaluate import evaluate as run_evaluation
+from ..evaluation.workers import Threads, Workers, processors
 from ..guided.progress import progress
 from ..options import as_they_are
 
@@ -29,21 +30,31 @@ LEFT_OUT = 2
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Measures error rates on a trial list, through the real enrolment; exit 2 where rows could not be read."""
-    _require_targets(arguments)
-    trials = read_trials(Path(arguments.trials))
-    _say("named twice", trials.repeated)
-    keyword = None if arguments.any_phrase else _one_network(arguments)
-    setup = Setup(
+    return evaluate_with(arguments, Threads(arguments.threads or processors()))
+
+
+def setup_of(arguments: argparse.Namespace) -> Setup:
+    """How to measure, by the options; networks and noise are read."""
+    return Setup(
         Enroller.load(models(arguments)),
-        keyword,
+        None if arguments.any_phrase else _one_network(arguments),
         replace(as_they_are(arguments.far), trainer=arguments.trainer),
         arguments.takes,
         _conditions(arguments),
         Conditions(telephone=arguments.takes_telephone) if arguments.takes_telephone else None,
         arguments.channel,
+        kept=Path(arguments.keep) if arguments.keep else None,
     )
+
+
+def evaluate_with(arguments: argparse.Namespace, workers: Workers) -> int:
+    """The same by whoever does the work (scripts/studies/shards.py)."""
+    _require_targets(arguments)
+    trials = read_trials(Path(arguments.trials))
+    _say("named twice", trials.repeated)
+    setup = setup_of(arguments)
     with progress(arguments.json == STDOUT, 0) as shown:
-        results = run_evaluation(trials, replace(setup, on_progress=shown.stage))
+        results = run_evaluation(trials, replace(setup, on_progress=shown.stage), workers)
     values = results.to_json(arguments.per_person)
     text = json.dumps(values, indent=None if arguments.json == STDOUT else 1, ensure_ascii=False)
     if arguments.json and arguments.json != STDOUT:
@@ -53,7 +64,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         from ..evaluation.plots import det  # matplotlib is in an extra, and slow
 
         det(results.systems, arguments.plot)
-    if trials.negatives and keyword is None:
+    if trials.negatives and setup.keyword is None:
         print("earmark: negative rows need --keyword: without one nothing can wake falsely", file=sys.stderr)
     return _said(results)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -183,4 +183,5 @@ def pooled(parts: Sequence[Trials]) -> Trials:
 
 def to_json(trials: Trials) -> dict[str, Any]:
     """The rates with their intervals, as `earmark evaluate` writes them."""
-    return {**trials.rates(), "ci95": trials.intervals()}
+    alone = replace(trials)  # what it sorts, as much as all scores again, is not kept for the next system
+    return {**alone.rates(), "ci95": alone.intervals()}

@@ -24,7 +24,8 @@ UNITS = {
     "others": "recordings",
     "varying": "takes",
     "enrolling": "people",
-    "measuring": "phrases",
+    "hearing": "tries",
+    "measuring": "people",
     "negative": "recordings",
 }
 """What each stage counts."""

@@ -37,8 +37,8 @@ from earmark.engine.people.store import Voiceprint
 from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Heard, Verifier
 from earmark.enroll.enrolment import Recording
+from earmark.enroll.evaluation.asking import key_of
 from earmark.enroll.evaluation.conditions import Conditions
-from earmark.enroll.evaluation.evaluate import _key
 from earmark.enroll.free_speech import enrol_speech
 from earmark.enroll.options import as_they_are
 
@@ -114,7 +114,7 @@ class Data:
                 if made is None:
                     continue
                 samples, at = made
-                changed = condition.apply(samples, _key(path))
+                changed = condition.apply(samples, key_of(path))
                 follower = Follower(changed[:at])
                 pieces = follower.push(changed[at:]) + follower.finish()
                 heard = [
@@ -136,7 +136,7 @@ class Data:
             _, end = locate_speech(wake)
         except AudioError:
             return None
-        rng = np.random.default_rng(zlib.crc32(_key(path).encode()))
+        rng = np.random.default_rng(zlib.crc32(key_of(path).encode()))
         if name == OTHER_DAYS:
             words = self._sentences(person, {self._session[path]})
             words = [words[int(rng.integers(len(words)))]] if words else []

@@ -18,7 +18,8 @@ from heading import FOLD_NETWORKS, heading
 from earmark.engine.audio.files import read_audio
 from earmark.engine.networks.conditions import PLAIN, open_to
 from earmark.engine.verifier import DECADE, Verifier, allowance
-from earmark.enroll.evaluation.evaluate import enrol, hear_first
+from earmark.enroll.evaluation.asking import hear_first
+from earmark.enroll.evaluation.evaluate import enrol
 from earmark.enroll.training.expected import heard_share
 from earmark.models.fold import FOLDS
 

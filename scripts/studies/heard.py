@@ -25,8 +25,8 @@ from earmark.engine.features.narrow import through_line
 from earmark.engine.networks.conditions import NARROW_DB, Open, is_by_telephone, open_to
 from earmark.engine.networks.speaker import Utterance
 from earmark.enroll.enrolment import Enroller
+from earmark.enroll.evaluation.asking import key_of, said
 from earmark.enroll.evaluation.conditions import ANY_MICROPHONE, Conditions
-from earmark.enroll.evaluation.evaluate import _key, _said
 from earmark.enroll.options import as_they_are
 from earmark.enroll.recordings import read_recordings
 from earmark.enroll.takes import quality
@@ -209,7 +209,7 @@ class Heard:
             recordings, _ = read_recordings([str(path) for path in files])
             hearing = enroller.hearing(None, options)
             for recording in recordings:
-                hearing.files(_said(recording, condition).pieces(), recording.file)
+                hearing.files(said(recording, condition).pieces(), recording.file)
             hearing.settle()
             good = [hearing.heard[number] for number in hearing.good]
             if not good:
@@ -234,7 +234,7 @@ class Heard:
         speakers, heard, lined, unheard = [], [], [], []
         for speaker, files in self._files(name, fold, phrase, "test"):
             for path in files:
-                found = _first(enroller, condition.apply(read_audio(path), _key(path)))
+                found = _first(enroller, condition.apply(read_audio(path), key_of(path)))
                 if found is None:
                     unheard.append(speaker)
                     continue

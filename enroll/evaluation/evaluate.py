@@ -224,7 +224,7 @@ def _as_announced(person: Voiceprint, measured: Person) -> bool | None:
         return None
     expected = person.report["expected_frr"]
     low, high = calibrate.predicted_count(expected["rejected"], expected["of"], len(own))
-    return low <= sum(own) <= high
+    return bool(low <= sum(own) <= high)
 
 
 def _collect(

@@ -64,6 +64,9 @@ class Detector:
     ) -> None:
         self._frontend, self._ring, self._gate = Frontend(), Ring(), ActivityGate()
         self._offset = OffsetRemover()
+        self._waiting: list[Int16] = []  # pieces that were pushed and have not been heard
+        self._waiting_samples = 0
+        self._heard_from = 0  # so many must be there before a network can decide something
         self._heard_hops = 0  # hops that the frontend was given, and those between that were left out
         self._channels: list[tuple[KeywordNetwork, KeywordDecision]] = []
         self._quiet_until: dict[str, int] = {}
@@ -110,6 +113,7 @@ class Detector:
 
         A network that was there before keeps its state; a new one begins to hear now.
         """
+        self._hear_waiting()  # by what has been true so far
         self._verifier = verifier
         self._policy = policy if isinstance(policy, Policy) else Policy(mode=policy)
         self._gate.enabled = self._policy.skip_quiet
@@ -138,6 +142,7 @@ class Detector:
         self._frontend.reset()
         self._gate.reset()
         self._offset.reset()
+        self._waiting, self._waiting_samples, self._heard_from = [], 0, 0
         self._heard_hops = 0
         self._ring = Ring()
         self._quiet_until.clear()
@@ -149,7 +154,7 @@ class Detector:
     @property
     def samples(self) -> int:
         """How many samples of the stream have been pushed."""
-        return self._ring.end + self._offset.held_samples
+        return self._ring.end + self._offset.held_samples + self._waiting_samples
 
     @property
     def patience_samples(self) -> int:
@@ -169,17 +174,43 @@ class Detector:
 
     def audio(self, start: int, end: int) -> Int16:
         """A copy of the samples [start, end) of the stream, of its last 4 s, without a constant offset."""
+        self._hear_waiting()
         return self._ring.last(start, end)
 
     def push(self, samples: Int16 | Float32, *, floats: bool = False) -> list[Event]:
         """(n,) int16 at 16 kHz, any n ≥ 0 -> the events that it completes, in the order they were decided in.
 
-        With `floats` the samples are floats in -1…1 instead.
+        With `floats` the samples are floats in -1…1 instead. Small pieces wait, as copies, until they are enough for
+        a network to decide something: to hear ten pieces of 10 ms at once costs a fifth, and makes no event later.
 
         Raises:
             AudioError: they are something else.
         """
-        return self._push(self._offset.push(checked(samples, floats)))
+        piece = checked(samples, floats)
+        self._waiting_samples += len(piece)
+        if self._waiting_samples < self._heard_from:
+            self._waiting.append(piece.copy())
+            return []
+        self._waiting.append(piece)
+        return self._hear_waiting()
+
+    def _hear_waiting(self) -> list[Event]:
+        """Hears what waits; there are no events where `push` would have let it wait longer."""
+        if not self._waiting:
+            return []
+        piece = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+        self._waiting, self._waiting_samples = [], 0
+        events = self._push(self._offset.push(piece))
+        self._heard_from = self._undecided_samples()
+        return events
+
+    def _undecided_samples(self) -> int:
+        """So many samples must follow before anything can be decided, whatever they are."""
+        if self._offset.held_samples or self._confirmer is not None or not self._channels:
+            return 0
+        if self._gate.is_resting:
+            return self._gate.unlooked_samples
+        return min(decision.earliest_sample for _, decision in self._channels) - self._ring.end
 
     def _push(self, samples: Int16) -> list[Event]:
         """(n,) int16 without an offset."""
@@ -219,7 +250,8 @@ class Detector:
 
     def finish(self) -> list[Event]:
         """The stream is over: half a second of silence lets a word at its very end be heard."""
-        events = self._push(np.concatenate([self._offset.finish(), np.zeros(FLUSH_SAMPLES, np.int16)]))
+        events = self._hear_waiting()
+        events += self._push(np.concatenate([self._offset.finish(), np.zeros(FLUSH_SAMPLES, np.int16)]))
         if self._confirmer is not None:
             events.append(self._confirmer.finish(self._verifier))
             self._confirmer = None

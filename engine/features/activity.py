@@ -66,6 +66,11 @@ class ActivityGate:
         """Whether nothing that has been pushed waits to be heard, or is to be heard until there is a loud tile."""
         return self._next == self._until
 
+    @property
+    def unlooked_samples(self) -> int:
+        """So many must follow before the next tile is whole, and is looked at."""
+        return _TILE_SAMPLES + _LAG_SAMPLES - len(self._rest)
+
     def push(self, samples: Int16) -> list[Span]:
         """(n,) int16, n up to 1 s -> what is to be heard now, in order, all of it hops that are whole.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ WINDOW_SAMPLES = 480  # 30 ms
 CHANNELS = 40  # mel channels, 125 to 7500 Hz
 RING_SAMPLES = 4 * RATE_HZ  # a push of 1 s, and 2.6 s before it that the gate may want to hear after all
 _HOP_BYTES = 2 * HOP_SAMPLES
+_pack = struct.Struct(f"{CHANNELS}f").pack  # floats of Python -> float32
 
 Frame = TypeVar("Frame", int, npt.NDArray[np.int_])
 
@@ -68,7 +70,7 @@ class Frontend:
         """Number of the next frame: how many have come out so far, or would have without those left out."""
 
     def push(self, samples: Int16) -> npt.NDArray[np.float32]:
-        """(n,) int16, any n ≥ 0 -> (frames, 40) float32, all frames that became whole."""
+        """(n,) int16, any n ≥ 0 -> (frames, 40) float32, all frames that became whole; nobody may write into them."""
         data = self._rest + samples.tobytes()
         whole = len(data) - len(data) % _HOP_BYTES
         self._rest = data[whole:]
@@ -78,7 +80,8 @@ class Frontend:
         if self.frames == 0:
             outputs = [features for features in outputs if features]  # the first two hops only fill the window
         self.frames += len(outputs)
-        return np.array(outputs, np.float32).reshape(-1, CHANNELS)
+        packed = b"".join([_pack(*features) for features in outputs])  # np.array takes three times as long
+        return np.frombuffer(packed, np.float32).reshape(-1, CHANNELS)
 
     def skip(self, hops: int) -> None:
         """Counts `hops` hops, 0 or more, that were left out of the stream: the next frames are that much later."""

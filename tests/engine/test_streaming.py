@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
-from conftest import MakeNetwork, Read, Takes, cut, cut_points
+from conftest import MakeNetwork, Read, Takes, cut, cut_points, without_its_offset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import resample_poly
@@ -328,6 +328,58 @@ def test_what_a_live_source_gathers_changes_no_event_and_makes_none_late(
         events, at, pushes = events + found, end, pushes + 1
     assert events + detector.finish() == expected
     assert pushes < 0.6 * len(scene) / min(block, 1600)
+
+
+@pytest.mark.parametrize(("block", "share"), [(160, 0.15), (700, 0.7), (1600, 1.0)])
+def test_small_pieces_wait_together_and_make_no_event_later(
+    detector: Detector, scene: Int16, expected: list[Event], block: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same push as without waiting, and small ones are heard in far fewer pieces."""
+    heard: list[int] = []
+    push = Frontend.push
+
+    def counted(frontend: Frontend, samples: Int16) -> npt.NDArray[np.float32]:
+        heard.append(len(samples))
+        return push(frontend, samples)
+
+    def run_in_blocks() -> list[tuple[int, Event]]:
+        detector.reset()
+        heard.clear()
+        again = np.zeros(block, np.int16)  # of a caller who has one array for all pieces
+        found = []
+        for at in range(0, len(scene) - block, block):
+            again[:] = scene[at : at + block]
+            found += [(at, event) for event in detector.push(again)]
+            assert detector.samples == at + block
+        return found
+
+    monkeypatch.setattr(Frontend, "push", counted)
+    waiting, pieces = run_in_blocks(), len(heard)
+    with pytest.MonkeyPatch.context() as at_once:
+        at_once.setattr(Detector, "_undecided_samples", lambda _: 0)
+        assert run_in_blocks() == waiting
+    assert [event for _, event in waiting] == expected
+    assert pieces <= share * len(heard)
+
+
+def test_what_waits_is_there_and_is_heard_by_what_was_true_when_it_came(
+    detector: Detector, scene: Int16, expected: list[Event], make_network: MakeNetwork
+) -> None:
+    detector.reset()
+    detector.push(scene[:RATE_HZ])
+    for at in range(RATE_HZ, 2 * RATE_HZ, 160):
+        detector.push(scene[at : at + 160])
+    np.testing.assert_array_equal(
+        detector.audio(RATE_HZ, 2 * RATE_HZ), without_its_offset(scene)[RATE_HZ : 2 * RATE_HZ]
+    )
+
+    at = expected[0].sample + 160
+    deaf = Detector([make_network("okay_nabu")], Verifier([]), "label")
+    deaf.push(scene[: at - 1600])
+    found = [event for begin in range(at - 1600, at, 160) for event in deaf.push(scene[begin : begin + 160])]
+    deaf.update([], Verifier([]))
+    assert [event.sample for event in found] == [expected[0].sample]
+    assert deaf.push(scene[at:]) + deaf.finish() == []
 
 
 def test_in_a_quiet_room_half_a_second_is_gathered(detector: Detector) -> None:

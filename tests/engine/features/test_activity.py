@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from conftest import MakeNetwork, Read, Takes, cut, cut_points
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from earmark.engine.audio.samples import FULL_SCALE, RATE_HZ, Int16
-from earmark.engine.detector import PUSH_SAMPLES, Detector
+from earmark.engine.detector import PUSH_SAMPLES, REST_SAMPLES, Detector
 from earmark.engine.event import Event
 from earmark.engine.features.activity import AFTER_HOPS, BEFORE_HOPS, CUT_HOPS, TILE_HOPS, ActivityGate, Span
 from earmark.engine.features.frontend import HOP_SAMPLES, RING_SAMPLES
+from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Verifier
 
@@ -193,6 +195,53 @@ def test_any_cut_gives_the_same_events_where_the_gate_closes(
     assert len(whole) == 2
     assert pushed(detector, cut(words_in_quiet, data.draw(cut_points(len(words_in_quiet))))) == whole
     assert pushed(detector, cut(words_in_quiet, list(range(321, len(words_in_quiet), 321)))) == whole
+
+
+def test_small_pieces_wait_for_a_whole_tile_and_it_opens_no_later(
+    make_network: MakeNetwork, words_in_quiet: Int16, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    push = ActivityGate.push
+
+    def counted(gate: ActivityGate, samples: Int16) -> list[Span]:
+        looks.append(len(samples))
+        return push(gate, samples)
+
+    def opened() -> list[int]:
+        detector = Detector([make_network("okay_nabu")], Verifier([]), "label")
+        looks.clear()
+        rested, found = False, []
+        for at in range(0, len(words_in_quiet), 160):
+            detector.push(words_in_quiet[at : at + 160])
+            rests = detector.patience_samples == REST_SAMPLES
+            found += [at] if rested and not rests else []
+            rested = rests
+        return found
+
+    monkeypatch.setattr(ActivityGate, "push", counted)
+    waiting, pieces = opened(), len(looks)
+    assert len(waiting) >= 2
+    monkeypatch.setattr(Detector, "_undecided_samples", lambda _: 0)
+    assert opened() == waiting
+    assert pieces < 0.15 * len(looks)
+
+
+def test_what_waits_is_heard_by_the_wake_words_that_there_were(
+    make_network: MakeNetwork, words_in_quiet: Int16, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = Detector([make_network("okay_nabu")], Verifier([]), "label")
+    detector.push(words_in_quiet[:RATE_HZ])
+    detector.push(words_in_quiet[RATE_HZ : RATE_HZ + 160])
+    heard: list[int] = []
+    push = KeywordNetwork.push
+
+    def counted(network: KeywordNetwork, frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        heard.append(len(frames))
+        return push(network, frames)
+
+    monkeypatch.setattr(KeywordNetwork, "push", counted)
+    detector.update([make_network("alexa")], Verifier([]), "label")
+    assert heard == [1]
 
 
 def test_switching_it_in_mid_stream_loses_nothing(make_network: MakeNetwork, words_in_quiet: Int16) -> None:

@@ -53,7 +53,12 @@ ALLOWED = {
         "engine/sinks/",
         "engine/storage/atomic.py",
     ),
-    "concurrent": ("enroll/evaluation/workers.py", "models/speech_pack.py", "models/speech_bank.py"),
+    "concurrent": (
+        "enroll/evaluation/workers.py",
+        "enroll/commands/evaluate_shards.py",
+        "models/speech_pack.py",
+        "models/speech_bank.py",
+    ),
     "multiprocessing": (),
     "time": (
         "engine/audio/microphone.py",

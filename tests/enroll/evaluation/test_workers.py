@@ -19,6 +19,7 @@ from conftest import REPOSITORY, Takes
 from earmark import cli
 from earmark.engine.errors import InputError
 from earmark.engine.people.store import Voiceprint
+from earmark.enroll.commands import evaluate_shards
 from earmark.enroll.enrolment import Enroller
 from earmark.enroll.evaluation.asking import Setup, ToEnrol, enrol_one
 from earmark.enroll.evaluation.conditions import Conditions
@@ -106,7 +107,7 @@ def test_shards_elsewhere_give_the_same_to_the_last_digit(
     alone = json.loads(capsys.readouterr().out)
     monkeypatch.syspath_prepend(REPOSITORY / "scripts" / "studies")
     shards = importlib.import_module("shards")
-    monkeypatch.setattr(shards, "SHARD", 2)
+    monkeypatch.setattr(evaluate_shards, "SHARD", 2)
     monkeypatch.setattr(shards, "ProcessPoolExecutor", lambda *_: Elsewhere())
     monkeypatch.setattr("sys.argv", ["shards.py", *options, "--json", "-"])
     assert shards.main() == 0

@@ -164,9 +164,10 @@ class Try(NamedTuple):
 def hear_one(setup: Setup, one: ToHear) -> Try | str:
     """What is heard, or why the row cannot be read."""
     try:
-        return Try(one.speaker, one.path, *_heard(setup, one))
+        heard = [each and each._replace(mel=None) for each in _heard(setup, one)]  # 40 kB a try that nobody asks for
     except AudioError as error:
         return str(error)
+    return Try(one.speaker, one.path, *heard)
 
 
 def _heard(setup: Setup, one: ToHear) -> tuple[Utterance | None, Utterance | None]:

@@ -22,7 +22,7 @@ from .networks.head import SpeakerHead
 from .networks.runtime import Delegate
 from .networks.speaker import CROP_SAMPLES, SpeakerNetwork, Utterance
 from .networks.trained.kinds import HEAD
-from .networks.trained.scorers import scores as trained_scores
+from .networks.trained.scorers import Mels, Scorers
 from .people.loading import load_people
 from .people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore, Voiceprint
 from .settings.policy import Policy
@@ -95,6 +95,7 @@ class Verifier:
     ) -> None:
         self.people = list(people)
         self._speaker, self._head, self._folder, self._delegate = speaker, head, folder, delegate
+        self._scorers = Scorers(folder, delegate)
         self.unusable: dict[tuple[str, str], int] = {}
         """Person and wake word -> how often it was left out because its numbers give no score."""
         self._bounds: dict[int, crowd.Bound | None] = {}  # by the id of the person
@@ -134,7 +135,8 @@ class Verifier:
         for person in self.people[:1]:
             chirp = 3000 * np.sin(np.arange(CROP_SAMPLES) ** 1.7)  # importing numpy.random would cost 2 MB and 9 ms
             noise = chirp.astype(np.int16)
-            self.score(person, self._networks()[0].embed(noise)[None])
+            heard = self._networks()[0].hear(noise)
+            self.score(person, heard.embedding[None], mels=[heard.mel])
         self._look_ahead()
 
     def enrolled(self, keyword: str) -> list[Voiceprint]:
@@ -246,7 +248,7 @@ class Verifier:
     def _asked(self, person: Voiceprint, heard: Utterance) -> float | None:
         """The score of what was heard; None: this person's numbers give none; the others are asked all the same."""
         try:
-            score = float(self.score(person, heard.embedding[None], open_to(heard))[0])
+            score = float(self.score(person, heard.embedding[None], open_to(heard), [heard.mel])[0])
             why = "" if np.isfinite(score) else f"the score is {score}"
         except (ModelError, ValueError) as error:  # numbers of another size: no store has checked this voiceprint
             why = text_of(error)
@@ -257,14 +259,15 @@ class Verifier:
         self.unusable[person.name, person.keyword] = self.unusable.get((person.name, person.keyword), 0) + 1
         return None
 
-    def score(self, person: Voiceprint, embeddings: Float32, may: Open = PLAIN) -> Float32:
+    def score(self, person: Voiceprint, embeddings: Float32, may: Open = PLAIN, mels: Mels = None) -> Float32:
         """(n, embedding size) embeddings -> (n,) scores in -1…1, without an allowance.
 
-        `may` is what they may be compared with, of `open_to`: of all alike, or (n, 1 + len(CONDITIONS)).
+        `may` is what they may be compared with, of `open_to`: of all alike, or (n, 1 + len(CONDITIONS)). Whose
+        trainer hears the tries themselves is asked by the plain cosine where their `mels` are not known.
         """
         if not len(person.offsets):
-            return self._score_without_elsewhere(person, embeddings)
-        scores = self.resembled(person, embeddings) - person.offsets - handicaps()[: len(person.offsets)]
+            return self._score_without_elsewhere(person, embeddings, mels)
+        scores = self.resembled(person, embeddings, mels) - person.offsets - handicaps()[: len(person.offsets)]
         scores = np.where(may[..., : len(person.offsets)], scores, np.float32(-1))
         largest: Float32 = np.clip(scores.max(axis=1), np.float32(-1), np.float32(1))
         return largest
@@ -276,12 +279,12 @@ class Verifier:
         nearest = int(self.resembled(person, embedding[None])[0].argmax())
         return CONDITIONS[nearest - 1] if nearest else None
 
-    def resembled(self, person: Voiceprint, embeddings: Float32) -> Float32:
-        """(n, 1 + k) how much embeddings resemble each prototype, in -1…1."""
+    def resembled(self, person: Voiceprint, embeddings: Float32, mels: Mels = None) -> Float32:
+        """(n, 1 + k) how much embeddings resemble each prototype, in -1…1; `mels` as of `score`."""
         prototypes = person.prototypes
         scores = embeddings @ prototypes.T
         if person.kind == TRAINED and person.trainer != HEAD:
-            scores = fused(scores, trained_scores(person.model, embeddings, scores))
+            scores = fused(scores, self._scorers.scores(person.trainer, person.model, embeddings, mels, scores))
         elif person.kind == TRAINED:
             head = self._head_of(person)
             projected = head.project(np.concatenate([embeddings, prototypes[1:]]))
@@ -289,13 +292,13 @@ class Verifier:
             scores = fused(scores, projected[: len(embeddings)] @ own.T)
         return np.asarray(scores, np.float32)
 
-    def _score_without_elsewhere(self, person: Voiceprint, embeddings: Float32) -> Float32:
+    def _score_without_elsewhere(self, person: Voiceprint, embeddings: Float32, mels: Mels) -> Float32:
         """Of people who were enrolled before there were prototypes by condition: their thresholds are for it."""
         cosine: Float32 = embeddings @ person.centroid
         if person.kind == COSINE:
             return cosine
         if person.trainer != HEAD:
-            each = trained_scores(person.model, embeddings, cosine[:, None])[:, 0]
+            each = self._scorers.scores(person.trainer, person.model, embeddings, mels, cosine[:, None])[:, 0]
             return np.clip(fused(cosine, each, HEAD_SHARE_WITHOUT_ELSEWHERE), -1, 1)
         trained = self._head_of(person).score(embeddings, person.prototype)
         return fused(cosine, trained, HEAD_SHARE_WITHOUT_ELSEWHERE)
@@ -306,12 +309,12 @@ class Verifier:
         head.set_weights(person.weights)
         return head
 
-    def margin(self, person: Voiceprint, embeddings: Float32, may: Open = PLAIN) -> Float32:
+    def margin(self, person: Voiceprint, embeddings: Float32, may: Open = PLAIN, mels: Mels = None) -> Float32:
         """(n, embedding size) embeddings -> (n,) scores less the person's threshold: comparable between people.
 
-        They count as heard in as much noise as the takes were; `may` is that of `score`.
+        They count as heard in as much noise as the takes were; `may` and `mels` are those of `score`.
         """
-        margins: Float32 = self.score(person, embeddings, may) - np.float32(person.threshold)
+        margins: Float32 = self.score(person, embeddings, may, mels) - np.float32(person.threshold)
         return margins
 
     def _networks(self) -> tuple[SpeakerNetwork, SpeakerHead]:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from earmark.engine.audio.samples import Float32
-from earmark.engine.errors import EnrolmentRefused, ModelError
+from earmark.engine.errors import EnrolmentRefused, InputError, ModelError
 from earmark.engine.networks.card import MODELS_DIR
 from earmark.engine.networks.head import SpeakerHead, no_weights
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import SpeakerNetwork
+from earmark.engine.networks.trained.kinds import HEARING
 from earmark.engine.people.loading import binding_of
 from earmark.engine.people.store import ANY_PHRASE, COSINE, TRAINED, PersonStore, Voiceprint
 from earmark.engine.verifier import HEAD_SHARE, HEAD_SHARE_WITHOUT_ELSEWHERE, Verifier
@@ -33,7 +34,7 @@ from .training.cohort import Cohort
 from .training.cohort import load as load_cohort
 from .training.report import of_others, report, rounded
 from .training.train import TakeEmbeddings, median_high_db
-from .training.trainers.base import Lesson, Voices
+from .training.trainers.base import Lesson, Trainer, Voices
 from .training.trainers.registry import trainer_of
 
 __all__ = ["Enroller", "Enrolment", "Options", "Recording"]
@@ -120,8 +121,11 @@ class Enroller:
 
         Raises:
             EnrolmentRefused: too few takes are left, or none of `others`; the message lists why.
+            InputError: there are `others`, and the trainer hears the sound of its own strangers alone.
         """
         options = options or Options()
+        if others and options.trainer in HEARING:
+            raise InputError(f"{options.trainer!r} does not train against others: leave them out, or the trainer")
         keyword = KeywordNetwork(keyword) if isinstance(keyword, str) else keyword
         hearing, session = self.hearing(keyword, options), for_files(options.min_takes)
         for number, recording in enumerate(recordings):
@@ -313,9 +317,9 @@ class Enroller:
         watcher: Watcher,
     ) -> Enrolment:
         mean = calibrate.centroid(takes)
-        trainer = trainer_of(options.trainer, self.head)
+        trainer = trainer_of(options.trainer, self.head, self.folder)
         at_home = others.embeddings[np.argsort(-(others.embeddings @ mean), kind="stable")[:MAX_OTHERS]]
-        to_train, to_measure, everybody = self._strangers(phrase, mean, at_home)
+        to_train, to_measure, everybody = self._strangers(trainer, phrase, mean, at_home)
         away = _all_or_none(takes)
         high_db = median_high_db(takes)
         lined = calibrate.offsets_by_telephone(mean, away, high_db)
@@ -371,8 +375,15 @@ class Enroller:
         off_all = calibrate.offsets(voiceprint, self.head, everybody, self.verifier)
         return Enrolment(replace(voiceprint, offsets=off_all), [], achieved)
 
-    def _strangers(self, phrase: str, mean: Float32, at_home: Float32) -> tuple[Voices, Voices, Voices]:
+    def _strangers(
+        self, trainer: Trainer, phrase: str, mean: Float32, at_home: Float32
+    ) -> tuple[Voices, Voices, Voices]:
         """Who trains, who measures, and everybody."""
+        own = trainer.strangers()
+        if own is not None:
+            one, other = own
+            both = Voices(np.concatenate([one.embeddings, other.embeddings]), (*one.mels, *other.mels))
+            return one, other, both
         to_train, to_measure = self.cohorts(phrase, mean)
         to_train = np.concatenate([at_home, to_train])[: self.head.cohort_rows]
         return Voices(to_train), Voices(to_measure), Voices(self.cohort.embeddings)

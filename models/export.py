@@ -1,12 +1,12 @@
 """Builds what ships, each model and its card together, so that they cannot part::
 
-    python -m earmark.models.export --data DIR           # rebuilds speaker, cohort and head, in this order
+    python -m earmark.models.export --data DIR           # rebuilds all of them, in the order of `BUILDERS`
     python -m earmark.models.export --data DIR --check   # rebuilds aside and compares
     python -m earmark.models.export --check              # the same without the data: the others by their cards only
 
-`speaker` and `head` need TensorFlow (extra `build`), `cohort` and `head` the data. The speaker network is made from
-`speaker_weights.npz`, which `train_speaker.py` trains. With `--out` another folder gets the models: with a
-`speaker.json` of your own in it, `cohort` and `head` are built for your network.
+`speaker`, `head` and `block` need TensorFlow (extra `build`); `cohort`, `head` and `impostors` need the data. The
+speaker network is made from `speaker_weights.npz`, which `train_speaker.py` trains. With `--out` another folder gets
+the models: with a `speaker.json` of your own in it, `cohort` and `head` are built for your network.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Signatures = dict[str, dict[str, dict[str, Any]]]
 def main() -> int:
     """Builds or checks what is named; exit 1 where a check finds a difference."""
     parser = argparse.ArgumentParser(description="Build the shipped models and their cards.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="speaker, cohort, head; all of them by default")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of BUILDERS; all of them by default")
     parser.add_argument("--check", action="store_true", help="rebuild aside and compare with what is here")
     parser.add_argument("--weights", type=Path, default=HERE / WEIGHTS, help="of the speaker network (beside this)")
     parser.add_argument("--data", type=Path, help="folder with index.csv and the sets of the cohort")
@@ -50,7 +50,7 @@ def main() -> int:
         parser.error(f"no model {', '.join(sorted(unknown))}: there are {', '.join(BUILDERS)}")
     differences = 0
     for name in arguments.names or BUILDERS:
-        if name != "speaker" and arguments.data is None:
+        if name in NEED_DATA and arguments.data is None:
             if not arguments.check:
                 parser.error(f"{name} needs --data")
             card = load_card(name, HERE)
@@ -126,6 +126,47 @@ def _head(arguments: argparse.Namespace) -> tuple[bytes, Card]:
     )
 
 
+def _block(arguments: argparse.Namespace) -> tuple[bytes, Card]:
+    from . import block_net
+
+    content, parameters = block_net.build(arguments.out / "speaker.tflite")
+    sha256 = load_card("speaker", arguments.out).sha256
+    return content, card_of(
+        "block",
+        "block.tflite",
+        content,
+        description="The speaker network's last layers, with forward and backward pass; without weights",
+        signatures=signatures_of(content),
+        parameters={**parameters, "speaker_sha256": sha256},
+        licence="Apache-2.0 (no weights are in it)",
+        sources=[f"the layout of the speaker network, sha256 {sha256}"],
+    )
+
+
+def _impostors(arguments: argparse.Namespace) -> tuple[bytes, Card]:
+    from . import build_impostors  # runs the engine
+
+    content = build_impostors.build(arguments.data, arguments.out, arguments.fold)
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        shapes = {
+            name: {"shape": list(arrays[name].shape), "dtype": arrays[name].dtype.kind} for name in arrays.files
+        }
+    return content, card_of(
+        "impostors",
+        "impostors.npz",
+        content,
+        description="One word each of some impostors, as the speaker network hears it",
+        signatures={"arrays": {"outputs": shapes}},
+        parameters={
+            "speaker_sha256": load_card("speaker", arguments.out).sha256,
+            "lowest": build_impostors.LOWEST,
+            "step": build_impostors.STEP,
+        },
+        licence="CC BY-SA 4.0 (with parts under CC BY 4.0 and MIT)",
+        sources=[corpora.SETS[name] for name in build_impostors.MOST],
+    )
+
+
 def head_parameters(embedding_size: int) -> dict[str, Any]:
     """What the card says of a head for embeddings of a size."""
     return {
@@ -143,7 +184,10 @@ BUILDERS: dict[str, Callable[[argparse.Namespace], tuple[bytes, Card]]] = {
     "speaker": _speaker,
     "cohort": _cohort,
     "head": _head,
+    "impostors": _impostors,
+    "block": _block,
 }
+NEED_DATA = ("cohort", "head", "impostors")
 
 
 def card_of(name: str, file: str, content: bytes, **facts: Any) -> Card:

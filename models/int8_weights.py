@@ -25,7 +25,7 @@ def with_int8(content: bytes) -> bytes:
     """A TFLite file of one graph with float32 weights -> the same with int8 kernels."""
     import flatbuffers
 
-    schema = _schema()
+    schema = read_schema()
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
     (graph,) = model.subgraphs
     kinds = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
@@ -61,7 +61,8 @@ def _pack_aligned(buffer: Any, pack: Callable[[Any], Any], builder: Any) -> Any:
     return pack(builder)
 
 
-def _schema() -> Any:
+def read_schema() -> Any:
+    """The schema of TensorFlow Lite, of whichever package has it."""
     for name in _SCHEMAS:
         try:
             return importlib.import_module(name)

@@ -23,6 +23,7 @@ PINNED = {
     # what ships (models/*.json)
     "4b1aaee8cf19ae35081bd9be2c802100f5c6bcbb3ef32917a09658e67850e609": "speaker.tflite",
     "b26ac3adecadd3311b1ea1dfaf3c5f56da76e3bb16f6736015f0a582fe32cda7": "head.tflite",
+    "2effd817fccfd435e0b6a928dae32b581a7919d15c063fa193c98cf556b01ffb": "block.tflite",
     # what pymicro-wakeword carries
     "9011a8155b04de858c48038529235cbc0e42e9fca05a55bf588cb80a653a723b": "alexa.tflite",
     "21a7976add39ee24ec96c63d96b7aaa18e24d1d9824b963e451da8feb4b78b77": "hey_jarvis.tflite",
@@ -44,7 +45,7 @@ def admit(content: bytes, sha256: str, name: str, kind: str) -> runtime.Model:
         content: of the file.
         sha256: of the content, in hex: who reads a file knows it already, and the largest takes a Zero 2 30 ms.
         name: for messages.
-        kind: `keyword`, `speaker` or `head`: how it is tried.
+        kind: `keyword`, `speaker`, `head` or `block`: how it is tried.
 
     Raises:
         ModelError: it breaks a rule, or the runtime did not survive it.

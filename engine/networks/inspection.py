@@ -18,7 +18,8 @@ from .operators import Operator
 SCHEMA_VERSION = 3
 MOST_SUBGRAPHS = 32  # the head has 6
 MOST_ELEMENTS = 4_000_000  # of a tensor; the largest of the shipped ones has 500,000
-MOST_ELEMENTS_IN_ALL = 32_000_000  # of all; the shipped ones have up to 5 million
+MOST_ELEMENTS_IN_ALL = 32_000_000  # of all; the shipped ones have up to 5 million, …
+MOST_ELEMENTS_OF_TRAINING = 160_000_000  # … but for one that is trained as a whole, whose signatures run in turn
 MOST_RANK = 6
 MOST_WINDOW = 4096  # strides, windows, dilations: 40 s of frames
 SCALES = 1e-9, 1e4  # the packaged networks have 1e-5…1.6
@@ -119,13 +120,16 @@ _SCHEMA = {
 }
 
 
-def inspect(content: bytes, name: str, operators: Mapping[int, Operator]) -> None:
+def inspect(
+    content: bytes, name: str, operators: Mapping[int, Operator], most_elements: int = MOST_ELEMENTS_IN_ALL
+) -> None:
     """Looks at the file of a network.
 
     Args:
         content: of the file.
         name: for messages.
         operators: that it may have, by their numbers.
+        most_elements: of all its tensors.
 
     Raises:
         ModelError: it breaks a rule; the message says which.
@@ -133,7 +137,7 @@ def inspect(content: bytes, name: str, operators: Mapping[int, Operator]) -> Non
     if content[4:8] != b"TFL3":
         raise ModelError(f"{name}: not a TensorFlow Lite file")
     file = Flatbuffer(content, schema(operators), name)
-    _Inspection(file, file.root("Model"), operators).run()
+    _Inspection(file, file.root("Model"), operators, most_elements).run()
 
 
 def schema(operators: Mapping[int, Operator]) -> Schema:
@@ -146,11 +150,13 @@ def schema(operators: Mapping[int, Operator]) -> Schema:
 
 
 class _Inspection:
-    def __init__(self, file: Flatbuffer, model: Record, operators: Mapping[int, Operator]) -> None:
+    def __init__(
+        self, file: Flatbuffer, model: Record, operators: Mapping[int, Operator], most_elements: int
+    ) -> None:
         self._file, self._model, self._allowed = file, model, operators
         self._buffers: list[bytes] = [record["data"] or b"" for record in model["buffers"] or []]
         self._subgraphs: list[Record] = model["subgraphs"] or []
-        self._elements_left = MOST_ELEMENTS_IN_ALL
+        self._elements_left = most_elements
 
     def run(self) -> None:
         model = self._model

@@ -87,3 +87,10 @@ EMBEDDING = {
     123: Operator("SELECT_V2", (3, 3)),
     126: Operator("BATCH_MATMUL", (2, 2), options=101, layout="???"),
 }
+
+TRAINING = {
+    # What a network that is trained as a whole has beside the same (models/flat_net.py).
+    **EMBEDDING,
+    65: Operator("SLICE", (3, 3)),
+    69: Operator("TILE", (2, 2)),
+}

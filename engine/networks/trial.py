@@ -17,14 +17,14 @@ from ..errors import ModelError
 from ..features import frontend, mel
 from . import runtime
 from .card import MOST_MODEL_BYTES
-from .inspection import inspect
-from .operators import EMBEDDING, STREAMING, Operator
+from .inspection import MOST_ELEMENTS_IN_ALL, MOST_ELEMENTS_OF_TRAINING, inspect
+from .operators import EMBEDDING, STREAMING, TRAINING, Operator
 
 CPU_S = 20  # what an inspection and some seconds of audio take: 0.1 s on a PC, 2 s on a Zero 2
 MEMORY_BYTES = 512 * 1024 * 1024  # beyond what the runtime has mapped when it begins
 STRIDES = 200  # 6 s of audio for a streaming network, and whatever its variables count
 LENGTHS = (20, 64, 128)  # frames of an utterance, from a short one to the longest
-KEYWORD, SPEAKER, HEAD = "keyword", "speaker", "head"
+KEYWORD, SPEAKER, HEAD, BLOCK = "keyword", "speaker", "head", "block"
 
 
 def main() -> int:
@@ -46,18 +46,18 @@ def try_network(content: bytes, name: str, kind: str) -> None:
     Raises:
         ModelError: it breaks a rule, or the runtime refuses it.
     """
-    inspect(content, name, operators_of(kind))
+    inspect(content, name, operators_of(kind), MOST_ELEMENTS_OF_TRAINING if kind == BLOCK else MOST_ELEMENTS_IN_ALL)
     try:
         for delegate in {False, runtime.uses_delegate("on")} if kind == SPEAKER else {True}:  # as it may be opened
             interpreter = runtime.open_model(runtime.Model(content, name), delegate)
-            {KEYWORD: _stream, SPEAKER: _embed, HEAD: _train}[kind](interpreter)
+            {KEYWORD: _stream, SPEAKER: _embed, HEAD: _train, BLOCK: _train}[kind](interpreter)
     except (ValueError, RuntimeError, KeyError, IndexError, TypeError) as error:
         raise ModelError(f"{name}: the runtime cannot run this network: {error or type(error).__name__}") from error
 
 
 def operators_of(kind: str) -> Mapping[int, Operator]:
     """Which operators a network of a kind may have."""
-    return STREAMING if kind == KEYWORD else EMBEDDING
+    return {KEYWORD: STREAMING, BLOCK: TRAINING}.get(kind, EMBEDDING)
 
 
 def limit() -> None:
@@ -106,7 +106,7 @@ def _embed(interpreter: runtime.Interpreter) -> None:
 
 
 def _train(interpreter: runtime.Interpreter) -> None:
-    for signature in interpreter.get_signature_list():
+    for signature in sorted(interpreter.get_signature_list(), key="initialize".__ne__):  # that one first
         runner = interpreter.get_signature_runner(signature)
         inputs = {
             name: np.ones(tensor["shape"], tensor["dtype"]) for name, tensor in runner.get_input_details().items()

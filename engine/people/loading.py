@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import PersonDamaged, PersonError, PersonUnknown, did_you_mean
 from ..networks.card import Card, KeywordManifest
+from ..networks.trained.kinds import HEAD
 from ..storage.locked import LOCK_FILE
 from ..storage.names import folder_name
 from ..storage.owners import refusal
@@ -112,7 +113,7 @@ def check_networks(voiceprint: Voiceprint, keyword_sha256: str, speaker: Card, h
     size, projected = (int(head.parameters[key]) for key in ("embedding_size", "projection_size"))
     found = {"takes": voiceprint.takes.shape[1:]}
     wanted: dict[str, tuple[int, ...]] = {"takes": (size,)}
-    if voiceprint.kind == TRAINED:
+    if voiceprint.kind == TRAINED and voiceprint.trainer == HEAD:  # of another, `meaning` and `codec` have looked
         found.update(projection=voiceprint.weights.projection.shape, bias=voiceprint.weights.bias.shape)
         wanted.update(projection=(size, projected), bias=(1,))
     for name, shape in wanted.items():

@@ -21,6 +21,7 @@ from earmark.engine.errors import AudioError, EnrolmentRefused
 from earmark.engine.networks.conditions import PLAIN, Open, open_to
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import Utterance
+from earmark.engine.networks.trained.kinds import HEARING
 from earmark.engine.people.store import COSINE, Voiceprint
 from earmark.engine.verifier import allowance, by_line
 
@@ -164,9 +165,11 @@ class Try(NamedTuple):
 def hear_one(setup: Setup, one: ToHear) -> Try | str:
     """What is heard, or why the row cannot be read."""
     try:
-        heard = [each and each._replace(mel=None) for each in _heard(setup, one)]  # 40 kB a try that nobody asks for
+        heard = [*_heard(setup, one)]
     except AudioError as error:
         return str(error)
+    if setup.options.trainer not in HEARING:
+        heard = [each and each._replace(mel=None) for each in heard]  # 40 kB a try that nobody asks for
     return Try(one.speaker, one.path, *heard)
 
 
@@ -230,15 +233,18 @@ class Heard(NamedTuple):
     may: Open
     """(k, 1 + conditions), by `open_to`."""
     snr_db: list[float]
+    mels: list[Float32 | None]
+    """Of each, where the trainer hears tries."""
 
 
 def _in_arrays(tries: list[Utterance | None]) -> Heard:
     heard = {number: each for number, each in enumerate(tries) if each is not None}
     if not heard:
-        return Heard(np.zeros(0, np.intp), np.zeros((0, 0), np.float32), np.zeros((0, len(PLAIN)), bool), [])
+        return Heard(np.zeros(0, np.intp), np.zeros((0, 0), np.float32), np.zeros((0, len(PLAIN)), bool), [], [])
     embeddings = np.array([each.embedding for each in heard.values()], np.float32)
     may = np.array([open_to(each) for each in heard.values()])
-    return Heard(np.array([*heard]), embeddings, may, [each.snr_db for each in heard.values()])
+    snr_db, mels = ([getattr(each, name) for each in heard.values()] for name in ("snr_db", "mel"))
+    return Heard(np.array([*heard]), embeddings, may, snr_db, mels)
 
 
 def ask_one(setup: Setup, one: tuple[Voiceprint, Tries]) -> dict[str, Scores]:
@@ -248,7 +254,7 @@ def ask_one(setup: Setup, one: tuple[Voiceprint, Tries]) -> dict[str, Scores]:
     scores = {system: np.full(len(tries.every), REJECTED, np.float32) for system in (HEAD, *COMPARATORS)}
     if len(heard.at):
         allowed = np.array([allowance(person, snr_db) for snr_db in heard.snr_db], np.float32)
-        scores[HEAD][heard.at] = enroller.verifier.margin(person, heard.embeddings, heard.may) + allowed
+        scores[HEAD][heard.at] = enroller.verifier.margin(person, heard.embeddings, heard.may, heard.mels) + allowed
         for name, comparator in COMPARATORS.items():
             margins = comparator(enroller, person, heard.embeddings)
             # log odds are on another scale

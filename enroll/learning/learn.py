@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from earmark.engine.audio.samples import Float32
+from earmark.engine.errors import LearningError
 from earmark.engine.networks.conditions import ANYWHERE, PLAIN, Open
-from earmark.engine.networks.trained.kinds import HEAD
+from earmark.engine.networks.trained.kinds import HEAD, HEARING
 from earmark.engine.people.store import TRAINED, Voiceprint
 from earmark.engine.verifier import DECADE, Verifier, fused, head_share
 
@@ -191,13 +192,21 @@ class Learner:
             person: as it is; the kind of score and the wanted FAR stay.
             learned: all that are to be in it; beyond `MOST_TAKES` the oldest are left out, never an enrolled one.
             home: its impostors train too; who is said to be a stranger raises the threshold, by a decade at most.
+
+        Raises:
+            LearningError: the person's trainer needs the sound, and of what was learned there are embeddings only.
         """
+        if person.kind == TRAINED and person.trainer in HEARING:
+            raise LearningError(
+                f"what {person.trainer!r} has trained learns from recordings alone: enrol {person.name!r} again with "
+                "more takes, or with another trainer"
+            )
         learned = list(learned)[max(0, len(learned) - max(0, MOST_TAKES - person.enrolled_takes)) :]
         takes, in_mean = _material(person, learned, self.plan)
         mean = _weighted_mean(takes, in_mean)
         to_train, to_measure = map(Voices, self._cohorts(person, mean, home))
         head = self.enroller.head
-        trainer = trainer_of(person.trainer, head)
+        trainer = trainer_of(person.trainer, head, self.enroller.folder)
         lesson = Lesson(takes, to_train, to_measure, self.plan)
         learned_now = trainer.train(lesson) if person.kind == TRAINED else None
         # The rule's term for few takes stays that of the enrolment, which it was fitted to, but for one or two takes.

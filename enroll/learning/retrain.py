@@ -9,10 +9,11 @@ from functools import partial
 import numpy as np
 
 from earmark.engine.audio.samples import Float32, Int16
-from earmark.engine.errors import EnrolmentRefused, InputError, PersonDamaged, PersonMismatch
+from earmark.engine.errors import EnrolmentRefused, InputError, PersonDamaged, PersonError, PersonMismatch
 from earmark.engine.history import erasure
 from earmark.engine.history.journal import Journal
 from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.networks.trained.kinds import HEARING
 from earmark.engine.people import codec, operations
 from earmark.engine.people.loading import binding_of, check_networks
 from earmark.engine.people.store import KEPT_VERSIONS, Contents, PersonStore, Tree, Voiceprint
@@ -180,6 +181,11 @@ def _remade(
         raise PersonMismatch(
             f"{old.name!r} ({old.keyword}) was enrolled with another speaker network, and no recordings were kept: "
             f"`earmark enroll {old.name}` again"
+        )
+    if old.trainer in HEARING:
+        raise PersonError(
+            f"{old.name!r} ({old.keyword}) was enrolled with the trainer {old.trainer!r}, which hears the takes, and "
+            f"no recordings were kept: `earmark enroll {old.name} --trainer {old.trainer}` again"
         )
     if old.takes.shape[1] != enroller.speaker.embedding_size:
         raise PersonDamaged(

@@ -19,6 +19,7 @@ from .train import TakeEmbeddings, TrainPlan
 from .trainers.base import Learned, Lesson, Trainer, Voices
 
 MIN_TRAINED_TAKES = 2  # of a single one nothing can be left out
+LEAST_GAIN = 1e-4  # of a margin; less is rounding: a mean of cosines to all takes ranks as the cosine does
 NEAREST_SHARE = 0.06  # of the cohort: about a hundred strangers, who resemble a prototype most
 USUAL_SCORE = 0.32  # of these; so what is taken off is about 0
 LOWEST_OFFSET = -0.04  # of the people measured, one in a hundred; a cohort that is far from everything says little
@@ -116,7 +117,7 @@ def leave_one_out(
 
 def better_kind(trials: dict[str, Trial]) -> str:
     """The trained head, only where there is one and leave-one-out says that it is better than the plain cosine."""
-    if TRAINED not in trials or trials[TRAINED].margin() <= trials[COSINE].margin():
+    if TRAINED not in trials or trials[TRAINED].margin() <= trials[COSINE].margin() + LEAST_GAIN:
         return COSINE
     return TRAINED
 
@@ -228,7 +229,7 @@ def offsets(person: Voiceprint, head: SpeakerHead, cohort: Voices, verifier: Ver
     prototypes = person.prototypes
     scores = cohort.embeddings @ prototypes.T
     if person.kind == TRAINED and person.trainer != HEAD:
-        scores = verifier.resembled(person, cohort.embeddings)
+        scores = verifier.resembled(person, cohort.embeddings, cohort.mels or None)
     elif person.kind == TRAINED:
         head.set_weights(person.weights)
         own = np.concatenate([person.prototype[None], head.project(prototypes[1:])])

@@ -193,8 +193,8 @@ DECIDING = (
     Mutation(VERIFIER, "HEAD_SHARE = 0.5", "HEAD_SHARE = 0.4", "the head weighs less", ("test_verifier.py",)),
     Mutation(
         VERIFIER,
-        "heard.embedding[None], open_to(heard))",
-        "heard.embedding[None])",
+        "heard.embedding[None], open_to(heard), ",
+        "heard.embedding[None], PLAIN, ",
         "every try is compared as a clean one",
         ("test_verifier.py",),
     ),
@@ -727,8 +727,8 @@ ENROLLING = (
     # --- calibration
     Mutation(
         CALIBRATE,
-        "trials[TRAINED].margin() <= trials[COSINE].margin()",
-        "trials[TRAINED].margin() < trials[COSINE].margin()",
+        "trials[TRAINED].margin() <= trials[COSINE].margin() + LEAST_GAIN",
+        "trials[TRAINED].margin() < trials[COSINE].margin() - LEAST_GAIN",
         "a head that is only as good as the cosine is kept",
         _CALIBRATE,
     ),

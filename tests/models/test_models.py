@@ -16,8 +16,8 @@ from earmark.engine.networks.admission import admit
 from earmark.engine.networks.card import MODELS_DIR, load_card, read_model
 from earmark.enroll.training.cohort import load as load_cohort
 
-CARDS = ("speaker", "head", "cohort")
-NETWORKS = ("speaker", "head")
+CARDS = ("speaker", "head", "cohort", "impostors", "block")
+NETWORKS = ("speaker", "head", "block")
 Tensors = dict[str, dict[str, Any]]
 
 

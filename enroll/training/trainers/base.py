@@ -54,6 +54,9 @@ class Trainer(Protocol):
     name: str
     """Of `engine/networks/trained/kinds.py`."""
 
+    def strangers(self) -> tuple[Voices, Voices] | None:
+        """Who train and who measure, where it has its own; None: the cohort."""
+
     def left_out(self, takes: int) -> list[list[int]]:
         """Which of the takes are left out together, to see what training brings; each is left out once."""
 

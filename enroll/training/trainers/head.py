@@ -35,6 +35,10 @@ class HeadTrainer:
     def __init__(self, head: SpeakerHead) -> None:
         self._head = head
 
+    def strangers(self) -> tuple[Voices, Voices] | None:
+        """As of `Trainer`."""
+        return None
+
     def left_out(self, takes: int) -> list[list[int]]:
         """As of `Trainer`."""
         return each_alone(takes)

@@ -55,6 +55,10 @@ class References:
 
     name = REFERENCES
 
+    def strangers(self) -> tuple[Voices, Voices] | None:
+        """As of `Trainer`."""
+        return None
+
     def left_out(self, takes: int) -> list[list[int]]:
         """As of `Trainer`."""
         return each_alone(takes)
@@ -76,6 +80,10 @@ class Linear:
 
     def __init__(self, name: str, fit: Fit) -> None:
         self.name, self._fit = name, fit
+
+    def strangers(self) -> tuple[Voices, Voices] | None:
+        """As of `Trainer`."""
+        return None
 
     def left_out(self, takes: int) -> list[list[int]]:
         """As of `Trainer`."""

@@ -88,6 +88,9 @@ class Half:
         self.lessons: list[tuple[list[TakeEmbeddings], Float32]] = []
         self._groups = groups
 
+    def strangers(self) -> None:
+        return None
+
     def left_out(self, takes: int) -> list[list[int]]:
         groups = self._groups or takes
         return [[*range(first, takes, groups)] for first in range(groups)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,18 @@ import pytest
 
 from earmark.engine.audio.samples import Float32
 from earmark.engine.errors import InputError, TrainerMissing
+from earmark.engine.networks.card import MODELS_DIR
 from earmark.engine.networks.conditions import CONDITIONS
-from earmark.engine.networks.trained.kinds import HEAD, LOGISTIC, REFERENCES, SVM, TRAINERS
+from earmark.engine.networks.keyword import KeywordNetwork
+from earmark.engine.networks.trained.kinds import HEAD, HEARING, LOGISTIC, REFERENCES, SVM, TRAINERS
 from earmark.engine.people import codec, meaning
-from earmark.engine.people.voiceprint import COSINE, TRAINED, Voiceprint
+from earmark.engine.people.store import PersonStore
+from earmark.engine.people.voiceprint import ANY_PHRASE, COSINE, TRAINED, Voiceprint
+from earmark.engine.verifier import Verifier
 from earmark.enroll.enrolment import Enroller
 from earmark.enroll.learning.impostors import HomeImpostors
 from earmark.enroll.learning.learn import Addition, Learner
+from earmark.enroll.learning.retrain import remade
 from earmark.enroll.options import as_they_are
 from earmark.enroll.training import calibrate
 from earmark.enroll.training.train import TakeEmbeddings, TrainPlan
@@ -59,7 +65,7 @@ def test_every_trainer_that_a_voiceprint_can_name_is_there() -> None:
 
 def test_an_unknown_trainer_is_told_with_what_was_perhaps_meant(enroller: Enroller) -> None:
     with pytest.raises(InputError, match="'logistik': did you mean logistic"):
-        registry.trainer_of("logistik", enroller.head)
+        registry.trainer_of("logistik", enroller.head, MODELS_DIR)
 
 
 # --- the scale
@@ -81,7 +87,7 @@ def test_strangers_who_all_score_the_same_do_not_stretch_the_scale_without_end()
 def test_a_trained_score_has_strangers_where_the_cosine_has_them(
     name: str, lesson: Lesson, enroller: Enroller
 ) -> None:
-    learned = registry.trainer_of(name, enroller.head).train(lesson)
+    learned = registry.trainer_of(name, enroller.head, MODELS_DIR).train(lesson)
     scores, cosine = learned.score(lesson.measured), lesson.measured.embeddings @ mean_of(lesson.takes)
     for share in (0.5, 0.95):
         assert np.quantile(scores, share) == pytest.approx(np.quantile(cosine, share), abs=1e-4)
@@ -92,15 +98,18 @@ def test_a_classifier_knows_takes_that_it_was_not_taught_better_than_the_cosine_
     name: str, lesson: Lesson, enroller: Enroller
 ) -> None:
     """The takes share what strangers do not have; the cosine is misled by what one take has alone."""
-    trainer = registry.trainer_of(name, enroller.head)
+    trainer = registry.trainer_of(name, enroller.head, MODELS_DIR)
     trials = calibrate.leave_one_out(trainer, lesson.takes, lesson.measured, lesson.strangers, lesson.plan)
     assert trials[TRAINED].margin() > trials[COSINE].margin()
 
 
 def test_the_mean_cosine_to_the_takes_ranks_as_the_cosine_to_their_mean(lesson: Lesson, enroller: Enroller) -> None:
     """So a guard that asks for more never keeps it: one person's scores differ by a factor alone."""
-    scores = registry.trainer_of(REFERENCES, enroller.head).train(lesson).score(lesson.measured)
+    scores = registry.trainer_of(REFERENCES, enroller.head, MODELS_DIR).train(lesson).score(lesson.measured)
     np.testing.assert_allclose(scores, lesson.measured.embeddings @ mean_of(lesson.takes), atol=1e-5)
+    trainer = registry.trainer_of(REFERENCES, enroller.head, MODELS_DIR)
+    trials = calibrate.leave_one_out(trainer, lesson.takes, lesson.measured, lesson.strangers, lesson.plan)
+    assert calibrate.better_kind(trials) == COSINE
 
 
 def test_without_scikit_learn_it_is_said_what_to_install(
@@ -108,7 +117,7 @@ def test_without_scikit_learn_it_is_said_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.svm", None)
     with pytest.raises(TrainerMissing, match=r"pip install 'earmark\[svm\]'"):
-        registry.trainer_of(SVM, enroller.head).train(lesson)
+        registry.trainer_of(SVM, enroller.head, MODELS_DIR).train(lesson)
 
 
 def test_a_logistic_regression_is_at_its_minimum(lesson: Lesson) -> None:
@@ -139,7 +148,7 @@ def test_what_is_stored_scores_as_what_was_learned(
     np.testing.assert_array_equal(enroller.verifier.score(read, tries), enroller.verifier.score(person, tries))
     to_train, to_measure = (Voices(rows) for rows in enroller.cohorts(person.keyword, person.centroid))
     again = Lesson(lesson.takes, to_train, to_measure, lesson.plan)
-    learned = registry.trainer_of(name, enroller.head).train(again).score(Voices(tries))
+    learned = registry.trainer_of(name, enroller.head, MODELS_DIR).train(again).score(Voices(tries))
     halves = (enroller.verifier.resembled(read, tries)[:, 0], tries @ person.centroid)
     np.testing.assert_allclose(2 * halves[0] - halves[1], learned, atol=1e-5)
 
@@ -198,6 +207,28 @@ def test_arrays_that_do_not_fit_are_refused(
         codec.decode(files)
 
 
+@pytest.mark.parametrize("name", OF_EMBEDDINGS)
+def test_the_detector_takes_whom_any_trainer_made(
+    name: str, lesson: Lesson, enroller: Enroller, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store, person = PersonStore(tmp_path), made(lesson, name, enroller, monkeypatch)
+    store.save(person)
+    verifier = Verifier.load(store, [])
+    (known,) = verifier.people
+    rows = np.array([take.clean for take in lesson.takes])
+    np.testing.assert_array_equal(verifier.score(known, rows), enroller.verifier.score(person, rows))
+
+
+@pytest.mark.parametrize("name", OF_EMBEDDINGS)
+def test_made_anew_it_is_of_the_same_trainer(
+    name: str, lesson: Lesson, enroller: Enroller, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store = PersonStore(tmp_path)
+    store.save(made(lesson, name, enroller, monkeypatch))
+    again = remade(store, "anna", ANY_PHRASE, enroller, KeywordNetwork).voiceprint
+    assert (again.trainer, again.kind) == (name, TRAINED)
+
+
 # --- learning on
 
 
@@ -212,3 +243,7 @@ def test_learning_on_trains_anew_in_the_same_way(
     assert (now.trainer, len(now.takes)) == (name, 6)
     assert not np.array_equal(now.model["direction"], person.model["direction"])
     assert learner.figures(now, nobody, []).own.shape == (5,)
+
+
+def test_hearing_trainers_are_among_the_trainers() -> None:
+    assert set(HEARING) <= set(TRAINERS)

@@ -15,6 +15,7 @@ PAUSE_TILES = 15  # 0.3 s without speech end a piece that is long enough: who sp
 SHORT_TILES = 25  # 0.5 s: of less speech an embedding says little
 END_TILES = 40  # 0.8 s of quiet, and the command is over
 AWAITED_TILES = 150  # 3 s: so long somebody may wait for a beep before the command
+LEARNED_TILES = 15  # 0.3 s: so often it learns what is quiet, where nothing was heard before
 MOST_TILES = 300  # 6 s after the wake word it is over in any case
 BEFORE_SAMPLES = 2 * RATE_HZ  # of the sound before: its quiet parts are the noise, its loud ones the voice
 
@@ -44,20 +45,25 @@ class Piece:
 class Follower:
     """The speech after a wake word, piece by piece.
 
-    The levels of the sound before say what is quiet and what is loud. All that counts are whole tiles of 20 ms behind
-    the wake word, so that any cut of the stream gives the same pieces.
+    The levels of the sound before say what is quiet and what is loud; where there is none before, the levels of what
+    has come so far do, looked at anew every 0.3 s. All that counts are whole tiles of 20 ms behind the wake
+    word, so that any cut of the stream gives the same pieces.
 
     Args:
-        before: (n,) int16, up to 2 s of the sound before; n ≥ 324.
+        before: (n,) int16, up to 2 s of the sound before; n ≥ 324. None: there is none.
         ends: quiet, or six seconds, end it.
     """
 
-    def __init__(self, before: Int16, ends: bool = True) -> None:
+    def __init__(self, before: Int16 | None, ends: bool = True) -> None:
         self._ends = ends
+        self._limit = 0.0
+        self._learns = before is None
+        self._levels: list[np.int64] = []  # of all tiles, where it learns
+        self._waiting: list[Int16] = []  # tiles that are looked at when it has learned of them
+        before = np.zeros(_LAG_SAMPLES, np.int16) if before is None else before
         before = before[(len(before) - _LAG_SAMPLES) % TILE_SAMPLES :]
-        levels = _levels(before)
-        quiet, loud = np.percentile(levels, [_QUIET_PERCENTILE, _LOUD_PERCENTILE])
-        self._limit = max(_ABOVE_QUIET * float(quiet), _BELOW_LOUD * float(loud))
+        if not self._learns:
+            self._limit = _limit(_levels(before))
         self._rest: Int16 = before[len(before) - _LAG_SAMPLES :]
         self._tiles = 0
         self._buffer: list[Int16] = []
@@ -85,15 +91,36 @@ class Follower:
         whole = joined[: count * TILE_SAMPLES + _LAG_SAMPLES]
         for number, level in enumerate(_levels(whole)):
             start = number * TILE_SAMPLES + _LAG_SAMPLES
-            self._look(whole[start : start + TILE_SAMPLES], bool(level > self._limit), pieces)
+            tile = whole[start : start + TILE_SAMPLES]
+            if self._learns:
+                self._learn(tile, level, pieces)
+            else:
+                self._look(tile, bool(level > self._limit), pieces)
             if self.ended:
                 break
         return pieces
+
+    def _learn(self, tile: Int16, level: np.int64, pieces: list[Piece]) -> None:
+        """What is quiet and what is loud; the tiles since the last time are looked at then."""
+        self._levels.append(level)
+        self._waiting.append(tile)
+        if len(self._waiting) == LEARNED_TILES:
+            self._look_at_waiting(pieces)
+
+    def _look_at_waiting(self, pieces: list[Piece]) -> None:
+        if not self._waiting:
+            return
+        self._limit = _limit(np.array(self._levels))
+        waiting, self._waiting = self._waiting, []
+        for tile, level in zip(waiting, self._levels[-len(waiting) :]):
+            if not self.ended:
+                self._look(tile, bool(level > self._limit), pieces)
 
     def finish(self) -> list[Piece]:
         """The stream is over, or nobody listens on."""
         pieces: list[Piece] = []
         if not self.ended:
+            self._look_at_waiting(pieces)
             self._cut(pieces)
             self.ended = True
         return pieces
@@ -132,6 +159,12 @@ def pieces_of(samples: Int16) -> list[Piece]:
         return []
     follower = Follower(samples, ends=False)
     return follower.push(samples) + follower.finish()
+
+
+def _limit(levels: npt.NDArray[np.int64]) -> float:
+    """(n,) levels of tiles -> what is loud is above it."""
+    quiet, loud = np.percentile(levels, [_QUIET_PERCENTILE, _LOUD_PERCENTILE])
+    return max(_ABOVE_QUIET * float(quiet), _BELOW_LOUD * float(loud))
 
 
 def _levels(samples: Int16) -> npt.NDArray[np.int64]:

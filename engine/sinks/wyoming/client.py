@@ -232,7 +232,7 @@ class Client:
             self._control.stats.add("clients", server=self._sink.name)
             _LOG.info("wyoming: %s sends audio", self._peer)
         if self._command is not None and self._command.listens:
-            self._command.hear(samples)
+            self._command.hear(samples, self._voices.of(self._control.household))
         else:
             self._gather(samples)
         await asyncio.sleep(0 if self.trusted else self._pace.owe(len(samples), time.monotonic()))

@@ -9,35 +9,29 @@ is empty. Who asks for it, and may know who is at home, gets it with the transcr
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
 from wyoming.event import Event, async_read_event, async_write_event
 from wyoming.info import AsrProgram, Describe, Info
 
-from ...audio.samples import RATE_HZ, Int16
-from ...confirmation import MOST_PIECES, judge
-from ...errors import AudioError, ModelError, ProtocolError, text_of
-from ...event import Command
+from ...audio.samples import Int16
+from ...errors import ProtocolError, text_of
 from ...event import Event as Confirmation
-from ...features.following import pieces_of
-from ...people.store import FREE_SPEECH
 from ...settings.policy import Policy
 from ...verifier import Verifier
 from ..server import Place
+from .spoken import Spoken
 
 _LOG = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
 DESCRIBE_S = 2.0  # what a description of the service behind may take
 KNOWN_S = 30.0  # how long it is good for: Home Assistant asks so often
-LISTENED_SAMPLES = 10 * RATE_HZ  # of a command; its first four seconds of speech are asked
 
 WHOSE = "earmark"  # in the context of a request: please say it; in that of the transcript: whose command it was
 
@@ -126,7 +120,7 @@ class Transcription:
         self._judged = asyncio.Event()
         self._refused = self._tells = False
         self._whose: dict[str, str | None] = {}
-        self._heard: list[Int16] = []
+        self._command = Spoken()
         self.listens = True
         """Whether the command goes on."""
 
@@ -153,15 +147,13 @@ class Transcription:
         except OSError as error:
             raise ProtocolError(f"wyoming.transcribe: {told(self._place)} is gone: {text_of(error)}") from error
 
-    def hear(self, samples: Int16) -> None:
+    def hear(self, samples: Int16, verifier: Verifier) -> None:
         """(n,) int16 at 16 kHz of the command."""
-        if sum(map(len, self._heard)) < LISTENED_SAMPLES:
-            self._heard.append(samples)
+        self._command.push(samples, verifier)
 
     def ask(self, verifier: Verifier, policy: Policy) -> Confirmation:
         """All has come: whose command it was; the transcript may pass."""
-        samples = np.concatenate([np.zeros(0, np.int16), *self._heard])
-        event, self._refused = whose(samples, verifier, policy)
+        event, self._refused = self._command.whose(verifier, policy)
         self._whose = {"person": event.person, "reason": event.reason}
         self._judged.set()
         self.listens = False
@@ -201,38 +193,3 @@ def _context(event: Event) -> dict[str, Any]:
     """Of a request or a transcript; empty: it has none, or what is none."""
     context = event.data.get("context")
     return context if isinstance(context, dict) else {}
-
-
-def whose(samples: Int16, verifier: Verifier, policy: Policy) -> tuple[Confirmation, bool]:
-    """(n,) int16 of a command -> the event that says whose it was, and whether it is refused for that."""
-    person, score, speech = None, None, 0
-    if not verifier.people:
-        reason, refused = "nobody_enrolled", False
-    else:
-        try:
-            pieces = pieces_of(samples)[:MOST_PIECES]
-            speech = sum(piece.speech_samples for piece in pieces)
-            heard = []
-            for piece in pieces:
-                with contextlib.suppress(AudioError):  # loud, and no speech
-                    heard.append(verifier.hear(piece.samples, verifier.people))
-            found = judge(verifier, None, policy, None, None, heard)
-            person, score = found.person, found.score
-            reason = "unknown_voice" if found.outcome in ("confirmed", "denied") else found.outcome
-            reason = "known_voice" if person is not None else reason
-        except ModelError as error:
-            _LOG.error("the speaker side failed, on_error=%s: %s", policy.on_error, error)
-            reason = "speaker_failed"
-        unsure = reason not in ("known_voice", "unknown_voice")
-        refused = policy.mode == "only" and person is None and not (unsure and policy.on_error == "accept")
-    return Confirmation(
-        type="confirmation",
-        keyword=FREE_SPEECH,
-        sample=len(samples),
-        keyword_score=0.0,
-        person=person,
-        speaker_score=score,
-        reason=f"{reason}:cancel" if refused else reason,
-        decided_sample=len(samples),
-        command=Command(None, round(1000 * speech / RATE_HZ)),
-    ), refused

@@ -61,6 +61,45 @@ def test_any_cut_gives_the_same_pieces(points: list[int]) -> None:
     assert (cut_up.samples, cut_up.ended) == (at_once.samples, at_once.ended) == (at_once.samples, True)
 
 
+def syllables(samples: Int16) -> Int16:
+    """As speech is: softer for 60 ms four times a second, by 16 dB."""
+    soft = np.arange(len(samples)) % (RATE_HZ // 4) < 6 * RATE_HZ // 100
+    return np.where(soft & (np.abs(samples) > QUIET), samples // 6, samples).astype(np.int16)
+
+
+UNPREPARED = np.concatenate([noise(0.2, QUIET), syllables(STREAM)])
+
+
+def unprepared(samples: Int16, points: list[int]) -> list[Piece]:
+    """As it comes, where nothing was heard before."""
+    follower = Follower(None, ends=False)
+    return [piece for part in cut(samples, points) for piece in follower.push(part)] + follower.finish()
+
+
+@settings(max_examples=40)
+@given(cut_points(len(UNPREPARED)))
+def test_where_nothing_was_heard_before_any_cut_gives_the_same_pieces(points: list[int]) -> None:
+    whole = unprepared(UNPREPARED, [])
+    assert [round(piece.speech_samples / RATE_HZ, 1) for piece in whole] == [1.3, 0.6, 1.1]
+    assert facts(unprepared(UNPREPARED, points)) == facts(whole)
+
+
+def test_where_nothing_was_heard_before_a_piece_is_whole_soon_after_it() -> None:
+    """A satellite ends a command after 0.7 s of quiet: nothing is left to be heard then."""
+    follower = Follower(None, ends=False)
+    samples = np.concatenate([noise(0.3, QUIET), talk(1.0, 0.7)])
+    pieces = [piece for part in np.split(samples, 20) for piece in follower.push(part)]
+    assert [round(piece.speech_samples / RATE_HZ, 1) for piece in pieces] == [1.0]
+    assert follower.finish() == []
+
+
+@pytest.mark.parametrize("factor", [1, 2, 8])
+def test_where_nothing_was_heard_before_it_learns_at_any_level(factor: int) -> None:
+    samples = (np.concatenate([noise(3.0, QUIET), UNPREPARED]) // factor).astype(np.int16)
+    assert len(unprepared(samples, [])) == 3
+    assert unprepared(np.zeros(RATE_HZ, np.int16), []) == unprepared(np.zeros(100, np.int16), []) == []
+
+
 def test_a_piece_is_as_long_as_the_network_hears_at_once_and_a_pause_ends_one() -> None:
     pieces, _ = followed(talk(2.0, 0.4, 0.6, 0.9))
     tiles = [len(piece.samples) // TILE_SAMPLES for piece in pieces]

@@ -149,6 +149,13 @@ class Wyoming:
         "",
         "a speech-to-text service to pass commands on to, and to say who spoke: tcp://whisper:10300; empty: none",
     )
+    together_s: float = _key(
+        NUMBER,
+        0.0,
+        "satellites that hear it so soon after each other are one event, which comes later by it; 0: not",
+        0,
+        2,
+    )
     tls_certificate: str = _key(TEXT, "", "PEM file of this service for tcp; empty: no TLS")
     tls_key: str = _key(TEXT, "", "its private key")
     tls_clients: str = _key(TEXT, "", "PEM file of who has signed the certificates of clients; empty: any client")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +28,7 @@ from ..peers import AHEAD_S, FACTOR, Bucket, Peers, host_of
 from ..server import Place
 from .connection import Connection
 from .messages import checked_format, checked_names, checked_timestamp
+from .together import Heard, Together
 from .transcription import Transcription
 
 _LOG = logging.getLogger(__name__)
@@ -33,6 +36,8 @@ _LOG = logging.getLogger(__name__)
 PIECES_A_SECOND = 4  # audio is taken in such pieces, 3 ms of work each, so that the others' turn comes soon
 FOLLOW = "earmark-follow"  # our extension of the protocol: followers.py
 NOT_OF_A_COMMAND = ("describe", "ping", "detect", "transcribe", FOLLOW)  # they are for us
+SILENT_S = 1.0  # who has sent nothing for so long hears no wake word now
+MOST_UNDECIDED = 8  # wake words of a client that wait for others, or for their clip: it says one a second
 UNKNOWN_VOICE = "unknown_voice"  # as the reason of an event begins
 
 
@@ -43,6 +48,8 @@ class Service(Protocol):
     loop: asyncio.AbstractEventLoop
     behind: Place | None
     """The speech-to-text service that commands are passed on to."""
+    together: Together | None
+    """Where only the best of several satellites tells of what they heard."""
 
     async def describe(self) -> Event:
         """What there is to be detected, and to be transcribed by the service behind."""
@@ -100,11 +107,17 @@ class Client:
         self._taken: list[tuple[int, float | None]] = []  # of what was heard last: up to which sample, its timestamp
         self._late: asyncio.TimerHandle | None = None
         self._command: Transcription | None = None
+        self._heard_last: list[Heard] = []  # of which it is perhaps not known yet whether another heard it better
 
     @property
     def silent_s(self) -> float:
         """How long it has said nothing."""
         return time.monotonic() - self._heard_s
+
+    @property
+    def listens(self) -> bool:
+        """Whether it sends audio now in which a wake word may come."""
+        return self._listener is not None and self.silent_s < SILENT_S
 
     def end(self, why: str) -> None:
         """Cuts it off."""
@@ -151,6 +164,8 @@ class Client:
     # --- the dialogue
 
     async def _answer(self, event: Event) -> None:
+        if not AudioChunk.is_type(event.type):  # it may end the stream, whose answers come first
+            await self._settle()
         if self._command is not None and self._command.listens and event.type not in NOT_OF_A_COMMAND:
             await self._command.forward(event)
         if AudioChunk.is_type(event.type):
@@ -209,7 +224,9 @@ class Client:
             if self._converter is not None:
                 await self._push(self._converter.finish())
             household = self._control.household
-            self._tell(self._command.ask(self._voices.of(household), household.policy), time.time())
+            event = self._command.ask(self._voices.of(household), household.policy)
+            self._tell(event, time.time())
+            self._count(event)
             self._end_stream()
             return
         if self._listener is not None and self._converter is not None:
@@ -217,6 +234,7 @@ class Client:
             self._take()
             start_s = time.perf_counter()
             self._report(self._listener, self._listener.finish(), time.perf_counter() - start_s)
+            await self._settle()
         if not self._detected:
             self.write(NotDetected().event())
         self._end_stream()
@@ -290,25 +308,62 @@ class Client:
         for event in events:
             if event.type != "near_miss":
                 self._control.stats.latency(1000 * (_waited_s(listener, event) + computed_s))
-            self._tell(event, time.time() - _waited_s(listener, event))
-            if event.type == "detection":
-                self._detected = True
-                # the client's own timestamp goes back as it came, even where it is no count of milliseconds
-                timestamp = next((of for end, of in self._taken if end >= event.decided_sample), self._timestamp)
-                self.write(Detection(event.keyword, timestamp, event.person).event())  # type: ignore[arg-type]
+            # the client's own timestamp goes back as it came, even where it is no count of milliseconds
+            timestamp = next((of for end, of in self._taken if end >= event.decided_sample), self._timestamp)
+            tell = functools.partial(self._answer_with, event, time.time() - _waited_s(listener, event), timestamp)
+            self._tell_once(event, tell)
+            self._count(event)
         for event, clip in listener.clips(now=at_end):
-            self._publish(event, time.time() - _waited_s(listener, event), clip)
+            at_s = time.time() - _waited_s(listener, event)
+            self._tell_once(event, functools.partial(self._publish, event, at_s, clip))
+
+    def _tell_once(self, event: WakeEvent, tell: Callable[[], None]) -> None:
+        """At once; or where others may hear it, too, as soon as it is known that this client heard it best, if so."""
+        together = self._sink.together
+        if together is None:
+            tell()
+            return
+        heard = next((one for one in self._heard_last if one.event is event), None)
+        if heard is not None:
+            heard.then(functools.partial(self._try, tell))
+            return
+        heard = Heard(self, event)
+        heard.then(functools.partial(self._try, tell))
+        self._heard_last = [*self._heard_last[1 - MOST_UNDECIDED :], heard]
+        together.hear(heard)
+
+    def _try(self, tell: Callable[[], None]) -> None:
+        """In the turn of another client."""
+        try:
+            tell()
+        except EarmarkError as error:  # said where the client is read
+            self._connection.fail(error)
+
+    async def _settle(self) -> None:
+        """Waits until it is known which of the wake words this client tells of."""
+        for heard in self._heard_last:
+            await heard.decided.wait()
+
+    def _answer_with(self, event: WakeEvent, at_s: float, timestamp: float | None) -> None:
+        """To the sinks and to the client."""
+        self._tell(event, at_s)
+        if event.type == "detection":
+            self._detected = True
+            self.write(Detection(event.keyword, timestamp, event.person).event())  # type: ignore[arg-type]
 
     def _tell(self, event: WakeEvent, at_s: float) -> None:
-        """To the sinks, as often as this client may.
-
-        Raises:
-            ProtocolError: it was one voice too many.
-        """
+        """To the sinks, as often as this client may."""
         if self.trusted or self._guard.may_tell(time.monotonic()):
             self._publish(event, at_s)
         else:
             self._sink.say_too_many(self.host)
+
+    def _count(self, event: WakeEvent) -> None:
+        """A voice that nobody knows, of who is not trusted.
+
+        Raises:
+            ProtocolError: it was one voice too many.
+        """
         if not self.trusted and event.type != "near_miss" and event.reason.startswith(UNKNOWN_VOICE):
             self._count_stranger()
 

@@ -40,6 +40,7 @@ from .client import Client
 from .connection import MAX_HEADER_BYTES
 from .followers import NOT_TRUSTED, Followers
 from .messages import shortened
+from .together import Together
 from .transcription import Programs
 
 _LOG = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class WyomingSink(Server):
         self._clients: list[Client] = []
         self._full = False
         self._followers = Followers(control)
+        self.together = Together(settings.together_s, lambda: [*self._clients]) if settings.together_s else None
         self._described: tuple[Household, Event] | None = None
         self._said: set[str] = set()
         self._cut_off: set[tuple[str, str]] = set()
@@ -102,7 +104,9 @@ class WyomingSink(Server):
         return (await asyncio.start_server(client, sock=listening, limit=MAX_HEADER_BYTES)).close
 
     def close(self) -> None:
-        """Ends all connections, after a word to who has read the announcement."""
+        """Ends all connections, after a word to who has read the announcement, and what waits for others is told."""
+        if self.together is not None:
+            self.loop.call_soon_threadsafe(self.together.finish)
         if self._announcement is not None:
             with contextlib.suppress(asyncio.TimeoutError):
                 asyncio.run_coroutine_threadsafe(self._announcement.withdraw(), self.loop).result()

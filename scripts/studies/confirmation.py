@@ -8,6 +8,7 @@ that. All of it goes through a condition as one recording, so that a talker goes
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import sys
 import zipfile
@@ -28,12 +29,12 @@ from earmark.engine.audio.files import read_audio
 from earmark.engine.audio.samples import RATE_HZ, Float32, Int16
 from earmark.engine.confirmation import MOST_PIECES, fit, judge
 from earmark.engine.errors import AudioError, EnrolmentRefused
-from earmark.engine.features.following import Follower
+from earmark.engine.features.following import Follower, pieces_of
 from earmark.engine.features.narrow import through_line
 from earmark.engine.features.speech import locate_speech
 from earmark.engine.networks.conditions import NARROW_DB, Open, is_by_telephone, open_to
 from earmark.engine.networks.speaker import CROP_SAMPLES, SpeakerNetwork, Utterance
-from earmark.engine.people.store import Voiceprint
+from earmark.engine.people.store import FREE_SPEECH, PersonStore, Voiceprint
 from earmark.engine.settings.policy import Policy
 from earmark.engine.verifier import Heard, Verifier
 from earmark.enroll.enrolment import Recording
@@ -80,7 +81,7 @@ class Data:
     """The recordings of a set and fold, and what is heard of them."""
 
     def __init__(self, data: Path, cache: Path) -> None:
-        self._data, self._cache = data, cache
+        self.folder, self._cache = data, cache
         self.kept = Kept(data, cache)
         self.study = Study(self.kept)
         with (data / "index.csv").open(newline="", encoding="utf-8") as file:
@@ -105,12 +106,12 @@ class Data:
         return self._tries[key]
 
     def _hear(self, name: str, fold: int, phrase: str, condition: Conditions) -> dict[str, Any]:
-        trials, _ = list(folds.parts(self._data, name))[fold]
+        trials, _ = list(folds.parts(self.folder, name))[fold]
         speaker = folds.enroller(fold).speaker
         who, counts, rows = [], [], []
         for person, roles in trials.people[phrase].items():
             for path in roles.get("test", []):
-                made = self._said(name, trials.people, phrase, person, path)
+                made = self.said(name, trials.people, phrase, person, path)
                 if made is None:
                     continue
                 samples, at = made
@@ -118,7 +119,7 @@ class Data:
                 follower = Follower(changed[:at])
                 pieces = follower.push(changed[at:]) + follower.finish()
                 heard = [
-                    _row(speaker, each)
+                    row_of(speaker, each)
                     for each in (changed[max(0, at - CROP_SAMPLES) : at], *(p.samples for p in pieces))
                 ]
                 if heard[0] is None:
@@ -129,7 +130,7 @@ class Data:
                 rows += good
         return {"speaker": np.array(who), "count": np.array(counts), "rows": np.array(rows, np.float32)}
 
-    def _said(self, name: str, people: Any, phrase: str, person: str, path: Path) -> tuple[Int16, int] | None:
+    def said(self, name: str, people: Any, phrase: str, person: str, path: Path) -> tuple[Int16, int] | None:
         """Wake word and command as one recording, and where the wake word ends."""
         wake = read_audio(path)
         try:
@@ -150,27 +151,43 @@ class Data:
 
     def _sentences(self, person: str, sessions: set[str]) -> list[Path]:
         rows = [row for row in self._index if row["set"] == SENTENCES and row["speaker"] == person]
-        return [self._data / row["path"] for row in rows if row["session"] in sessions]
+        return [self.folder / row["path"] for row in rows if row["session"] in sessions]
 
     def speech(self, name: str, fold: int, phrase: str, person: Voiceprint) -> Voiceprint | None:
         """The voiceprint with half a minute of other words of the enrolment's day; None: there is too little."""
         key = name, fold, phrase, person.name
+        store = PersonStore(self._cache / "speech" / f"{name}-{fold}-{phrase}")
+        if key not in self._speech and person.name in store.names():
+            self._speech[key] = store.load(person.name, FREE_SPEECH)
         if key not in self._speech:
-            trials, _ = list(folds.parts(self._data, name))[fold]
-            if name == OTHER_DAYS:
-                enrolled = trials.people[phrase][person.name]["enroll"]
-                files = self._sentences(person.name, {self._session[path] for path in enrolled})
-            else:
-                others = [trials.people[other] for other in sorted(trials.people) if other != phrase]
-                takes = [roles[person.name].get("enroll", []) for roles in others if person.name in roles]
-                files = [row[number] for number in range(5) for row in takes if number < len(row)]
-            talk = _joined(files)[: TALK_S * RATE_HZ]
+            talk = self._talk(name, fold, phrase, person.name)
             try:
                 made = enrol_speech(folds.enroller(fold), person, [Recording("talk", talk)], as_they_are())
                 self._speech[key] = made.voiceprint
+                store.save(made.voiceprint)
             except EnrolmentRefused:
                 self._speech[key] = None
         return self._speech[key]
+
+    def _talk(self, name: str, fold: int, phrase: str, person: str) -> Int16:
+        """Half a minute of other words of the enrolment's day."""
+        trials, _ = list(folds.parts(self.folder, name))[fold]
+        if name == OTHER_DAYS:
+            enrolled = trials.people[phrase][person]["enroll"]
+            files = self._sentences(person, {self._session[path] for path in enrolled})
+        else:
+            others = [trials.people[other] for other in sorted(trials.people) if other != phrase]
+            takes = [roles[person].get("enroll", []) for roles in others if person in roles]
+            files = [row[number] for number in range(5) for row in takes if number < len(row)]
+        return _joined(files)[: TALK_S * RATE_HZ]
+
+    def talk(self, name: str, fold: int, phrase: str, person: str) -> Float32:
+        """(n, d) embeddings of the pieces of that."""
+        speaker, rows = folds.enroller(fold).speaker, []
+        for piece in pieces_of(self._talk(name, fold, phrase, person)):
+            with contextlib.suppress(AudioError):
+                rows.append(speaker.embed(piece.samples))
+        return np.array(rows, np.float32)
 
     def parts(self, name: str) -> Iterator[tuple[int, str, Voiceprint, Verifier]]:
         """Fold, phrase, voiceprint of everybody, and who can ask them."""
@@ -192,7 +209,7 @@ def _joined(files: list[Path]) -> Int16:
     return np.concatenate(parts)
 
 
-def _row(speaker: SpeakerNetwork, samples: Int16) -> Float32 | None:
+def row_of(speaker: SpeakerNetwork, samples: Int16) -> Float32 | None:
     """(2 d + 3,): embedding, the one through a line, and what is measured."""
     try:
         heard = speaker.hear(samples)
@@ -209,12 +226,13 @@ def _row(speaker: SpeakerNetwork, samples: Int16) -> Float32 | None:
 def _tries_of(rows: dict[str, Any]) -> Iterator[Try]:
     at = 0
     for speaker, count in zip(rows["speaker"], rows["count"]):
-        heard = [_heard(row) for row in rows["rows"][at : at + count]]
+        heard = [heard_of(row) for row in rows["rows"][at : at + count]]
         at += count
         yield Try(str(speaker), heard[0], heard[1:])
 
 
-def _heard(row: Float32) -> Heard:
+def heard_of(row: Float32) -> Heard:
+    """What `row_of` made a row of."""
     size = (len(row) - 3) // 2
     snr_db, high_db, clipped = map(float, row[2 * size :])
     plain = Utterance(row[:size], snr_db, high_db, clipped)
@@ -249,27 +267,28 @@ def tables(data: Data) -> None:
             speech = data.speech(name, fold, phrase, person)
             for one in data.tries(name, fold, phrase, condition):
                 who = f"{fold}/{phrase}/{person.name}"
-                alone = verifier.score(person, one.wake.of(person).embedding[None], _may(one.wake, person))
+                alone = verifier.score(person, one.wake.of(person).embedding[None], may_of(one.wake, person))
                 cells.setdefault(("wake", 0), []).append(Told(who, one.speaker, float(alone[0]) - person.threshold))
                 for kind, known in (("takes", person), ("speech", speech or person)):
                     for count in range(1, MOST_PIECES + 1):
-                        margin = _margin(verifier, known, one.wake, one.pieces[:count])
+                        margin = margin_of(verifier, known, one.wake, one.pieces[:count])
                         cells.setdefault((kind, count), []).append(Told(who, one.speaker, margin))
-                margin = _margin(verifier, speech or person, None, one.pieces[:MOST_PIECES])
+                margin = margin_of(verifier, speech or person, None, one.pieces[:MOST_PIECES])
                 cells.setdefault(("command", 0), []).append(Told(who, one.speaker, margin))
         print(f"| {name} | {condition} | {' | '.join(shown(cell) for cell in cells.values())} |", flush=True)
 
 
-def _may(heard: Heard, person: Voiceprint) -> Open:
+def may_of(heard: Heard, person: Voiceprint) -> Open:
+    """What it may be compared with of a person."""
     return open_to(heard.of(person))
 
 
-def _margin(verifier: Verifier, person: Voiceprint, wake: Heard | None, pieces: list[Heard]) -> float:
+def margin_of(verifier: Verifier, person: Voiceprint, wake: Heard | None, pieces: list[Heard]) -> float:
     """As `judge` asks it; of a wake without a command that of the wake."""
     if not pieces:
         if wake is None:
             return -1.0
-        score = verifier.score(person, wake.of(person).embedding[None], _may(wake, person))
+        score = verifier.score(person, wake.of(person).embedding[None], may_of(wake, person))
         return float(score[0]) - person.threshold
     return fit(verifier, person, ALONE, 0.0, wake, pieces).margin
 
@@ -305,7 +324,7 @@ def _outcomes(data: Data, name: str, condition: str, kind: str) -> dict[tuple[st
                 found.setdefault((who, count), Counter())[said.outcome] += 1
 
         for own in (one for one in tries if one.speaker == person.name):
-            known = _margin(verifier, person, own.wake, []) >= 0
+            known = margin_of(verifier, person, own.wake, []) >= 0
             for count in range(1, MOST_PIECES + 1):
                 if len(own.pieces) >= count and known:
                     ask("the owner, who woke it", str(count), own.wake, own.pieces[:count])
@@ -358,7 +377,11 @@ def main() -> int:
     """Measures and prints."""
     data, wanted = Data(Path(sys.argv[1]), Path(sys.argv[2])), sys.argv[3:]
     print(heading("The command after a wake word", __file__, FOLD_NETWORKS, head=True, corpora=True))
-    made: dict[str, Callable[[Data], None]] = {"tables": tables, "outcomes": outcomes, "homes": homes}
+    made: dict[str, Callable[[Data], None]] = {
+        "tables": tables,
+        "outcomes": outcomes,
+        "homes": homes,
+    }
     for name, table in made.items():
         if not wanted or name in wanted:
             table(data)

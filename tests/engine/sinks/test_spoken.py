@@ -40,7 +40,8 @@ def command(read: Read, audio_dir: Path) -> Int16:
     rng = np.random.default_rng(1)
     parts = [read(audio_dir / f"slt_{what}_other_1.flac") for what in ("set_a_timer_for", "please_turn_the_lights")]
     samples = np.concatenate([*parts, np.zeros(RATE_HZ * 7 // 10, np.int16)])
-    return (samples + rng.integers(-4, 5, len(samples))).astype(np.int16)
+    made: Int16 = (samples + rng.integers(-4, 5, len(samples))).astype(np.int16)
+    return made
 
 
 def said(spoken: Spoken, samples: Int16, verifier: Verifier, steps: Iterable[int]) -> None:

@@ -25,7 +25,7 @@ PARTS = Path(__file__).parent
 AUDIO = PARTS.parents[2] / "tests" / "audio"
 EARMARK = Path(sys.executable).with_name("earmark")
 BROKER_PORT, RECOGNISER_PORT, WAKE_PORT = 1883, 10300, 10400
-END_S = 20.0
+END_S = 60.0
 SILENCE_WARNING_S = 2.0
 AREA = "Kitchen"
 

@@ -17,7 +17,7 @@ from confirmation import SETS, Data, Told, Try, heard_of, margin_of, may_of, row
 from earmark.engine.audio.samples import RATE_HZ
 from earmark.engine.confirmation import ANOTHER_VOICE, MOST_PIECES
 from earmark.engine.features.following import Follower, pieces_of
-from earmark.enroll.evaluation.evaluate import _key
+from earmark.enroll.evaluation.asking import key_of
 from earmark.enroll.free_speech import SAME_VOICE
 from earmark.enroll.training.calibrate import unit_mean
 
@@ -37,7 +37,7 @@ def alone(data: Data, name: str, fold: int, phrase: str, condition: str, as_it_c
             if made is None:
                 continue
             samples, at = made
-            command = data.kept.conditions[condition].apply(samples[at:-LATE], _key(path))
+            command = data.kept.conditions[condition].apply(samples[at:-LATE], key_of(path))
             follower = Follower(None, ends=False)
             pieces = follower.push(command) + follower.finish() if as_it_comes else pieces_of(command)
             rows = [row for piece in pieces[:MOST_PIECES] if (row := row_of(speaker, piece.samples)) is not None]

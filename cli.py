@@ -25,6 +25,8 @@ FLAGS = {  # what a flag is called in the settings
     "models": "people.models",
     "device": "audio.device",
     "device_channel": "audio.channel",
+    "address": "web.address",
+    "port": "web.port",
 }
 
 

@@ -91,6 +91,7 @@ class KeywordDecision:
         self._first_frame = 0
         self._last: deque[float] = deque(maxlen=self._window)
         self._count = 0
+        self._highest = 0.0
         self._armed = True
         self._ready_at = 0
         self._peak: Candidate | None = None
@@ -105,6 +106,12 @@ class KeywordDecision:
     def skip(self, frames: int) -> None:
         """So many frames were left out of the stream; the probabilities go on behind them."""
         self._first_frame += frames
+
+    @property
+    def score(self) -> float:
+        """The highest mean of the last push, 0…1; where nothing stirred the last one, and 0 before there is one."""
+        now = sum(self._last) / self._window if len(self._last) == self._window else 0.0
+        return max(now, self._highest)
 
     @property
     def stirs(self) -> bool:
@@ -138,6 +145,7 @@ class KeywordDecision:
         """(n,) probabilities in order -> the candidates that they complete, mostly none."""
         candidates = []
         values: list[float] = probabilities.tolist()
+        self._highest = 0.0
         if self._stays_idle(values):
             return []
         for probability in values:
@@ -146,6 +154,7 @@ class KeywordDecision:
             if len(self._last) < self._window:
                 continue
             score = sum(self._last) / self._window
+            self._highest = max(score, self._highest)
             sample = frame_end(self._first_frame + self._count * self._stride - 1)
             if score <= self._cutoff:
                 self._armed = True

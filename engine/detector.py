@@ -172,6 +172,12 @@ class Detector:
         patience = min(decision.earliest_sample for _, decision in self._channels) - self.samples + LATE_SAMPLES
         return patience if self._confirmer is None else min(patience, LATE_SAMPLES)
 
+    @property
+    def scores(self) -> dict[str, float]:
+        """wake word -> its keyword score now, 0…1; 0 while the gate rests."""
+        resting = self._gate.is_resting
+        return {network.manifest.name: 0.0 if resting else decision.score for network, decision in self._channels}
+
     def audio(self, start: int, end: int) -> Int16:
         """A copy of the samples [start, end) of the stream, of its last 4 s, without a constant offset."""
         self._hear_waiting()

@@ -85,6 +85,11 @@ class Listener:
         """So many samples may be gathered before the next push; 0: as few as there are."""
         return self._detector.patience_samples
 
+    @property
+    def scores(self) -> dict[str, float]:
+        """wake word -> its keyword score now, 0…1."""
+        return self._detector.scores
+
     def follow(self, household: Household, clips: bool | None = None) -> None:
         """Goes on with another state of the household, where it is another; what it has heard stays.
 

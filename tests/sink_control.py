@@ -19,7 +19,7 @@ class SinkControl:
     def publish(self, notice: Notice) -> None:
         self.notices.append(notice)
 
-    def change(self, key: str, value: str) -> None:
+    def change(self, key: str, value: str, here: bool = False) -> None:  # noqa: ARG002
         raise AssertionError(f"a wake service changes no settings: {key}={value}")
 
     def status(self) -> dict[str, Any]:

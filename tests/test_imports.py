@@ -46,12 +46,17 @@ ALLOWED = {
         "models/speech_pack.py",
         "models/speech_bank.py",
     ),
+    "starlette": ("enroll/web/",),
+    "uvicorn": ("enroll/web/serving.py",),
+    "h11": ("enroll/web/serving.py",),
+    "jinja2": ("enroll/web/pages.py",),
     "threading": (
         "engine/audio/microphone.py",
         "engine/audio/quiet_stderr.py",
         "engine/daemon/daemon.py",
         "engine/sinks/",
         "engine/storage/atomic.py",
+        "enroll/web/house.py",
     ),
     "concurrent": (
         "enroll/evaluation/workers.py",
@@ -70,20 +75,22 @@ ALLOWED = {
         "enroll/commands/bench.py",
         "enroll/commands/live.py",
         "enroll/commands/learn_now.py",
+        "enroll/web/access.py",
         "models/train_speaker.py",
     ),
-    "datetime": ("engine/history/", "engine/commands/learn_commands.py", "engine/sinks/"),
+    "datetime": ("engine/history/", "engine/commands/learn_commands.py", "engine/sinks/", "enroll/web/"),
     "signal": ("cli.py", "engine/daemon/daemon.py", "engine/networks/admission.py", "engine/sinks/hook.py"),
     "socket": (
         "engine/sinks/",
         "engine/commands/status.py",
         "engine/daemon/systemd.py",
         "engine/processes/passphrase.py",
+        "enroll/commands/web_command.py",
     ),
     "wyoming": ("engine/sinks/wyoming/",),
     "paho": ("engine/sinks/mqtt/",),
     "prometheus_client": ("engine/sinks/metrics.py",),
-    "cryptography": ("engine/people/vault.py",),
+    "cryptography": ("engine/people/vault.py", "enroll/web/certificate.py"),
     "pickle": ("models/speaker_net.py",),
     "platformdirs": ("engine/storage/user_folders.py",),
 }
@@ -113,6 +120,7 @@ HEAVY = {
     "numba",
     "sklearn",
 }
+HEAVY |= {"starlette", "uvicorn", "jinja2", "wsproto"}
 HEAVY |= {"cryptography"}  # for a store that is encrypted, and for no other
 
 

@@ -79,7 +79,8 @@ def test_the_wheel_has_the_program_and_the_networks_and_nothing_else(built: tupl
     wanted |= {"py.typed"}
     wanted |= {f"models/{name}" for name in MODELS | CARDS}
     wanted |= {"engine/commands/service/requirements.txt"}
-    for folder in ("engine/daemon/units", "engine/commands/diagnosis/recordings"):
+    page = ("static", "templates", "texts")
+    for folder in ("engine/daemon/units", "engine/commands/diagnosis/recordings", *(f"enroll/web/{n}" for n in page)):
         wanted |= {f"{folder}/{path.name}" for path in (REPOSITORY / folder).iterdir()}
     (man_page,) = (name for name in names if name.endswith(".data/data/share/man/man1/earmark.1"))
     assert names - {man_page} == {f"earmark/{name}" for name in wanted}

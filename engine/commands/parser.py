@@ -169,6 +169,15 @@ def command_line() -> Parser:
     add_daemon(commands)
     add_people(commands)
 
+    web = add_command(
+        commands, "web", "earmark.enroll.commands.web_command:web", "a page for a phone or a browser, until SIGINT"
+    )
+    web.add_argument("--code", action="store_true", help="only make a new code to log in with, and print it")
+    web.add_argument("--address", metavar="ADDRESS", help="where it listens (127.0.0.1); 0.0.0.0: for the network")
+    web.add_argument("--port", type=positive, metavar="PORT", help="(8480)")
+    add_settings(web)
+    add_store(web)
+
     add_command(commands, "devices", "earmark.engine.commands.replay:devices", "microphones")
     bench = add_command(
         commands, "bench", "earmark.enroll.commands.bench:bench", "what each stage costs on this machine"

@@ -31,9 +31,10 @@ from ..listener import Listener
 from ..people.store import PersonStore
 from ..processes.printable import Printable
 from ..settings.reading import Loaded
-from ..sinks.base import Notice
+from ..sinks.base import Heard, Notice
 from ..sinks.dispatch import Dispatch
 from ..sinks.files import ConsoleSink
+from ..sinks.places import PROTOCOL
 from ..sinks.stats import Stats
 from ..storage.user_folders import people_folder
 from .kept import Kept, value_of
@@ -150,6 +151,8 @@ class Daemon:
             computed_s = time.perf_counter() - start_s
             self.stats.heard(len(block.samples))
             self._report(listener, events, source.name, computed_s)
+            if self._outlets.follows:
+                self._outlets.tell_heard(Heard(listener.samples, block.samples, listener.scores))
             self._watch_silence(block.samples)
             self._tell_status()
             self._tell_microphone()
@@ -183,9 +186,9 @@ class Daemon:
             self.stats.add("events", type=event.type, keyword=event.keyword, reason=event.reason)
         self._outlets.publish(notice)
 
-    def change(self, key: str, value: str) -> None:
+    def change(self, key: str, value: str, here: bool = False) -> None:
         """A setting, until somebody changes it again."""
-        self._jobs.put(("change", key, value))
+        self._jobs.put(("change", key, value, "here" if here else ""))
 
     def status(self) -> dict[str, Any]:
         """How the daemon is."""
@@ -194,6 +197,7 @@ class Daemon:
         household, source = self.household, self._source
         return {
             "type": "status",
+            "protocol": PROTOCOL,
             "version": version("earmark"),
             "pid": os.getpid(),
             **self.stats.snapshot(),
@@ -208,7 +212,9 @@ class Daemon:
             "mode": household.policy.mode,
             "on_error": household.policy.on_error,
             "sensitivity": household.policy.sensitivity,
+            "sensitivity_of": dict(household.policy.sensitivity_of),
             "voice_sensitivity": household.policy.voice_sensitivity,
+            "voice_sensitivity_of": dict(household.policy.voice_sensitivity_of),
             "people": household.names,
             "store": self._loaded.settings.people.store or str(people_folder()),
             "faults": list(household.faults),
@@ -243,7 +249,8 @@ class Daemon:
         if job[0] == "reload":
             self._notifier.reloading()
         try:
-            self._replace(job[0], {job[1]: job[2]} if job[0] == "change" else {})
+            is_change = job[0] == "change"
+            self._replace(job[0], {job[1]: job[2]} if is_change else {}, here=is_change and job[3:] == ("here",))
         finally:
             if job[0] == "reload":
                 self._notifier.reloaded()
@@ -262,7 +269,7 @@ class Daemon:
         self._changes = changes
         return loaded
 
-    def _replace(self, why: str, change: dict[str, str]) -> None:
+    def _replace(self, why: str, change: dict[str, str], here: bool = False) -> None:
         """Settings, household and sinks, or none of them."""
         old = self._loaded.settings
         given, loaded, changes = self._given, self._loaded, {**self._changes, **change}
@@ -284,7 +291,7 @@ class Daemon:
         self._names.hidden = not loaded.settings.log.names
         self._given, self._loaded, self.household, self._changes = given, loaded, household, changes
         if change:
-            self._kept.write(given.settings, changes)
+            self._kept.write(given.settings, changes, change if here else (), () if here else change)
         if why != "change":
             self.stats.add("reloads")
             _LOG.warning(

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ _LOG = logging.getLogger(__name__)
 
 KEYS = ("wake.mode", "wake.sensitivity", "people.sensitivity")
 """What can be changed from outside."""
-MOST_BYTES = 4096
+HERE = (*KEYS, "wake.sensitivity_of", "people.sensitivity_of")
+"""What root and the daemon's own user can change through its socket."""
+MOST_BYTES = 64 << 10  # a number for each of a thousand people
 
 
 class Kept:
@@ -31,36 +33,47 @@ class Kept:
 
     def __init__(self) -> None:
         self._said = ""
+        self._here: set[str] = set()  # keys that somebody of this machine changed
 
     def read(self, settings: Settings) -> dict[str, str]:
         """What is to be changed in settings, which are as they were given: key -> value, as `load` takes it.
 
-        Nothing where nobody may change anything from outside. What was edited since is forgotten; what cannot be read
-        is said.
+        Of what came through the broker nothing, where nobody may change anything that way. What was edited since is
+        forgotten; what cannot be read is said.
         """
-        if not settings.mqtt.host or not settings.mqtt.controls:
-            return {}
         try:
             content = json.loads(read_limited(_path(settings), MOST_BYTES))
-            pairs = {key: (str(content[key]["was"]), str(content[key]["is"])) for key in KEYS if key in content}
+            pairs = {key: (str(content[key]["was"]), str(content[key]["is"])) for key in HERE if key in content}
+            self._here = {key for key in pairs if content[key].get("here") is True}
         except FileNotFoundError:
             return {}
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, RecursionError) as error:
             self._say(f"what was changed from outside before is not known: {text_of(error)}")
             return {}
+        if not settings.mqtt.host or not settings.mqtt.controls:
+            pairs = {key: pair for key, pair in pairs.items() if key in self._here}
         held = {key: value for key, (was, value) in pairs.items() if was == str(value_of(settings, key))}
         if len(held) < len(pairs):  # for good: it does not come back where the edit is taken back
             self.write(settings, held)
         return held
 
-    def write(self, settings: Settings, changes: Mapping[str, str]) -> None:
+    def write(
+        self, settings: Settings, changes: Mapping[str, str], here: Iterable[str] = (), there: Iterable[str] = ()
+    ) -> None:
         """Keeps them; where that cannot be done it is said, and they hold until the end.
 
         Args:
             settings: as they were given, without the changes.
             changes: key -> value.
+            here: keys that somebody of this machine has just changed.
+            there: keys that somebody at the broker has.
         """
-        content = {key: {"was": str(value_of(settings, key)), "is": value} for key, value in changes.items()}
+        self._here = (self._here | set(here)) - set(there)
+        content: dict[str, dict[str, object]] = {
+            key: {"was": str(value_of(settings, key)), "is": value} for key, value in changes.items()
+        }
+        for key in self._here & content.keys():
+            content[key]["here"] = True
         try:
             path = _path(settings)
             make_folder(path.parent)

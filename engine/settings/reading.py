@@ -301,14 +301,15 @@ def as_toml(loaded: Loaded) -> str:
             full, rule, value = f"{section.name}.{key.name}", key.metadata, getattr(values, key.name)
             set_by = loaded.origins.get(full)
             note = f"  # {rule['text']}" + (f"  [{toml_text(set_by)[1:-1]}]" if set_by else "")
-            line = f"{'' if set_by else '# '}{key.name} = {_toml_value(value)}{note}"
+            line = f"{'' if set_by else '# '}{key.name} = {toml_value(value)}{note}"
             lines.append(line)
     return "\n".join(lines[1:]) + "\n"
 
 
-def _toml_value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value of a setting as TOML writes it."""
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{toml_text(name)} = {_toml_value(part)}" for name, part in value.items())
+        inner = ", ".join(f"{toml_text(name)} = {toml_value(part)}" for name, part in value.items())
         return "{ " + inner + " }" if inner else "{}"
     if isinstance(value, tuple):
         return "[" + ", ".join(map(toml_text, value)) + "]"

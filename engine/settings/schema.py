@@ -234,6 +234,26 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Web:
+    """The page of `earmark web`, a process of its own."""
+
+    address: str = _key(
+        TEXT,
+        "127.0.0.1",
+        "where it listens; another one than loopback is served by HTTPS, with a certificate of its own",
+    )
+    port: int = _key(WHOLE, 8480, "of the page", 1, 65_535)
+    hosts: tuple[str, ...] = _key(
+        TEXTS, (), "names by which it is asked for, beside localhost, addresses and this machine's own name"
+    )
+    ingress: str = _key(
+        TEXT,
+        "",
+        "address of a proxy that knows who asks, as Home Assistant's: only it is served, without a code; empty: none",
+    )
+
+
+@dataclass(frozen=True)
 class Log:
     """What it writes of itself."""
 
@@ -255,6 +275,7 @@ class Settings:
     journal: Journal = field(default_factory=Journal)
     learning: Learning = field(default_factory=Learning)
     metrics: Metrics = field(default_factory=Metrics)
+    web: Web = field(default_factory=Web)
     log: Log = field(default_factory=Log)
 
     def policy(self) -> Policy:

@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -57,6 +57,18 @@ class Notice:
         return {**event, "at": at.isoformat(timespec="milliseconds"), "source": self.heard_by}
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What the daemon's own microphone has just given, for who follows it live."""
+
+    end: int
+    """Position behind the last of the samples, counted since the source was opened first."""
+    samples: Int16
+    """(n,) int16 at 16 kHz."""
+    scores: Mapping[str, float]
+    """wake word -> its keyword score, 0…1."""
+
+
 class Control(Protocol):
     """What sinks may ask of the daemon, from any thread and without waiting."""
 
@@ -68,8 +80,11 @@ class Control(Protocol):
     def journal(self) -> bool:
         """Whether somebody keeps the sound around events: notices with a clip are wanted."""
 
-    def change(self, key: str, value: str) -> None:
-        """Changes a setting, by its full key, and keeps that; a value against its rule is refused and said."""
+    def change(self, key: str, value: str, here: bool = False) -> None:
+        """Changes a setting, by its full key, and keeps that; a value against its rule is refused and said.
+
+        `here`: who asked for it is a user of this machine who may, and not somebody at the broker.
+        """
 
     def status(self) -> dict[str, Any]:
         """How the daemon is, as JSON has it."""
@@ -101,6 +116,8 @@ class Sink:
     """Why it cannot work now, where it knows that without an event; None: it can, as far as it knows."""
     note: str | None = None
     """What its user should know although it works, as a client that was cut off; None: nothing."""
+    follows = False
+    """Whether it wants what the microphone gives, as it comes."""
     replaces: Sink | None = None
     """The running one in whose place it comes at a reload, and whose places will be free then."""
 
@@ -147,6 +164,9 @@ class Sink:
 
     def microphone(self) -> None:
         """It is lost or silent, or hears again, as the status says; called from any thread, must not wait."""
+
+    def heard(self, heard: Heard) -> None:
+        """What came, where it `follows`; called from the detector's thread, must not wait."""
 
     def close(self) -> None:
         """Called once, at the end, where it was opened."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import DaemonError, text_of
 from ..settings.schema import Settings, Socket
-from .base import Control, Notice, Outbox, Sink
+from .base import Control, Heard, Notice, Outbox, Sink
 from .files import ConsoleSink
 from .places import socket_path
 
@@ -109,6 +109,17 @@ class Dispatch:
         """It is lost or silent, or hears again."""
         for box in self._boxes.values():
             box.sink.microphone()
+
+    @property
+    def follows(self) -> bool:
+        """Whether somebody wants what the microphone gives, as it comes."""
+        return any(box.sink.follows for box in self._boxes.values())
+
+    def tell_heard(self, heard: Heard) -> None:
+        """To whoever follows."""
+        for box in self._boxes.values():
+            if box.sink.follows:
+                box.sink.heard(heard)
 
     def raise_output_failure(self) -> None:
         """Standard output that nobody reads any more is the end, as for any program in a pipe.

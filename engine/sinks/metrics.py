@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -20,7 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ..errors import text_of
 from .base import Control, Notice
-from .server import Address, Server
+from .server import Address, Server, is_own_name
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,7 +28,6 @@ MAX_HEAD_BYTES = 8192
 MAX_CONNECTIONS = 16  # at once; a scraper needs one
 PAUSE_S = 1.0  # where the system has no room for another connection
 LIMIT_S = 5.0  # of a whole connection
-HOME_DOMAINS = ("local", "lan", "home", "home.arpa", "internal", "localdomain", "fritz.box")
 
 _COUNTERS = {  # of Stats -> its labels and what it counts; these are on the page even while they are 0
     "overruns": ((), "How often the microphone dropped audio because nobody fetched it in time."),
@@ -140,14 +138,7 @@ class MetricsSink(Server):
         names = [value.strip() for name, _, value in _headers(head) if name.strip().lower() == b"host"]
         if not names:
             return True  # of HTTP/1.0; a browser always sends one
-        host = names[0].decode("latin-1").lower()
-        host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-        with contextlib.suppress(ValueError):
-            ipaddress.ip_address(host)
-            return len(names) == 1
-        own = socket.gethostname().lower().partition(".")[0]
-        known = {"localhost", own, *(f"{own}.{domain}" for domain in HOME_DOMAINS), socket.gethostname().lower()}
-        return len(names) == 1 and host.rstrip(".") in known | {name.lower() for name in self._settings.hosts}
+        return len(names) == 1 and is_own_name(names[0].decode("latin-1"), self._settings.hosts)
 
 
 def _headers(head: bytes) -> list[tuple[bytes, bytes, bytes]]:

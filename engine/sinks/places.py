@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 FILE_NAME = "earmark.sock"
+PROTOCOL = 2
+"""What the socket can be asked for, as docs/service.md has it; the status says it. 1 knew `status` alone."""
 SYSTEM_FOLDER = Path("/run/earmark")
 
 

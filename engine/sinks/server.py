@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import errno
 import functools
+import ipaddress
 import logging
 import os
+import re
 import socket
 import stat
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Union
 
@@ -26,6 +28,9 @@ OPEN_S = 10.0  # binding a socket takes no time; a name that must be looked up c
 LOOKUP_S = 3.0  # for the name of a host: the other places must not wait for a name server that is not there yet
 MODE = 0o660  # of Unix sockets
 BACKLOG = 1024  # connections wait in the system; where that is full, the next one tries again a second later
+
+
+HOME_DOMAINS = ("local", "lan", "home", "home.arpa", "internal", "localdomain", "fritz.box")
 
 
 class Address(NamedTuple):
@@ -243,6 +248,23 @@ class Server(Sink):
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.run_until_complete(asyncio.sleep(0))  # connections are closed one round after their tasks
         self.loop.close()
+
+
+def is_own_name(host: str, more: Collection[str] = ()) -> bool:
+    """Whether a `Host` of HTTP is this machine: an address, `localhost`, its own name, or one of `more`.
+
+    A page in somebody's browser may give its own name our address, and read what comes back (DNS rebinding).
+    """
+    found = re.fullmatch(r"\[([^\]]*)\](:\d*)?|([^:]*)(:\d*)?", host.lower())
+    if found is None:
+        return False
+    host = found[1] or found[3] or ""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        return True
+    own = socket.gethostname().lower().partition(".")[0]
+    known = {"localhost", own, *(f"{own}.{domain}" for domain in HOME_DOMAINS), socket.gethostname().lower()}
+    return host.rstrip(".") in known | {name.lower() for name in more}
 
 
 async def bind_tcp(place: Address, elsewhere: Sequence[Address] = ()) -> tuple[list[socket.socket], list[str]]:

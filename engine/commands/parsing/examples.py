@@ -36,6 +36,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("earmark doctor --microphone", "records for a second as well"),
         ("earmark doctor --bundle report.txt", "what a report of a fault needs"),
     ),
+    "web": (
+        ("earmark web", "for a browser of this machine"),
+        ("earmark web --address 0.0.0.0", "for a phone, by HTTPS"),
+        ("earmark web --code", "another code to log in with"),
+    ),
     "people": (
         ("earmark people list", ""),
         ("earmark people show anna", ""),

@@ -61,6 +61,20 @@ def test_where_nobody_may_change_anything_nothing_is_changed(tmp_path: Path) -> 
     assert Kept().read(settings(tmp_path, host="")) == NOTHING
 
 
+def test_what_somebody_of_this_machine_changed_needs_no_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    first, mine, both = Kept(), {"people.sensitivity": "0.75"}, {"people.sensitivity": "0.75", "wake.mode": "label"}
+    first.write(settings(tmp_path), mine, here=mine)
+    first.write(settings(tmp_path), both, there=["wake.mode"])
+    assert Kept().read(settings(tmp_path)) == both
+    assert Kept().read(settings(tmp_path, host="")) == mine
+    assert Kept().read(settings(tmp_path, controls=False)) == mine
+    first.write(settings(tmp_path), both, there=["people.sensitivity"])
+    assert Kept().read(settings(tmp_path, host="")) == NOTHING, "who changed it last says where it holds"
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "5", '{"wake.mode": 5}', '{"wake.mode": {"is": "label"}}', "[" * 3000, " " * 5000, "\xff"],

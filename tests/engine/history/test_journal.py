@@ -935,7 +935,7 @@ class NoControl:
     stats = Stats()
     journal = False
 
-    def change(self, key: str, value: str) -> None:
+    def change(self, key: str, value: str, here: bool = False) -> None:  # noqa: ARG002
         raise AssertionError(key, value)
 
     def status(self) -> dict[str, Any]:

@@ -56,6 +56,7 @@ ALLOWED = {
         "engine/daemon/daemon.py",
         "engine/sinks/",
         "engine/storage/atomic.py",
+        "enroll/web/guide.py",
         "enroll/web/house.py",
     ),
     "concurrent": (
@@ -86,6 +87,7 @@ ALLOWED = {
         "engine/daemon/systemd.py",
         "engine/processes/passphrase.py",
         "enroll/commands/web_command.py",
+        "enroll/web/guide.py",
     ),
     "wyoming": ("engine/sinks/wyoming/",),
     "paho": ("engine/sinks/mqtt/",),

@@ -36,7 +36,7 @@ from .kept import Kept, KeptSession
 from .listening import somebody_speaks
 from .meter import GOOD_DBFS
 from .microphones import MicrophoneOfSession
-from .progress import progress
+from .progress import Shown, progress
 from .refusal import refusal
 from .screen import ASK, BAD, GOOD, Screen
 from .session import (
@@ -134,10 +134,7 @@ class Guide:
         if session.phase is Phase.GIVEN_UP:
             text = refusal(self.name, self.phrase, self.other_word, session, self._kept_of(session))
             raise EnrolmentRefused(text, session.faults)
-        self.screen.say(f"Thank you, that is all. Learning the voice of {self.name} …")
-        with progress(
-            self.quiet, self.options.plan.steps, plain=not self.screen.moves, verbose=self.screen.verbose
-        ) as shown:
+        with self._learning() as shown:
             takes = [heard.varied[number] for number in session.takes]
             noisy = float(np.median([heard.hearing.heard[number].crop_snr_db for number in session.takes]))
             return self.enroller.enrol_takes(
@@ -156,6 +153,11 @@ class Guide:
         """What is to be said, for people."""
         return f'"{self.keyword.manifest.wake_word}"' if self.keyword else "your phrase"
 
+    def _learning(self) -> Shown:
+        """Says that the rest is the machine's to do, and shows how far it is."""
+        self.screen.say(f"Thank you, that is all. Learning the voice of {self.name} …")
+        return progress(self.quiet, self.options.plan.steps, not self.screen.moves, self.screen.verbose)
+
     def _anew(self) -> Heard:
         return Heard(self.enroller.hearing(self.keyword, self.options))
 
@@ -164,8 +166,7 @@ class Guide:
         kept = self.kept.load() if self.kept else None
         if self.kept is None or kept is None:
             return Session()
-        self.screen.say(f"From last time {_takes(len(kept.heard))} kept.")
-        if self.screen.ask("Go on with them? Enter for yes; n and Enter to begin anew.").lower().startswith("n"):
+        if not self._goes_on(len(kept.heard)):
             self.kept.erase()
             return Session()
         heard.hearing.room = kept.room
@@ -173,6 +174,13 @@ class Guide:
         heard.varied.update(zip(numbers, kept.varied))
         session = advance(Session(), RoomHeard(kept.room_dbfs))
         return advance(session, TakeHeard(numbers))
+
+    def _goes_on(self, takes: int) -> bool:
+        """Whether it goes on with so many takes of last time."""
+        self.screen.say(f"From last time {_takes(takes)} kept.")
+        return (
+            not self.screen.ask("Go on with them? Enter for yes; n and Enter to begin anew.").lower().startswith("n")
+        )
 
     def _broken_off(self, session: Session, error: BaseException) -> None:
         """What became of it first, then what is kept."""
@@ -195,43 +203,54 @@ class Guide:
         )
 
     def _room(self, session: Session, heard: Heard) -> Session:
+        self._say_room()
+        audio = self.microphone.listening
+        audio.countdown(ROOM_COUNTDOWN_S)
+        samples = audio.record("room", Endpoint(0.0, ROOM_SAMPLES), zone=False)
+        if somebody_speaks(samples):
+            self._say_spoken()
+            samples = audio.record("room", Endpoint(0.0, ROOM_SAMPLES), zone=False)
+        if not np.any(samples):
+            self._say_silent()
+            return advance(session, RoomHeard(None))
+        level_dbfs = measure.dbfs(samples)
+        if not self._is_room_good(level_dbfs):
+            return session
+        heard.hearing.room = measure.room_power(samples)
+        return advance(session, RoomHeard(level_dbfs))
+
+    def _say_room(self) -> None:
+        """What to do while the room is heard."""
         self.screen.say(
             "Now the room. Please nobody speak for three seconds. Switch off what plays or hums: radio, television, "
             "fan.",
             ASK,
         )
-        audio = self.microphone.listening
-        audio.countdown(ROOM_COUNTDOWN_S)
-        samples = audio.record("room", Endpoint(0.0, ROOM_SAMPLES), zone=False)
-        if somebody_speaks(samples):
-            self.screen.say("Somebody spoke, or a television did. Once more, in silence, please.", BAD)
-            samples = audio.record("room", Endpoint(0.0, ROOM_SAMPLES), zone=False)
-        if not np.any(samples):
-            self.screen.say(words.SILENT_MICROPHONE.live, BAD)
-            return advance(session, RoomHeard(None))
-        level_dbfs = measure.dbfs(samples)
+
+    def _say_spoken(self) -> None:
+        """That it is heard once more, and why."""
+        self.screen.say("Somebody spoke, or a television did. Once more, in silence, please.", BAD)
+
+    def _say_silent(self) -> None:
+        """That nothing but zeros came."""
+        self.screen.say(words.SILENT_MICROPHONE.live, BAD)
+
+    def _is_room_good(self, level_dbfs: float) -> bool:
+        """Says how loud it is; whether it goes on so."""
         figures = self.screen.figures(f"{level_dbfs:.0f} dBFS")
         if level_dbfs < LOUD_ROOM_DBFS:
             self.screen.say(f"The room is quiet{figures}.", GOOD)
-        else:
-            self.screen.say(
-                f"It is loud here{figures}. Switch off what makes the noise, or move the microphone away from it.",
-                BAD,
-            )
-            if not self.screen.ask(LOUD_ROOM).lower().startswith("g"):
-                return session
-        heard.hearing.room = measure.room_power(samples)
-        return advance(session, RoomHeard(level_dbfs))
+            return True
+        self.screen.say(
+            f"It is loud here{figures}. Switch off what makes the noise, or move the microphone away from it.",
+            BAD,
+        )
+        return self.screen.ask(LOUD_ROOM).lower().startswith("g")
 
     def _take(self, session: Session, heard: Heard) -> Session:
         number, of = len(session.takes) + 1, session.wanted or 0
         hearing, varied = heard.hearing, heard.varied
-        if number == 1 and session.tries == 0:
-            self.screen.say(tasks.first(self.phrase, self.screen.beeps))
-        task = tasks.task(session, self.phrase, self.screen.beeps)
-        self.screen.say(task.text, ASK)
-        if task.timing:
-            self.screen.say(task.timing, ASK)
+        task = self._say_task(session)
         audio = self.microphone.listening
         audio.countdown(task.countdown_s)
         audio.now()
@@ -254,6 +273,16 @@ class Guide:
             good = [hearing.heard[each] for each in event.takes]
             self.kept.save(Kept(good, [varied[each] for each in event.takes], hearing.room, session.room_dbfs))
         return advance(session, event)
+
+    def _say_task(self, session: Session) -> tasks.Task:
+        """What to do for the next take."""
+        if not session.takes and session.tries == 0:
+            self.screen.say(tasks.first(self.phrase, self.screen.beeps))
+        task = tasks.task(session, self.phrase, self.screen.beeps)
+        self.screen.say(task.text, ASK)
+        if task.timing:
+            self.screen.say(task.timing, ASK)
+        return task
 
     def _say_good(self, hearing: Hearing, newest: int, number: int, of: int) -> None:
         take = hearing.heard[newest].take
@@ -286,11 +315,7 @@ class Guide:
         return self.screen.ask(f"Record somebody else? {YES_OR_NO}").lower().startswith("y")
 
     def _other(self, session: Session, heard: Heard) -> tuple[Session, Others]:
-        self.screen.say(
-            f'Let them speak after "now", best {self.phrase} a few times; a television just plays on. You be silent '
-            "meanwhile. Press Enter when they are done; it ends by itself after half a minute.",
-            ASK,
-        )
+        self._say_other()
         audio = self.microphone.listening
         audio.countdown(OTHERS_COUNTDOWN_S)
         audio.now()
@@ -302,9 +327,21 @@ class Guide:
         if isinstance(found, Fault):
             self._say_fault(found)
             return advance(session, OtherHeard(file, found)), Others.nobody(len(centroid))
-        figures = self.screen.figures(f"{len(found.embeddings)} pieces of speech")
-        self.screen.say(f"They were heard{figures}.", GOOD)
+        self._say_heard(len(found.embeddings))
         return advance(session, OtherHeard(file)), found
+
+    def _say_other(self) -> None:
+        """What others are to do."""
+        self.screen.say(
+            f'Let them speak after "now", best {self.phrase} a few times; a television just plays on. You be silent '
+            "meanwhile. Press Enter when they are done; it ends by itself after half a minute.",
+            ASK,
+        )
+
+    def _say_heard(self, pieces: int) -> None:
+        """That others were heard, in so many pieces of speech."""
+        figures = self.screen.figures(f"{pieces} pieces of speech")
+        self.screen.say(f"They were heard{figures}.", GOOD)
 
 
 def greet(screen: Screen, name: str, keywords: list[KeywordNetwork | None], is_kept: bool = True) -> None:

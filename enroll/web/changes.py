@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from earmark.engine.errors import EarmarkError, InputError, PersonUnknown, system_text_of
+from earmark.engine.errors import EarmarkError, InputError, PersonUnknown, system_text_of, text_of
 from earmark.engine.history import erasure, vouched
 from earmark.engine.history.labels import check_label
 from earmark.engine.history.updates import take_back
@@ -172,7 +172,7 @@ class Changes:
         try:
             return PlainTextResponse(await run_in_threadpool(made), headers=headers)
         except (EarmarkError, OSError) as error:
-            return PlainTextResponse(f"the report could not be made: {error}\n", 500)
+            return PlainTextResponse(f"the report could not be made: {text_of(error)}\n", 500)
 
     # --- the daemon
 

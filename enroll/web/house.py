@@ -98,6 +98,21 @@ class House:
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be enrolled, and where it is heard."""
+
+    name: str
+    keyword: str
+    """A built-in wake word, or `any-phrase`."""
+    store: str
+    sockets: list[str]
+    """Of the daemon; empty: the browser's microphone is heard."""
+    key_file: str = ""
+    models: str = ""
+    far: float = 0.01
+
+
 class Audit:
     """The log of one folder: a JSON object a line, mode 0600."""
 

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .access import Limits, Sessions
 from .changes import Changes
+from .enrolling import Enrolling
 from .guard import Guard
 from .house import House
 from .pages import Pages, Static
@@ -55,8 +56,9 @@ class TimedProtocol(H11Protocol):
         self._patience = None
 
     def _is_waiting(self) -> bool:
-        """Whether head or body of a request are still to come."""
-        return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+        """Whether head or body of a request are still to come; what has become a WebSocket is another protocol's."""
+        is_ours = self.transport.get_protocol() is self
+        return is_ours and self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
 
     def _lose_patience(self) -> None:
         self._patience = None
@@ -76,6 +78,7 @@ def page(house: House, sessions: Sessions, limits: Limits, secure: bool) -> ASGI
     pages, changes = Pages(house), Changes(house)
     get = {
         "/": pages.now,
+        "/enrol": pages.enrol,
         "/people": pages.people,
         "/person": pages.person,
         "/wakes": pages.wakes,
@@ -104,6 +107,7 @@ def page(house: House, sessions: Sessions, limits: Limits, secure: bool) -> ASGI
         Route("/login", pages.login, methods=["GET", "POST"]),
         *(Route(path, do, methods=["GET"]) for path, do in get.items()),
         WebSocketRoute("/live", changes.live),
+        WebSocketRoute("/enrol/talk", Enrolling(house).talk),
     ]
     return Guard(
         Starlette(routes=routes, exception_handlers={404: pages.nowhere}),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PLACE = "earmark/engine/commands/service/requirements.txt"
-SOURCES = (".py", ".service", ".1", ".typed", "requirements.txt")
+SOURCES = (".py", ".service", ".1", ".typed", ".html", ".css", ".mjs", ".svg", "requirements.txt")
 """What of a wheel we wrote, or wrote a program that writes it."""
 # SPDX identifiers that packages of the lock use; another text of theirs is the name of a licence
 SPDX = {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-SA-4.0", "CC0-1.0", "EPL-2.0"}
@@ -115,7 +115,7 @@ def licences(text: str) -> list[dict[str, Any]]:
 
 def is_carried(name: str) -> bool:
     """Whether a file of a wheel is no source, and nothing that belongs to every wheel."""
-    return ".dist-info/" not in name and not name.endswith((*SOURCES, "/LICENSE.txt"))
+    return ".dist-info/" not in name and "/web/texts/" not in name and not name.endswith((*SOURCES, "/LICENSE.txt"))
 
 
 def file_component(name: str, content: bytes) -> dict[str, Any]:

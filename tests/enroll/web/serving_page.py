@@ -225,5 +225,8 @@ def frames(connection: socket.socket) -> Iterator[dict[str, Any]]:
 def frame(content: bytes, kind: int = 1) -> bytes:
     """A masked frame, as a browser sends it."""
     size = len(content)
-    length = bytes([128 | size]) if size < 126 else bytes([255]) + size.to_bytes(8, "big")
+    if size < 126:
+        length = bytes([128 | size])
+    else:
+        length = bytes([254]) + size.to_bytes(2, "big") if size < 1 << 16 else bytes([255]) + size.to_bytes(8, "big")
     return bytes([128 | kind]) + length + bytes(4) + content

@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +197,8 @@ class Visitor:
         return int(head.split(b" ")[1]) if head else 0, connection
 
 
-def frames(connection: socket.socket) -> Iterator[dict[str, Any]]:
-    """The messages of a WebSocket, unmasked text frames, as our server sends them; it answers no ping."""
+def frames(connection: socket.socket, send: Callable[[bytes], None] | None = None) -> Iterator[dict[str, Any]]:
+    """The messages of a WebSocket, unmasked text frames, as our server sends them; a ping is answered."""
 
     def exactly(count: int) -> bytes:
         found = b""
@@ -218,6 +218,8 @@ def frames(connection: socket.socket) -> Iterator[dict[str, Any]]:
         content = exactly(length)
         if kind & 15 == 1:
             yield json.loads(content)
+        elif kind & 15 == 9:
+            (send or connection.sendall)(frame(content, 10))
         elif kind & 15 == 8:
             return
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 PIECE = RATE_HZ // 10
 ROOM_RMS = 8.0  # −72 dBFS
 AHEAD = 8  # tenths of a second that nobody has heard yet: the session counts samples, and hears as fast as it can
-PATIENCE_S = 0.05  # until one more is sent all the same: what is not listened to is never told as heard
+PATIENCE_S = 0.1  # until one more is sent all the same: what is not listened to is never told as heard
 
 
 class Person:
@@ -39,7 +39,7 @@ class Person:
     def __init__(self, send: Callable[[Int16], None], takes: list[Int16]) -> None:
         self._send, self._takes = send, takes
         self._rng, self._lock = np.random.default_rng(0), threading.Lock()
-        self._saying = np.zeros(0, np.int16)
+        self._saying = self._said = np.zeros(0, np.int16)
         self._is_over, self._ahead = threading.Event(), threading.Semaphore(AHEAD)
         self._thread = threading.Thread(target=self._be_there, daemon=True)
         self._thread.start()
@@ -48,7 +48,13 @@ class Person:
         """Says the next take."""
         with self._lock:
             pause = np.zeros(3 * PIECE, np.int16)
-            self._saying = np.concatenate([self._saying, pause, self._takes.pop(0)])
+            self._said = self._takes.pop(0)
+            self._saying = np.concatenate([self._saying, pause, self._said])
+
+    def say_it_again(self) -> None:
+        """Whoever was too late for the microphone says the same next; silence is not repeated."""
+        if self._said.any():
+            self._takes.insert(0, self._said)
 
     def was_heard(self) -> None:
         """A tenth of a second more was listened to."""
@@ -91,7 +97,7 @@ class Page:
         assert status == 101
         self.connection.settimeout(120)
         self._lock = threading.Lock()
-        self.told = frames(self.connection)
+        self.told = frames(self.connection, self._send)
 
     def __enter__(self) -> Page:
         return self
@@ -128,8 +134,10 @@ def lead(page: Page, person: Person, stop_after: int = 99) -> list[dict[str, Any
         heard.append(message)
         if message["type"] == "now":
             person.speak()
+        elif message["type"] == "verdict" and message["reason"] in ("nothing_said", "cut_off"):
+            person.say_it_again()
         elif message["type"] == "ask":
-            page.say({"answer": "yes" if message["what"] == "go_on" else "no"})
+            page.say({"answer": "yes" if message["what"] in ("go_on", "microphone") else "no"})
         elif message["type"] in ("done", "refused", "error", "taken"):
             break
         if sum(one["type"] == "verdict" and one["reason"] == "take" for one in heard) >= stop_after:
@@ -166,7 +174,7 @@ def test_a_voice_is_learned_through_the_browser_broken_off_and_gone_on_with(
     second = through(99, said[2:])
     assert [one["takes"] for one in second if one["type"] == "facts"] == [2]
     asked = [one["what"] for one in second if one["type"] == "ask"]
-    assert asked == ["go_on", "others"]
+    assert [what for what in asked if what != "microphone"] == ["go_on", "others"]
     done = second[-1]
     assert done["type"] == "done", done
     assert (done["name"], done["alike"], done["one_in"]) == ("anna", [], 100)

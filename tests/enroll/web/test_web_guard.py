@@ -220,6 +220,16 @@ def test_who_sends_a_letter_a_minute_holds_no_place(
     assert served.log_in().page("/people")
 
 
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the other side hangs up before the connection's time limit."""
+    try:
+        while connection.recv(4096):
+            pass
+    except TimeoutError:
+        return False
+    return True
+
+
 def test_a_page_that_is_open_is_not_taken_for_somebody_slow(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     served.now_s += 1000
     monkeypatch.setattr(serving, "HEAD_S", 0.2)
@@ -227,9 +237,7 @@ def test_a_page_that_is_open_is_not_taken_for_somebody_slow(served: Served, monk
     assert status == 101
     with connection:
         connection.settimeout(1.0)  # five times as long as a request may take
-        with pytest.raises(TimeoutError):
-            while connection.recv(4096):
-                pass
+        assert not is_closed(connection)
 
 
 def test_many_who_hold_connections_keep_nobody_out_for_longer_than_their_patience(

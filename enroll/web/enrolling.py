@@ -27,7 +27,9 @@ from .guard import SOCKET_PROTOCOL, host_of
 from .house import House, Wanted
 
 BEGIN_S = 10.0
-END_S = 5.0  # that a session gets to keep what is good, when its page is closed
+END_S = (
+    60.0  # that a session gets to keep what is good, when its page is closed: a slow board works on a take for 20 s
+)
 MODULE = "earmark.enroll.web.guide"
 MAX_LINE_BYTES = 1 << 20
 LEAST_RATE_HZ, MOST_RATE_HZ = 8_000, 192_000

@@ -168,7 +168,7 @@ def test_a_voice_is_learned_through_the_browser_broken_off_and_gone_on_with(
     kinds = [(one["type"], one.get("reason")) for one in first]
     assert kinds[:3] == [("begin", None), ("room", None), ("verdict", "quiet")]
     assert ("verdict", "nothing_said") in kinds, "nobody spoke at first: it is asked for again"
-    until(lambda: is_over(visitor), "the session has ended, and kept what was good")
+    until(lambda: is_over(visitor), "the session has ended, and kept what was good", 120)
     assert not (tmp_path / "people").exists()
 
     second = through(99, said[2:])

@@ -97,6 +97,7 @@ const hear = {
     answers(["yes", t("enrol.other_done")]);
   },
   verdict(told) {
+    show("#count", false);
     const key = `fault.${told.reason}`;
     if (told.reason === "take") {
       steps(told.number, told.of);

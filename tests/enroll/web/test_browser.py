@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browser import Browser
-from conftest import REPOSITORY
+from conftest import REPOSITORY, Read, Takes
 from helpers_store import environment
 from live import Live
 from serving_page import Served
 from test_pages import EVIL, journal_in
 
+from earmark.engine.audio.samples import RATE_HZ
+from earmark.engine.audio.wav import to_wav
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.enroll.web import access
 
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.slow
 AXE = REPOSITORY / ".venv-axe" / "node_modules" / "axe-core" / "axe.min.js"
 AXE_VARIABLE = "EARMARK_TEST_AXE"
 PHONE, DESK = (390, 844), (1100, 800)
-PAGES = ("/", "/people", "/person?name=slt", "/wakes", "/wakes/1", "/health")
+PAGES = ("/", "/enrol", "/people", "/person?name=slt", "/wakes", "/wakes/1", "/health")
 
 
 @pytest.fixture(scope="module")
@@ -146,5 +149,30 @@ def test_a_page_is_gone_through_with_the_keyboard_alone(browser: Browser, served
             browser.call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
         seen.append(browser.evaluate("document.activeElement.textContent.trim().split('\\n')[0]"))
     assert seen[0] == "Skip to the content"
-    assert {"earmark", "Now", "People", "Wakes", "Health", "Log out"} <= set(seen)
+    assert {"earmark", "Now", "Enrol", "People", "Wakes", "Health", "Log out"} <= set(seen)
     assert any(one.startswith("S") for one in seen[7:]), "and the person"
+
+
+def test_a_voice_is_learned_through_a_microphone_of_the_browser(takes: Takes, read: Read, tmp_path: Path) -> None:
+    """The sound of a WAV, again and again, for a microphone: its verdicts are seen, and it can be stopped."""
+    said = [read(path) for path in takes("slt", "okay_nabu", "enroll")]
+    room = (8 * np.random.default_rng(0).standard_normal(2 * RATE_HZ)).astype(np.int16)
+    (tmp_path / "said.wav").write_bytes(to_wav(np.concatenate([np.tile(room, 30), said[0], room, said[1], room])))
+    flags = (
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={tmp_path / 'said.wav'}",
+    )
+    with Served(tmp_path) as served, Browser(tmp_path / "profile", *flags) as browser:
+        log_in(browser, served)
+        browser.goto(served.origin + "/enrol")
+        browser.type("#name", "anna")
+        browser.click("[name=where][value=browser]")
+        browser.click("#begin button.main")
+        browser.wait("document.querySelector('#say').textContent === 'Quiet, please'")
+        browser.wait("/^Take 1 of 5$/.test(document.querySelector('#which').textContent)")
+        browser.wait("!document.querySelector('#verdict').hidden", 120)
+        browser.click("#stop")
+        browser.wait("!document.querySelector('#begin').hidden")
+        assert browser.problems() == []
+    assert not (tmp_path / "people").exists()

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from earmark.engine.commands.arguments import open_store
+from earmark.engine.commands.service.which_store import say_two_stores
 from earmark.engine.errors import InstallationError, SettingsError, text_of
 from earmark.engine.history.journal import open_journal
 from earmark.engine.people.keys import secret_from
@@ -26,7 +26,8 @@ def web(arguments: argparse.Namespace) -> int:
         from ..web import access
     except ImportError as error:
         raise InstallationError(f"{text_of(error)}: `pip install 'earmark[web]'`") from error
-    folder = access.web_folder(open_store(arguments, may_be_new=True).folder)
+    say_two_stores(arguments)
+    folder = access.web_folder(PersonStore(arguments.store).folder)
     if arguments.code:
         print(access.new_code(folder))
         return 0

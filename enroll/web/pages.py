@@ -142,9 +142,9 @@ class Pages:
         typed = (await request.body())[:MAX_CODE_BYTES].decode("utf-8", "replace")
         now_s = datetime.datetime.now(datetime.timezone.utc).timestamp()
         if not await run_in_threadpool(take_code, self._house.folder, typed.partition("code=")[2], now_s):
-            self._house.audit.add(host_of(request.scope), "wrong code")
+            await run_in_threadpool(self._house.audit.add, host_of(request.scope), "wrong code")
             return self._page(request, "login", {"failed": "login.wrong"}, {}, 403)
-        self._house.audit.add(host_of(request.scope), "log in")
+        await run_in_threadpool(self._house.audit.add, host_of(request.scope), "log in")
         response = RedirectResponse(request.scope["base"] + "/", 303)
         guard.log_in(request.scope, response)
         return response

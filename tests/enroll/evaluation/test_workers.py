@@ -81,15 +81,24 @@ def test_threads_work_at_the_same_time_each_with_networks_of_its_own(setup: Setu
 
 
 def test_an_error_ends_the_work_and_what_waits_is_not_begun(setup: Setup) -> None:
-    begun = []
+    """Whether the work fails, or somebody ends it meanwhile."""
+    begun: list[int] = []
+
+    def fail(_: Setup, item: int) -> int:
+        raise InputError(f"item {item}")
 
     def work(_: Setup, item: int) -> int:
         begun.append(item)
-        raise InputError(f"item {item}")
+        return sum(range(20_000))  # half a millisecond
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
 
     with pytest.raises(InputError, match="item 0"):
-        Threads(1).map("hearing", work, range(1000), setup)
-    assert len(begun) < 1000
+        Threads(1).map("hearing", fail, range(10), setup)
+    with pytest.raises(KeyboardInterrupt):
+        Threads(1).map("hearing", work, range(2000), replace(setup, on_progress=end))
+    assert len(begun) < 2000
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@
     │   ├── KeywordError           unknown wake word, or a manifest that breaks the rules
     │   ├── ProtocolError          a client sent what is not its protocol, or more than it may
     │   ├── SettingsError          an unknown setting, or a value against its rule
+    │   ├── FleetError             a start, a request or a budget of the fleet says no
     │   ├── LearningError          what the daemon heard to learn from cannot be used
     │   ├── WakeError              an entry of the journal cannot be used
     │   │   ├── WakeUnknown            none of that number
@@ -107,6 +108,10 @@ class ProtocolError(InputError):
 
 class SettingsError(InputError):
     """A setting is unknown, or its value breaks its rule."""
+
+
+class FleetError(InputError):
+    """What other homes sent cannot be used, or what this one would send may not leave."""
 
 
 class LearningError(InputError):

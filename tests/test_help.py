@@ -20,7 +20,7 @@ from earmark.engine.commands.parsing.base import Parser
 from earmark.engine.commands.parsing.examples import EXAMPLES
 from earmark.engine.errors import did_you_mean
 
-GROUPS = ("people", "settings", "service", "mqtt", "wakes", "learn")
+GROUPS = ("people", "settings", "service", "mqtt", "wakes", "learn", "fleet")
 
 
 def parsers(parser: Parser) -> Iterator[Parser]:

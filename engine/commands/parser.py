@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..networks.trained.kinds import HEAD, TRAINERS
 from .parsing.base import EXIT_CODES, Parser, Version, add_command
-from .parsing.groups import add_daemon, add_people
+from .parsing.groups import add_daemon, add_fleet, add_people
 from .parsing.options import (
     add_channel,
     add_confirm,
@@ -168,6 +168,7 @@ def command_line() -> Parser:
 
     add_daemon(commands)
     add_people(commands)
+    add_fleet(commands)
 
     web = add_command(
         commands, "web", "earmark.enroll.commands.web_command:web", "a page for a phone or a browser, until SIGINT"

@@ -56,6 +56,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("earmark people rollback anna --to 2", ""),
     ),
     "people encrypt": (("earmark people encrypt --key-file key", ""),),
+    "fleet": (
+        ("earmark fleet consent anna", "she may take part; nobody does before that"),
+        ("earmark fleet status", "what left this device, and when"),
+    ),
     "settings": (
         ("earmark settings show", "all of them, explained"),
         ("earmark settings check earmark.toml", "before a reload"),

@@ -13,6 +13,7 @@ from .options import (
     add_person,
     add_settings,
     add_store,
+    measure,
     positive,
 )
 
@@ -180,6 +181,44 @@ def add_learn(commands: Commands) -> None:
         add_settings(command)
         add_store(command)
     add_models(now)
+
+
+def add_fleet(commands: Commands) -> None:
+    """Learning with other homes."""
+    what = add_group(commands, "fleet", "learn with other homes, without sharing voices; off unless you consent")
+
+    def command(name: str, function: str, text: str) -> Parser:
+        return add_command(what, name, f"earmark.enroll.commands.fleet_commands:{function}", text)
+
+    agent = command("agent", "agent", "answer on a socket: how this home would change the head's start")
+    agent.add_argument("--clip", type=measure, default=1.0, help="length of the longest change that leaves (1)")
+    agent.add_argument("--epsilon-round", type=measure, default=2.0, help="that one round may cost (2)")
+    agent.add_argument("--group", action="store_true", help="the socket's group may ask too, as in the unit")
+    consent = command("consent", "consent", "let a person take part, or no more")
+    add_person(consent)
+    consent.add_argument("--withdraw", action="store_true", help="no more, from the next round on")
+    status = command("status", "status", "what left this device, when, and how much it told")
+    join = command("join", "join_round", "take part in one round, and end")
+    join.add_argument("--superlink", required=True, metavar="HOST:PORT", help="the fleet's server")
+    join.add_argument("--certificates", required=True, metavar="FILE", help="that its certificate is checked with")
+    join.add_argument("--key", required=True, metavar="FILE", help="this home's private key")
+    join.add_argument("--wait-s", type=positive, default=3600, metavar="S", help="for a round to come (3600)")
+    join.add_argument("--same-user", action="store_true", help="even if this user can read the people")
+    take = command("take", "take", "try a published start on the people here, and make models of it if it is better")
+    take.add_argument("start", metavar="DIR", help="with start.json, start.f32 and start.sig")
+    take.add_argument("--signed-by", required=True, metavar="KEY", help="public key, 64 hexadecimal digits")
+    key = command("key", "key", "make the key that a server signs its starts with")
+    key.add_argument("file", metavar="FILE", help="a new file for the private key; the public one is printed")
+    for each in (agent, status):
+        each.add_argument("--epsilon-year", type=measure, default=8.0, help="budget of a year, at δ = 1e-5 (8)")
+    for each in (agent, status, join):
+        each.add_argument("--socket", metavar="FILE", help="of the agent")
+    for each in (agent, consent, status, take):
+        each.add_argument("--folder", metavar="DIR", help="of consents and ledger (~/.local/share/earmark/fleet)")
+    for each in (agent, consent, take):
+        add_store(each)
+    for each in (agent, take):
+        add_models(each)
 
 
 class _Plot(argparse.Action):

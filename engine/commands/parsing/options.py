@@ -41,6 +41,14 @@ def unit(text: str) -> float:
     return value
 
 
+def measure(text: str) -> float:
+    """A number, above 0 and up to 500."""
+    value = float(text)
+    if not 0 < value <= 500:
+        raise argparse.ArgumentTypeError(f"{text} must be above 0, and at most 500")
+    return value
+
+
 def share(text: str) -> float:
     """A share, between 0 and 1."""
     value = float(text)

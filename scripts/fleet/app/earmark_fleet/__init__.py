@@ -1,0 +1,1 @@
+"""Flower's side: what the server runs, and what it sends to the homes."""

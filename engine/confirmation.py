@@ -32,8 +32,9 @@ ALLOWED = (0.15, 0.10, 0.10)  # where only the wake word is known
 # Free speech is of other words than the wake word, and so are strangers' commands: with it as many are let in
 SPEECH_HANDICAP = (0.025, 0.035, 0.04)  # of one piece, two, three
 MANY = 32  # of more people only so many are asked: each has a head to be loaded, and scores of every piece
-# Less the threshold: 1 in 100 pieces of the person's own have less, 7 in 8 of strangers (not repeatable: no script
-# here does it). What comes of it is measured: docs/research/confirmation.md, "a television that goes on".
+# Less the threshold: 1 in 100 pieces of the person's own have less, 7 in 8 of strangers. That was found before there
+# was scripts/studies/pieces.py, which measures it. What comes of it: docs/research/confirmation.md, "a television
+# that goes on".
 ANOTHER_VOICE = -0.25
 
 

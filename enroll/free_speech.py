@@ -25,8 +25,8 @@ from .training.train import TakeEmbeddings
 
 MOST_PIECES = 12  # 15 s of speech, what half a minute holds
 FEWEST_PIECES = 4  # 5 s
-# Cosine to the takes and the rest of the speech: 1 piece in 100 of one's own has less, 4 in 5 of others (not
-# repeatable: no script here does it)
+# Cosine to the takes and the rest of the speech: of 24 people of dsp 1.0 % of 418 own pieces have less, and 82 % of
+# 4,222 of others (scripts/studies/pieces.py)
 SAME_VOICE = 0.42
 MOST_ODD_SHARE = 1 / 3
 

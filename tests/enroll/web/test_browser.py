@@ -14,8 +14,7 @@ from browser import Browser
 from conftest import REPOSITORY, Read, Takes
 from helpers_store import environment
 from live import Live
-from serving_page import Served
-from test_pages import EVIL, journal_in
+from serving_page import EVIL, Served, journal_in
 
 from earmark.engine.audio.samples import RATE_HZ
 from earmark.engine.audio.wav import to_wav

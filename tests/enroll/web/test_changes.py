@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers_store import person
-from serving_page import Served, Visitor
-from test_pages import journal_in
+from serving_page import Served, Visitor, journal_in
 
 from earmark.engine.people import bundle
 from earmark.engine.people.store import PersonStore

@@ -10,36 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers_store import make_voiceprint, person
-from serving_page import Served, Visitor
+from serving_page import EVIL, Served, Visitor, journal_in
 
 from earmark.engine.audio.wav import from_wav
-from earmark.engine.history.journal import open_journal
 from earmark.engine.people import vault
 from earmark.engine.people.store import COSINE, PersonStore
-from earmark.engine.settings.schema import Journal
 from earmark.enroll.web.texts import FOLDER, Texts, languages, wanted
 
-EVIL = '<img src=x onerror="alert(1)">'
 SCRIPT = "</title><script>alert(1)<"
 MARKS = "{{7*7}}{name}"
-EVENT = {
-    "type": "rejection",
-    "file": EVIL,
-    "keyword": "okay_nabu",
-    "time_ms": 5000,
-    "keyword_score": 0.91,
-    "person": None,
-    "speaker_score": 0.21,
-    "reason": "unknown_voice",
-    "at": "2026-11-27T10:00:00.000+00:00",
-    "source": "mic",
-}
-
-
-def journal_in(folder: Path, *events: dict[str, object]) -> None:
-    journal = open_journal(Journal(enabled=True, folder=str(folder / "wakes"), days=3650))
-    for event in events:
-        journal.add({**EVENT, **event}, np.arange(32_000, dtype=np.int16))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sound_server import until
 
 from earmark.engine.history.journal import open_journal
@@ -27,6 +28,27 @@ from earmark.enroll.web.certificate import own_certificate
 from earmark.enroll.web.house import House
 
 LIMIT_S = 60.0
+EVIL = '<img src=x onerror="alert(1)">'
+"""A name that must never become a part of a page."""
+EVENT = {
+    "type": "rejection",
+    "file": EVIL,
+    "keyword": "okay_nabu",
+    "time_ms": 5000,
+    "keyword_score": 0.91,
+    "person": None,
+    "speaker_score": 0.21,
+    "reason": "unknown_voice",
+    "at": "2026-11-27T10:00:00.000+00:00",
+    "source": "mic",
+}
+
+
+def journal_in(folder: Path, *events: dict[str, object]) -> None:
+    """A journal under a folder with wakes like this one, each with what is given for it."""
+    journal = open_journal(Journal(enabled=True, folder=str(folder / "wakes"), days=3650))
+    for event in events:
+        journal.add({**EVENT, **event}, np.arange(32_000, dtype=np.int16))
 
 
 class Served:

@@ -97,6 +97,21 @@ def test_what_leaves_is_the_clipped_change_with_the_booked_noise(
     assert entry.start_sha256 == hashlib.sha256(start.astype("<f4").tobytes()).hexdigest()
 
 
+def test_no_more_of_a_change_leaves_than_its_clipped_part(
+    tmp_path: Path, enroller: Enroller, slt: Voiceprint, start: Float32
+) -> None:
+    """Along the true change, with as little noise as the terms can have."""
+    home = Home(tmp_path, slt, enroller, Terms(clip=0.5, epsilon_round=400.0, epsilon_year=499.0))
+    home.consent.change("slt", True, home.store)
+    sent = decoded(home.change(start), start.shape)
+    (entry,) = home.ledger.entries()
+    true = change(enroller, [slt], start)
+    assert true is not None
+    length = float(np.linalg.norm(true))
+    assert length > 0.5 + 8 * entry.deviation
+    assert float(np.sum(sent * true)) / length == pytest.approx(0.5, abs=6 * entry.deviation)
+
+
 def test_the_change_makes_the_person_be_told_better(enroller: Enroller, slt: Voiceprint, start: Float32) -> None:
     moved = change(enroller, [slt], start)
     assert moved is not None

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .audio.samples import RATE_HZ
-from .features.frontend import frame_end
+from .features.frontend import HOP_SAMPLES, frame_end
 from .networks.keyword import KeywordNetwork
 
 REFRACTORY_SAMPLES = RATE_HZ  # 1 s: longer than any shipped wake word, shorter than saying it twice
@@ -38,7 +38,8 @@ class Candidate:
     weak: bool = False
     """It passed the loose cutoff and not the cutoff: a wake only if the voice is known."""
     waited_samples: int = 0
-    """How much later it was decided: not at once where it is weak, for a peak is known by what follows."""
+    """How much later it was decided: where it is weak, for a peak is known by what follows; and where several
+    probabilities come at once."""
 
 
 class KeywordDecision:
@@ -61,6 +62,7 @@ class KeywordDecision:
         stride: feature frames per probability.
         loose_cutoff: 0…cutoff; None: no weak candidates.
         first_frame: number of the stream's feature frame that the first probability begins with.
+        block: how many probabilities come at once, decided when the last of them is known.
     """
 
     def __init__(
@@ -72,8 +74,9 @@ class KeywordDecision:
         refractory_samples: int = REFRACTORY_SAMPLES,
         loose_cutoff: float | None = None,
         first_frame: int = 0,
+        block: int = 1,
     ) -> None:
-        self._keyword, self._window, self._stride = keyword, window, stride
+        self._keyword, self._window, self._stride, self._block = keyword, window, stride, block
         self._refractory_samples = refractory_samples
         self.reset()
         self.set_cutoffs(cutoff, loose_cutoff)
@@ -159,7 +162,8 @@ class KeywordDecision:
             if score <= self._cutoff:
                 self._armed = True
             elif self._armed and sample >= self._ready_at:
-                candidates.append(Candidate(self._keyword, sample, score))
+                waited_samples = -self._count % self._block * self._stride * HOP_SAMPLES
+                candidates.append(Candidate(self._keyword, sample, score, waited_samples=waited_samples))
                 self._armed = False
                 self._ready_at = sample + self._refractory_samples
             if self._loose_cutoff is not None:

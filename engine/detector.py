@@ -23,8 +23,11 @@ from .features.frontend import HOP_SAMPLES, Frontend, Ring
 from .networks.card import MODELS_DIR
 from .networks.keyword import KeywordNetwork, Words, load_networks
 from .networks.speaker import CROP_SAMPLES
-from .people.loading import open_people
+from .people.loading import open_people, phrases_of
 from .people.store import PersonStore
+from .phrases.model import is_phrase
+from .phrases.network import PhraseNetwork
+from .phrases.spotter import PhraseManifest, PhraseSpotter
 from .settings.policy import Confirm, Mode, Policy
 from .verifier import Verdict, Verifier
 
@@ -53,6 +56,7 @@ class Detector:
         verifier: the people who are known.
         policy: who may wake it and how easily; a mode alone is the policy with that mode.
         near_misses: report what only passed the loose cutoff, too; may be changed at any time.
+        phrases: of people's own that are heard; None: all of the people who are known.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Detector:
         verifier: Verifier,
         policy: Policy | Mode = "only",
         near_misses: bool = False,
+        phrases: Sequence[PhraseManifest] | None = None,
     ) -> None:
         self._frontend, self._ring, self._gate = Frontend(), Ring(), ActivityGate()
         self._offset = OffsetRemover()
@@ -68,11 +73,12 @@ class Detector:
         self._waiting_samples = 0
         self._heard_from = 0  # so many must be there before a network can decide something
         self._heard_hops = 0  # hops that the frontend was given, and those between that were left out
-        self._channels: list[tuple[KeywordNetwork, KeywordDecision]] = []
+        self._channels: list[tuple[KeywordNetwork | PhraseSpotter, KeywordDecision]] = []
+        self._phrases: PhraseNetwork | None = None  # what the spotters hear, opened when there is one
         self._quiet_until: dict[str, int] = {}
         self._confirmer: Confirmer | None = None
         self.near_misses = near_misses
-        self.update([] if keywords == [] else load_networks(keywords), verifier, policy)
+        self.update([] if keywords == [] else load_networks(keywords), verifier, policy, phrases)
 
     @classmethod
     def load(
@@ -108,8 +114,14 @@ class Detector:
         verifier = Verifier.load(open_people(store), [network.manifest for network in networks], Path(models))
         return cls(networks, verifier, Policy(mode=mode, confirm=confirm), near_misses)
 
-    def update(self, keywords: Sequence[KeywordNetwork], verifier: Verifier, policy: Policy | Mode = "only") -> None:
-        """Other wake words, people or policy from the next sample on; the stream goes on.
+    def update(
+        self,
+        keywords: Sequence[KeywordNetwork],
+        verifier: Verifier,
+        policy: Policy | Mode = "only",
+        phrases: Sequence[PhraseManifest] | None = None,
+    ) -> None:
+        """Other wake words, people, policy or phrases from the next sample on; the stream goes on.
 
         A network that was there before keeps its state; a new one begins to hear now.
         """
@@ -120,8 +132,10 @@ class Detector:
         if self._confirmer is not None and self._policy.confirmed(self._confirmer.keyword) == "off":
             self._confirmer = None
         known = {id(network): decision for network, decision in self._channels}
+        spotters = self._spotters(phrases_of(verifier.people) if phrases is None else phrases)
         self._channels = []
-        for network in keywords:
+        listening: list[KeywordNetwork | PhraseSpotter] = [*keywords, *spotters]
+        for network in listening:
             manifest = network.manifest
             cutoff = self._policy.cutoff(manifest.name, manifest.probability_cutoff)
             share = verifier.loose_share(manifest.name)
@@ -133,13 +147,26 @@ class Detector:
                 network.stride,
                 loose_cutoff=loose_cutoff,
                 first_frame=self._frontend.frames,
+                block=network.block if isinstance(network, PhraseSpotter) else 1,
             )
             decision.set_cutoffs(cutoff, loose_cutoff)
             self._channels.append((network, decision))
 
+    def _spotters(self, phrases: Sequence[PhraseManifest]) -> list[PhraseSpotter]:
+        """One for each phrase, those that were there before where it is the same; and what they hear."""
+        known = {n.manifest: n for n, _ in self._channels if isinstance(n, PhraseSpotter)}
+        if not phrases:
+            self._phrases = None
+        elif self._phrases is None:
+            self._phrases, known = PhraseNetwork(), {}
+        block = self._phrases.block if self._phrases is not None else 1
+        return [known.get(phrase) or PhraseSpotter(phrase, block) for phrase in phrases]
+
     def reset(self) -> None:
         """Forgets the stream, not the people."""
         self._frontend.reset()
+        if self._phrases is not None:
+            self._phrases.reset()
         self._gate.reset()
         self._offset.reset()
         self._waiting, self._waiting_samples, self._heard_from = [], 0, 0
@@ -249,10 +276,12 @@ class Detector:
         self._heard_hops = end_hop
         if skipped:
             self._frontend.skip(skipped)
-        frames = self._frontend.push(self._ring.last(first_hop * HOP_SAMPLES, end_hop * HOP_SAMPLES))
+        samples = self._ring.last(first_hop * HOP_SAMPLES, end_hop * HOP_SAMPLES)
+        frames = self._frontend.push(samples)
+        features = frames if self._phrases is None else self._phrases.push(samples)
         for network, decision in self._channels:
             decision.skip(skipped)
-            yield from decision.push(network.push(frames))
+            yield from decision.push(network.push(features if isinstance(network, PhraseSpotter) else frames))
 
     def finish(self) -> list[Event]:
         """The stream is over: half a second of silence lets a word at its very end be heard."""
@@ -293,7 +322,9 @@ class Detector:
         verdict, found = self._ask(candidate)
         published, cutoff = self._cutoffs(candidate.keyword)
         audible = not candidate.weak or candidate.score > verdict.loose_share * cutoff
-        known, mode = verdict.person is not None and audible, self._policy.mode
+        # a phrase is its owners' in every mode: without the voice it would be taken for too much else
+        mode = "only" if is_phrase(candidate.keyword) else self._policy.mode
+        known = verdict.person is not None and audible
         if candidate.weak and known:
             self._quiet_until[candidate.keyword] = candidate.sample + REFRACTORY_SAMPLES
         failed = found == "speaker_failed"

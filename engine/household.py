@@ -9,8 +9,9 @@ from .networks import runtime
 from .networks.card import MODELS_DIR, Card, KeywordManifest, load_card, load_manifest
 from .networks.keyword import KeywordNetwork
 from .people.keys import secret_from
-from .people.loading import Loaded, load_people, not_heard
+from .people.loading import Loaded, load_people, not_heard, phrases_of
 from .people.store import PersonStore, Voiceprint
+from .phrases.spotter import PhraseManifest
 from .settings.policy import Policy
 from .settings.schema import Settings
 from .verifier import Verifier
@@ -45,6 +46,16 @@ class Household:
     def networks(self) -> object:
         """Where it differs, speaker network and head are opened anew."""
         return self.folder, self.cards, runtime.uses_delegate(self.delegate)
+
+    @property
+    def phrases(self) -> list[PhraseManifest]:
+        """Wake words that people have made for themselves."""
+        return phrases_of(self.people)
+
+    @property
+    def words(self) -> list[KeywordManifest]:
+        """All that wakes it."""
+        return [*self.manifests, *self.phrases]
 
     @property
     def names(self) -> list[str]:

@@ -13,6 +13,7 @@ from .event import CLIP_AFTER_SAMPLES, CLIP_BEFORE_SAMPLES, Event
 from .household import Household
 from .networks.card import KeywordManifest
 from .networks.keyword import KeywordNetwork
+from .phrases.spotter import PhraseManifest
 from .settings.policy import Policy
 from .verifier import Verifier
 
@@ -73,7 +74,9 @@ class Listener:
         self._ready: list[tuple[Event, Int16]] = []
         verifier = self._voices.of(household)
         near_misses = clips or household.settings.learning.enabled
-        self._detector = Detector([*self._networks.values()], verifier, self._policy(household), near_misses)
+        self._detector = Detector(
+            [*self._networks.values()], verifier, self._policy(household), near_misses, self._phrases(household)
+        )
 
     @property
     def samples(self) -> int:
@@ -106,7 +109,8 @@ class Listener:
         self._networks = {
             manifest: self._networks.get(manifest) or KeywordNetwork(manifest) for manifest in self._wanted(household)
         }
-        self._detector.update([*self._networks.values()], self._voices.of(household), self._policy(household))
+        networks, voices = [*self._networks.values()], self._voices.of(household)
+        self._detector.update(networks, voices, self._policy(household), self._phrases(household))
         self._detector.near_misses = self._clips or household.settings.learning.enabled
         self._household = household
 
@@ -154,6 +158,9 @@ class Listener:
     def _policy(self, household: Household) -> Policy:
         policy = household.policy
         return policy if self._confirms else replace(policy, confirm="off", confirm_of={})
+
+    def _phrases(self, household: Household) -> list[PhraseManifest]:
+        return [phrase for phrase in household.phrases if self._only is None or phrase.name in self._only]
 
     def _wanted(self, household: Household) -> list[KeywordManifest]:
         return [manifest for manifest in household.manifests if self._only is None or manifest.name in self._only]

@@ -22,6 +22,7 @@ from earmark.engine.verifier import HEAD_SHARE, HEAD_SHARE_WITHOUT_ELSEWHERE, Ve
 
 from .guided.session import Ended, Phase, advance, for_files
 from .options import SILENT, Options, Watcher
+from .phrase.own import OwnPhrase
 from .recordings import AnyRecording, Recording
 from .refusals import refusal, require_one_voice
 from .takes.hearing import AcceptedTake, Hearing
@@ -108,6 +109,7 @@ class Enroller:
         others: Sequence[AnyRecording] = (),
         faults: Sequence[Fault] = (),
         watcher: Watcher = SILENT,
+        phrase: OwnPhrase | None = None,
     ) -> Enrolment:
         """Makes a voiceprint; nothing is written.
 
@@ -118,6 +120,7 @@ class Enroller:
                 what trains, trains against them too. Neither they nor their embeddings are in the voiceprint.
             faults: of files that could not even be read; they are listed with those found here.
             watcher: told how far it is.
+            phrase: without a keyword, what the takes are of, where it is to be a wake word of its own.
 
         Raises:
             EnrolmentRefused: too few takes are left, or none of `others`; the message lists why.
@@ -141,6 +144,7 @@ class Enroller:
             raise EnrolmentRefused(refusal(name, len(session.takes), options.min_takes, faults, keyword), faults)
         numbers = session.takes[: self.head.take_rows]  # the head has no more rows, and nobody needs so many
         takes = [hearing.heard[number] for number in numbers]
+        takes = takes if phrase is None else phrase.of_the_phrase(name, takes, options.min_takes, faults)
         centroid = calibrate.unit_mean(np.array([take.embedding for take in takes]))
         heard = self._others(others, centroid, keyword, watcher, faults)
         if others and not heard.recordings:
@@ -151,9 +155,13 @@ class Enroller:
             embedded.append(self.vary(take, number, len(takes), keyword, options))
             watcher.stage("varying", number + 1, len(takes))
         noisy = float(np.median([take.crop_snr_db for take in takes]))
-        return self.enrol_takes(
+        made = self.enrol_takes(
             name, embedded, keyword, options, others=heard, faults=faults, takes_snr_db=noisy, watcher=watcher
         )
+        if phrase is None:
+            return made
+        said = [take.take.analysis for take in takes]
+        return replace(made, voiceprint=phrase.added_to(made.voiceprint, said, options.seed))
 
     @property
     def verifier(self) -> Verifier:

@@ -17,10 +17,13 @@ from earmark.engine.networks.card import MODELS_DIR, KeywordManifest
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people.loading import check_networks
 from earmark.engine.people.store import Voiceprint
+from earmark.engine.phrases.model import keyword_of
 from earmark.engine.storage.names import check_new_name
 
 from . import free_speech
 from .enrolment import Enroller, Enrolment, Options, Recording
+from .phrase.learn import PhraseTools
+from .phrase.own import OwnPhrase
 from .recordings import AnyRecording, RecordedFile, read_recordings
 from .takes.quality import Fault
 
@@ -33,6 +36,8 @@ def enrol(
     recordings: Take | Sequence[Take],
     keyword: KeywordNetwork | KeywordManifest | str | os.PathLike[str] | None = "okay_nabu",
     *,
+    phrase: str | None = None,
+    talk: Take | Sequence[Take] = (),
     others: Take | Sequence[Take] = (),
     options: Options | None = None,
     rate_hz: int = RATE_HZ,
@@ -54,6 +59,8 @@ def enrol(
             16 kHz. One file may hold several takes.
         keyword: the wake word: the name of a built-in one, the path of a manifest, or a network; None: any phrase,
             one a recording.
+        phrase: a wake word of the person's own as it is spoken, instead of `keyword`; one take a recording.
+        talk: anything else that the person says, half a minute is best: a phrase is told from it.
         others: other people at the same microphone, saying the wake word or anything else: the voice is trained
             against theirs too. Nothing of them is kept but the trained head.
         options: the wanted share of strangers, the least number of takes, the seed.
@@ -70,6 +77,8 @@ def enrol(
         ModelError: the networks cannot be used.
     """
     check_new_name(name)  # refuses a bad name before the work
+    own = None if phrase is None else _own(phrase, _read(talk, rate_hz, floats, channel)[0])
+    keyword = None if own is not None else keyword
     if keyword is not None and not isinstance(keyword, KeywordNetwork):
         keyword = KeywordNetwork(keyword)
     takes, unreadable = _read(recordings, rate_hz, floats, channel)
@@ -79,7 +88,12 @@ def enrol(
         listed = "".join(f"\n  {fault}" for fault in faults)
         raise EnrolmentRefused(f"{name!r} was not enrolled: none of the others can be read{listed}", faults)
     enroller = Enroller.load(Path(models))
-    return enroller.enrol(name, takes, keyword, options, faults=faults, others=strangers)
+    return enroller.enrol(name, takes, keyword, options, faults=faults, others=strangers, phrase=own)
+
+
+def _own(phrase: str, talk: Sequence[AnyRecording]) -> OwnPhrase:
+    keyword_of(phrase)  # refuses what is none before the work
+    return OwnPhrase(phrase, PhraseTools.load(), [piece for recording in talk for piece in recording.pieces()])
 
 
 def enrol_speech(

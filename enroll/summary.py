@@ -144,6 +144,7 @@ def _reservations(person: Voiceprint, is_you: bool, again: str) -> list[str]:
         )
     elif takes < WELL_TAKES:
         said.append(f"{WELL_TAKES} takes make it better.")
+    said += _against_the_phrase(person)
     let_in = report.get("others", {}).get("let_in", 0)
     if let_in:
         said.append(
@@ -151,6 +152,23 @@ def _reservations(person: Voiceprint, is_you: bool, again: str) -> list[str]:
             f"strangers in:\n{COMMAND}{again} --far 0.001"
         )
     return said
+
+
+def _against_the_phrase(person: Voiceprint) -> list[str]:
+    """What is wrong with a phrase of one's own, and what to choose instead."""
+    told = []
+    longer = "Choose a longer one: three syllables or more, that nobody says all day."
+    for reason in person.report.get("phrase", {}).get("against", []):
+        if reason == "short":
+            told.append(f"This phrase is short, so other words are easily taken for it. {longer}")
+        elif reason == "common":
+            told.append(f"This phrase is like what is said all day, and will be taken for heard too often. {longer}")
+        else:
+            told.append(
+                f"This phrase is like the wake word {reason}. Enrol for that, or choose another:\n"
+                f"{COMMAND}earmark enroll {words.quoted(person.name)} --keyword {reason}"
+            )
+    return told
 
 
 def _figures(person: Voiceprint, report: Mapping[str, Any], columns: int | None, people: int) -> list[str]:

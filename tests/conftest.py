@@ -27,6 +27,8 @@ from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import SpeakerNetwork, Utterance
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.enroll.enrolment import Enroller, Enrolment, Options, Recording
+from earmark.enroll.phrase.learn import PhraseTools
+from earmark.enroll.phrase.own import OwnPhrase
 from earmark.enroll.training import cohort
 
 REPOSITORY = Path(__file__).parent.parent
@@ -198,6 +200,19 @@ def enrolled(takes: Takes, enroller: Enroller, make_network: MakeNetwork) -> Enr
 @pytest.fixture(scope="session")
 def slt(enrolled: Enrolled) -> Voiceprint:
     return enrolled("slt", "okay_nabu").voiceprint
+
+
+@pytest.fixture(scope="session")
+def phrase_tools() -> PhraseTools:
+    """What phrases are learned with: whoever uses it must not rely on what others left in it."""
+    return PhraseTools.load()
+
+
+@pytest.fixture(scope="session")
+def slt_phrase(takes: Takes, enroller: Enroller, phrase_tools: PhraseTools) -> Voiceprint:
+    """The voice `slt`, for which "okay nabu" is a phrase of its own: no network of a published word hears it."""
+    recordings = [Recording(path.name, read_audio(path)) for path in takes("slt", "okay_nabu", "enroll")]
+    return enroller.enrol("slt", recordings, None, phrase=OwnPhrase("Okay, Nabu", phrase_tools)).voiceprint
 
 
 @pytest.fixture

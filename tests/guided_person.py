@@ -17,7 +17,8 @@ from earmark.engine.audio.sources import Source
 from earmark.engine.errors import InputError
 from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.enroll.enrolment import Enroller, Options
-from earmark.enroll.guided.conversation import Guide, greet
+from earmark.enroll.guided.conversation import Guide
+from earmark.enroll.guided.greeting import greet
 from earmark.enroll.guided.kept import KeptSession
 from earmark.enroll.guided.microphones import MicrophoneOfSession
 from earmark.enroll.guided.screen import PLAIN, Answers, Screen
@@ -147,7 +148,7 @@ def microphone_of(
 def guide(
     person: Person,
     enroller: Enroller,
-    keyword: KeywordNetwork,
+    keyword: KeywordNetwork | None,
     found: Sequence[Microphone] = (YETI,),
     kept: KeptSession | None = None,
     name: str = "anna",

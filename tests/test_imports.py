@@ -115,7 +115,7 @@ ALLOWED = {
 # The rooms of engine/ from the ground up; a module imports from its own room and from those before it. What lies at
 # the door of engine/ itself is between the people and the history, but for the errors, which everybody may raise.
 DOOR = "door"
-BELOW = ("errors", "processes", "storage", "audio", "features", "networks", "settings", "people")
+BELOW = ("errors", "processes", "storage", "audio", "features", "networks", "settings", "phrases", "people")
 FLOORS = (*BELOW, DOOR, "history", "sinks", "daemon", "commands")
 
 ONLY_FOR_US = {"dev", "build", "train", "cluster"}  # extras

@@ -74,11 +74,9 @@ def test_who_is_enrolled_for_another_word_is_named(tmp_path: Path) -> None:
     assert [line.split()[0] for line in each] == ["anna", "berta"]
 
 
-def test_a_phrase_of_ones_own_wakes_nothing(tmp_path: Path) -> None:
+def test_who_is_enrolled_with_any_phrase_can_wake_nothing(tmp_path: Path) -> None:
     store = saved(tmp_path, anna=ANY_PHRASE, berta="okay_nabu")
-    assert not_heard(store, ["okay_nabu"], False) == [
-        "anna is enrolled for a phrase that no keyword network hears, and can wake nothing"
-    ]
+    assert not_heard(store, ["okay_nabu"], False) == ["anna is enrolled with --any-phrase, and can wake nothing"]
 
 
 def test_after_the_last_person_is_erased_it_is_said_how_to_enrol(tmp_path: Path, capsys: Said) -> None:
@@ -116,7 +114,7 @@ def test_any_phrase_says_before_and_after_that_nothing_wakes_by_it(
     take = takes("slt", "alexa", "enroll")[0]
     line: list[str | Path] = ["enroll", "anna", "--plain", "--any-phrase", "--min-takes", "1", "--from", take]
     out, err = run(capsys, *line, "--store", tmp_path / "people")
-    assert "nothing wakes by a phrase of your own yet" in err
+    assert "nothing wakes by what is enrolled with --any-phrase" in err
     assert "okay_nabu" in err
     assert out.splitlines()[-1].startswith("anna can wake nothing: ")
     out, _ = run(capsys, *line, "--json", "--store", tmp_path / "people")

@@ -10,17 +10,18 @@ from ..errors import EnrolmentRefused
 from ..networks.card import builtin_keywords
 from ..people.loading import not_heard
 from ..people.store import ANY_PHRASE, PersonStore
+from ..phrases.model import is_phrase
 from ..settings.reading import COMMAND_LINE
 from .arguments import is_store_named, store_option
 
 NO_WAKE = (
-    "nothing wakes by a phrase of your own yet, for no keyword network hears it; --any-phrase is there to measure "
-    "voices. To be heard, enrol with --keyword: {words}, or a microWakeWord network of your own"
+    "nothing wakes by what is enrolled with --any-phrase, which is there to measure voices. To be heard, enrol with "
+    "--phrase and a wake word of your own, or with --keyword: {words}"
 )
 
 
 def before_enrolling(arguments: argparse.Namespace, store: PersonStore, words: Sequence[str]) -> Iterator[str]:
-    """What to know first: what becomes of an earlier enrolment, and that nothing wakes by a phrase of one's own."""
+    """What to know first: what becomes of an earlier enrolment, and that nothing wakes by any phrase."""
     name = arguments.name
     known = store.keywords(name) if name in store.names() else []
     if ANY_PHRASE in words:
@@ -61,6 +62,8 @@ def after_talking(arguments: argparse.Namespace, name: str, pieces: int) -> str:
 
 def keyword_options(arguments: argparse.Namespace, word: str) -> str:
     """What the next command must say of the wake words, a space before each; nothing of what the settings say."""
+    if is_phrase(word):  # they are always listened to
+        return ""
     loaded = arguments.loaded
     if loaded.origins.get("wake.keywords") == COMMAND_LINE:
         named = list(arguments.keyword)

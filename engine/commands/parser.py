@@ -71,7 +71,11 @@ def command_line() -> Parser:
     enroll.add_argument("--no-beep", action="store_true", help='no beep of the terminal at "now"')
     enroll.add_argument("--keep-audio", metavar="DIR", help="keep the recorded takes there; else no sound is kept")
     enroll.add_argument("--plot", metavar="PICTURE.png", help="draw the scores and the threshold")
-    add_phrase(enroll, "a phrase that no keyword network hears, one a file: to measure, for nothing wakes by it")
+    add_phrase(
+        enroll,
+        "whatever is said, one utterance a file: to measure voices, for nothing wakes by it",
+        own='a wake word of your own, as "ahoy house": learned from the takes, for this person alone',
+    )
     enroll.add_argument(
         "--trainer",
         choices=TRAINERS,

@@ -208,7 +208,7 @@ class Daemon:
                 "silent_s": self._silent_samples // RATE_HZ,
                 "problem": self._problem,
             },
-            "keywords": [manifest.name for manifest in household.manifests],
+            "keywords": [manifest.name for manifest in household.words],
             "mode": household.policy.mode,
             "on_error": household.policy.on_error,
             "sensitivity": household.policy.sensitivity,

@@ -24,6 +24,8 @@ PINNED = {
     "4b1aaee8cf19ae35081bd9be2c802100f5c6bcbb3ef32917a09658e67850e609": "speaker.tflite",
     "b26ac3adecadd3311b1ea1dfaf3c5f56da76e3bb16f6736015f0a582fe32cda7": "head.tflite",
     "2effd817fccfd435e0b6a928dae32b581a7919d15c063fa193c98cf556b01ffb": "block.tflite",
+    "3434106b47632202306c7b23ee58510db938a430d7f4dbf01bc8928218f124e9": "phrase.tflite",
+    "64d884399e1cc1fa5d2b38df6a41d44931a49c654915390fd68c5abc08a0546d": "phrase_head.tflite",
     # what pymicro-wakeword carries
     "9011a8155b04de858c48038529235cbc0e42e9fca05a55bf588cb80a653a723b": "alexa.tflite",
     "21a7976add39ee24ec96c63d96b7aaa18e24d1d9824b963e451da8feb4b78b77": "hey_jarvis.tflite",

@@ -18,16 +18,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..audio.samples import Float32, Int16
+from ..audio.samples import Int16
 from ..audio.wav import from_wav, to_wav
 from ..errors import InputError, PersonNewer
 from ..networks.head import HeadWeights, no_weights
 from ..networks.trained.kinds import HEAD, LAYOUTS, TRAINERS
+from ..phrases import codec as phrases
+from ..phrases.model import is_phrase
 from ..storage.names import folder_name
 from . import meaning
 from .voiceprint import COSINE, TRAINED, Binding, Voiceprint
 
-FORMAT = 3
+FORMAT = 3  # with another trainer, or a phrase of the person's own
 FORMAT_OF_HEADS = 2  # of whom the head trains: written as it ever was, and older versions read it
 FORMAT_WITHOUT_ELSEWHERE = 1  # what has no takes from elsewhere is written as it ever was, and older versions read it
 HEADER_FILE, ARRAYS_FILE = "header.json", "arrays.npz"
@@ -64,6 +66,7 @@ _OPTIONAL: Mapping[
     "learned": list,
     "gate": float,
     "trainer": str,
+    "phrase": dict,
 }
 
 
@@ -81,6 +84,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         raise InputError(f"{len(recordings)} recordings, at most {MAX_RECORDINGS} can be kept")
     arrays = io.BytesIO()
     varied = {"copies": voiceprint.copies, "elsewhere": voiceprint.elsewhere}
+    phrase, phrase_arrays = ({}, {}) if voiceprint.phrase is None else phrases.to_parts(voiceprint.phrase)
     kept: dict[str, Any] = {name: varied[name].astype(np.float16) for name in _VARIED if varied[name].size}
     save: Callable[..., None] = np.savez  # numpy 2 would take what is named at run time for its own arguments
     save(
@@ -89,6 +93,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         centroid=voiceprint.centroid.astype(np.float32),
         **_trained(voiceprint),
         **kept,
+        **phrase_arrays,
         **({_OFFSETS: voiceprint.offsets.astype(np.float32)} if voiceprint.elsewhere.size else {}),
     )
     wavs = {recording_file(number): to_wav(samples) for number, samples in enumerate(recordings, start=1)}
@@ -96,7 +101,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         if len(wav) > MAX_FILE_BYTES - MAX_SEAL_BYTES:
             raise InputError(f"recording {number} has {len(wav)} bytes, at most {MAX_FILE_BYTES} can be kept: cut it")
     header: dict[str, Any] = {
-        "format": _format(voiceprint.trainer, bool(voiceprint.elsewhere.size)),
+        "format": _format(voiceprint.trainer, bool(phrase), bool(voiceprint.elsewhere.size)),
         "name": voiceprint.name,
         "keyword": voiceprint.keyword,
         "kind": voiceprint.kind,
@@ -108,6 +113,7 @@ def encode(voiceprint: Voiceprint, recordings: Sequence[Int16] = ()) -> dict[str
         **({} if voiceprint.loose_share is None else {"gate": voiceprint.loose_share}),
         **({} if voiceprint.trainer == HEAD else {"trainer": voiceprint.trainer}),
         **({"learned": [dict(one) for one in voiceprint.learned]} if voiceprint.learned else {}),
+        **({"phrase": phrase} if phrase else {}),
     }
     return {ARRAYS_FILE: arrays.getvalue(), **wavs, HEADER_FILE: _header_bytes(header)}
 
@@ -126,11 +132,16 @@ def decode(contents: Mapping[str, bytes]) -> Voiceprint:
         folder_name(name)  # refuses what can be nobody's
     trainer = header.get("trainer", HEAD)
     arrays = _read_arrays(contents[ARRAYS_FILE], header["kind"], trainer)
+    of_phrase = {name: arrays[name] for name in phrases.ARRAYS if name in arrays}
+    if is_phrase(header["keyword"]) != ("phrase" in header) or ("phrase" in header) != bool(of_phrase):
+        raise ValueError(
+            f"keyword={header['keyword']!r:.80}: what is learned of a phrase must be there for one alone"
+        )
     learned = tuple(header.get("learned", ()))
     enrolled = len(arrays["takes"]) - len(learned)
     if enrolled < 1:
         raise ValueError(f"{len(arrays['takes'])} takes, {len(learned)} learned")
-    if header["format"] != _format(trainer, bool(arrays["elsewhere"].size)):
+    if header["format"] != _format(trainer, "phrase" in header, bool(arrays["elsewhere"].size)):
         raise ValueError(f"format {header['format']} has {len(arrays['elsewhere'])} takes from elsewhere")
     wanted = (1 + arrays["elsewhere"].shape[1],) if arrays["elsewhere"].size else (0,)
     if arrays[_OFFSETS].shape != wanted:
@@ -157,6 +168,7 @@ def decode(contents: Mapping[str, bytes]) -> Voiceprint:
         trainer=trainer,
         model={name: arrays[name] for name in LAYOUTS.get(trainer, {}) if name in arrays},
         loose_share=header.get("gate"),
+        phrase=phrases.from_parts(header["phrase"], of_phrase, header["keyword"]) if of_phrase else None,
     )
     meaning.check(voiceprint)
     return voiceprint
@@ -220,8 +232,9 @@ def recording_file(number: int) -> str:
     return f"take-{number:02d}.wav"
 
 
-def _format(trainer: str, elsewhere: bool) -> int:
-    if trainer != HEAD:
+def _format(trainer: str, phrase: bool, elsewhere: bool) -> int:
+    """The oldest that can say it."""
+    if trainer != HEAD or phrase:
         return FORMAT
     return FORMAT_OF_HEADS if elsewhere else FORMAT_WITHOUT_ELSEWHERE
 
@@ -259,17 +272,21 @@ def _header_sha256(header: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _read_arrays(content: bytes, kind: str, trainer: str) -> dict[str, Float32]:
-    """The arrays of a voiceprint as float32; exactly these, finite, of their types and shapes."""
+def _read_arrays(content: bytes, kind: str, trainer: str) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a voiceprint as float32, and as they are those of a phrase, which `phrases` checks.
+
+    Exactly these, of their types and shapes; those of the voice finite.
+    """
     layout = _layout(kind, trainer)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         found = {info.filename.removesuffix(".npy") for info in archive.infolist()}
-        may = {*_VARIED, _OFFSETS}
+        may = {*_VARIED, _OFFSETS, *phrases.ARRAYS}
         if found - may != set(layout) or len(found) != len(archive.infolist()):
             raise ValueError(f"the arrays must be exactly {sorted(layout)}, and may be {' and '.join(sorted(may))}")
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
             raise ValueError("the arrays must not be packed: they could unpack to any size")
         arrays = {info.filename.removesuffix(".npy"): _read_array(archive.read(info)) for info in archive.infolist()}
+    of_phrase = {name: arrays.pop(name) for name in phrases.ARRAYS if name in arrays}
     # as float32, of which numpy tells ten times as fast as of float16 whether they are finite
     small = {name: array for name, array in arrays.items() if array.dtype in (np.float16, np.float32)}
     numbers = {name: array.astype(np.float32) for name, array in small.items()}
@@ -298,7 +315,7 @@ def _read_arrays(content: bytes, kind: str, trainer: str) -> dict[str, Float32]:
             raise ValueError(f"{name} is {rows.dtype}{rows.shape}, it must be finite float16 in three dimensions")
         if rows.size and rows.shape[2] != lengths["d"]:
             raise ValueError(f"{name} has rows of {rows.shape[2]}, the takes have {lengths['d']}")
-    return numbers
+    return {**numbers, **of_phrase}
 
 
 def _read_array(content: bytes) -> npt.NDArray[Any]:

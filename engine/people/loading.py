@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shlex
@@ -11,6 +12,9 @@ from pathlib import Path
 from ..errors import PersonDamaged, PersonError, PersonUnknown, did_you_mean
 from ..networks.card import Card, KeywordManifest
 from ..networks.trained.kinds import HEAD
+from ..phrases.model import PhraseModel, is_phrase
+from ..phrases.network import features_sha256
+from ..phrases.spotter import PhraseManifest, manifest_of
 from ..storage.locked import LOCK_FILE
 from ..storage.names import folder_name
 from ..storage.owners import refusal
@@ -81,6 +85,7 @@ def not_heard(store: PersonStore, words: Iterable[str], is_named: bool) -> list[
     if not people:
         return [f"nobody is enrolled in {store.folder}{other_store(store.folder)}: `{enrol}`"]
     lines = []
+    words += {word for enrolled in people.values() for word in enrolled if is_phrase(word)}  # they are always heard
     if not any(set(words) & set(enrolled) for enrolled in people.values()):
         lines.append(f"nobody is enrolled for {' or '.join(words)}: `{enrol}`")
     for name, enrolled in people.items():
@@ -93,7 +98,7 @@ def not_heard(store: PersonStore, words: Iterable[str], is_named: bool) -> list[
                 f"`--keyword {others[0]}`, or wake.keywords in the settings"
             )
         else:
-            lines.append(f"{name} is enrolled for a phrase that no keyword network hears, and can wake nothing")
+            lines.append(f"{name} is enrolled with --any-phrase, and can wake nothing")
     return lines
 
 
@@ -177,20 +182,24 @@ def usable_people(
     head: Card,
     loaded: Loaded | None = None,
 ) -> tuple[list[Voiceprint], list[PersonError]]:
-    """The voiceprints of a store for the given wake words, any phrase and free speech, and why others cannot be used.
+    """The voiceprints of a store for the given wake words, and why others cannot be used.
+
+    Phrases of people's own are among them, any phrase, and free speech.
 
     With `loaded` only those are read that it does not have.
     """
     loaded = Loaded() if loaded is None else loaded
     keyword_sha256 = {manifest.name: manifest.model_sha256 for manifest in keywords}
+    phrases_sha256 = functools.lru_cache(features_sha256)  # read where somebody has a phrase
     people: list[Voiceprint] = []
     faults: list[PersonError] = [*store.seal.missing()] if store.encrypted else []
     for name in store.names():
         try:
             for keyword in store.keywords(name):
-                if keyword in WITHOUT_NETWORK or keyword in keyword_sha256:
+                if keyword in WITHOUT_NETWORK or keyword in keyword_sha256 or is_phrase(keyword):
                     voiceprint = loaded.load(store, name, keyword)
-                    check_networks(voiceprint, keyword_sha256.get(keyword, ""), speaker, head)
+                    sha256 = phrases_sha256() if is_phrase(keyword) else keyword_sha256.get(keyword, "")
+                    check_networks(voiceprint, sha256, speaker, head)
                     people.append(voiceprint)
         except PersonUnknown:  # erased since the names were read: as wished
             continue
@@ -198,6 +207,15 @@ def usable_people(
             faults.append(error)
     loaded.settle()
     return people, faults
+
+
+def phrases_of(people: Iterable[Voiceprint]) -> list[PhraseManifest]:
+    """The phrases of these people as wake words, each once, in the order of their names."""
+    models: dict[str, list[PhraseModel]] = {}
+    for person in people:
+        if person.phrase is not None:
+            models.setdefault(person.keyword, []).append(person.phrase)
+    return [manifest_of(keyword, models[keyword]) for keyword in sorted(models)]
 
 
 def load_people(

@@ -15,6 +15,7 @@ from ..errors import PersonMismatch
 from ..networks.conditions import CONDITIONS, is_by_telephone
 from ..networks.head import HeadWeights
 from ..networks.trained.kinds import HEAD
+from ..phrases.model import PhraseModel
 
 ANY_PHRASE = "any-phrase"
 FREE_SPEECH = "free-speech"
@@ -39,7 +40,7 @@ class Voiceprint:
 
     name: str
     keyword: str
-    """Name of the wake word, `any-phrase` or `free-speech`."""
+    """Name of the wake word, `phrase:…`, `any-phrase` or `free-speech`."""
     kind: str
     """`trained`: half of the score is the raw cosine, half of it what training has made; `cosine`: the raw cosine
     alone."""
@@ -76,6 +77,9 @@ class Voiceprint:
 
     loose_share: float | None = None
     """Share of the keyword network's cutoff, 0…1, from which on this person is heard; None: it was not measured."""
+
+    phrase: PhraseModel | None = None
+    """Where the wake word is a phrase of the person's own: what is learned of it."""
 
     @property
     def enrolled_takes(self) -> int:

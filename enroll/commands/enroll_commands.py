@@ -22,12 +22,15 @@ from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.people import operations
 from earmark.engine.people.loading import check_networks
 from earmark.engine.people.store import ANY_PHRASE, FREE_SPEECH, PersonStore, Voiceprint
+from earmark.engine.phrases.model import is_phrase, keyword_of
 from earmark.engine.storage.names import check_new_name
 
 from ..enrolment import Enroller, Enrolment, Options
 from ..free_speech import enrol_speech
 from ..guided.progress import progress
 from ..layout import columns_of, told
+from ..phrase.learn import PhraseTools
+from ..phrase.own import OwnPhrase
 from ..recordings import AnyRecording, read_recordings
 from ..summary import summary, warnings
 from ..takes.quality import Fault
@@ -42,7 +45,9 @@ def enroll(arguments: argparse.Namespace) -> int:
     store = open_store(arguments, may_be_new=True)
     say_alike(arguments.name, store)
     enroller = Enroller.load(models(arguments))
-    keywords: list[KeywordNetwork | None] = [None] if arguments.any_phrase else [*networks(arguments)]
+    own = None if arguments.phrase is None else _own_phrase(arguments)
+    is_any = arguments.any_phrase or own is not None
+    keywords: list[KeywordNetwork | None] = [None] if is_any else [*networks(arguments)]
     options = Options(
         seed=arguments.seed,
         far=arguments.far,
@@ -50,12 +55,13 @@ def enroll(arguments: argparse.Namespace) -> int:
         limits=Limits(sensitivity=arguments.sensitivity),
         trainer=arguments.trainer,
     )
-    words = [network.manifest.name if network else ANY_PHRASE for network in keywords]
+    unheard = ANY_PHRASE if own is None else own.keyword
+    words = [network.manifest.name if network else unheard for network in keywords]
     if arguments.talk is not None and not arguments.files and _known_for(store, arguments.name, words):
         return _talk(arguments, enroller, store, words, options)
     for note in () if arguments.json else next_steps.before_enrolling(arguments, store, words):
         _tell(f"earmark: {note}")
-    made = (_from_files if arguments.files else _guided)(arguments, enroller, keywords, options, store)
+    made = (_from_files if arguments.files else _guided)(arguments, enroller, keywords, options, store, own)
     is_more = operations.is_enrolled(store, arguments.name)  # more of somebody; who is erased meanwhile stays so
     try:
         for enrolment, saved in made:
@@ -157,6 +163,7 @@ def _from_files(
     keywords: list[KeywordNetwork | None],
     options: Options,
     _: PersonStore,
+    own: OwnPhrase | None,
 ) -> Made:
     recordings, unreadable = read_recordings(arguments.files, arguments.channel)
     others, unreadable_others = read_recordings(arguments.others, arguments.channel)
@@ -173,6 +180,7 @@ def _from_files(
                 others=others,
                 faults=[*unreadable, *unreadable_others],
                 watcher=shown,
+                phrase=own,
             )
         yield enrolment, _nothing_more
 
@@ -183,6 +191,7 @@ def _guided(
     keywords: list[KeywordNetwork | None],
     options: Options,
     store: PersonStore,
+    own: OwnPhrase | None,
 ) -> Made:
     if arguments.others:
         raise InputError("--others belongs to --from: the guided session asks for others itself")
@@ -196,7 +205,16 @@ def _guided(
         options,
         store,
         open_screen(arguments.plain, arguments.verbose, not arguments.no_beep),
+        own,
     )
+
+
+def _own_phrase(arguments: argparse.Namespace) -> OwnPhrase:
+    """The phrase, what learns it, and the free speech that it is told from."""
+    keyword_of(arguments.phrase)  # refuses what is none before the work
+    recordings, _ = read_recordings(arguments.talk or (), arguments.channel)  # `_talk` says what cannot be read
+    talk = [piece for recording in recordings for piece in recording.pieces()]
+    return OwnPhrase(arguments.phrase, PhraseTools.load(), talk)
 
 
 def _nothing_more() -> None:
@@ -243,10 +261,10 @@ def show_wake(arguments: argparse.Namespace) -> int:
     names = wakes_commands.settings_of(arguments).wake.keywords
     manifests = {manifest.name: manifest for manifest in map(load_manifest, names)}
     word = entry.event["keyword"]
-    manifest = manifests.get(word) or load_manifest(word)
+    heard = [] if is_phrase(word) else [KeywordNetwork(manifests.get(word) or load_manifest(word))]
     scores = {key: entry.event[key] for key in ("keyword_score", "person", "speaker_score", "reason")}
     event = Event(type=entry.event["type"], keyword=word, sample=entry.word_end, **scores)
-    picture(samples, [KeywordNetwork(manifest)], [event], arguments.plot)
+    picture(samples, heard, [event], arguments.plot)
     return wakes_commands.show(arguments)
 
 
@@ -284,8 +302,11 @@ def _print_enrolment(
 
 def _again(arguments: argparse.Namespace, person: Voiceprint) -> str:
     """What enrols the person once more, for the same wake word, in the same place."""
-    is_any = person.keyword == ANY_PHRASE
-    words = " --any-phrase" if is_any else next_steps.keyword_options(arguments, person.keyword)
+    if person.phrase is not None:
+        words = f" --phrase {shlex.quote(person.phrase.text)}"
+    else:
+        is_any = person.keyword == ANY_PHRASE
+        words = " --any-phrase" if is_any else next_steps.keyword_options(arguments, person.keyword)
     return f"earmark enroll {shlex.quote(person.name)}{words}{store_option(arguments)}"
 
 

@@ -88,7 +88,8 @@ def picture(samples: Int16, keywords: Sequence[KeywordNetwork], events: Sequence
     waveform.set(ylim=(-1.05, 1.9), ylabel="waveform", xlim=(0, duration_s))
     waveform.set_yticks([-1, 0, 1])
     scores.set(ylim=(0, 1.05), ylabel="keyword score", xlabel="seconds")
-    scores.legend(loc="upper left", fontsize="small", framealpha=0.6)
+    if keywords:
+        scores.legend(loc="upper left", fontsize="small", framealpha=0.6)
     _save(figure, out)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from earmark.engine.people.store import ANY_PHRASE, PersonStore
 from earmark.engine.storage.atomic import make_folder, replace_synced
 
 from ..enrolment import Enroller, Enrolment, Options, Recording
+from ..phrase.own import OwnPhrase
 from ..takes import measure, words
 from ..takes.endpoint import Endpoint
 from ..takes.hearing import Hearing
@@ -32,6 +33,7 @@ from ..takes.rules import MIN_SNR_DB
 from ..training import calibrate
 from ..training.train import TakeEmbeddings
 from . import tasks
+from .greeting import greet
 from .kept import Kept, KeptSession
 from .listening import somebody_speaks
 from .meter import GOOD_DBFS
@@ -40,7 +42,6 @@ from .progress import Shown, progress
 from .refusal import refusal
 from .screen import ASK, BAD, GOOD, Screen
 from .session import (
-    WANTED_TAKES,
     Answered,
     OtherHeard,
     Phase,
@@ -55,7 +56,6 @@ ROOM_COUNTDOWN_S = 1  # the key that was pressed before is no part of the room
 OTHERS_COUNTDOWN_S = 3  # whoever has typed y goes aside
 OTHER_SAMPLES = 30 * RATE_HZ
 LOUD_ROOM_DBFS = GOOD_DBFS[0] - MIN_SNR_DB  # above it a voice at the lower end of the good zone is refused as noisy
-PRONOUNCED = {"okay_nabu": "oh-kay nah-boo"}
 """Name of a wake word -> how it is said, where its spelling does not tell."""
 
 YES_OR_NO = "Type y and press Enter for yes; Enter alone is no."
@@ -99,6 +99,8 @@ class Guide:
     """No progress of the training: a machine reads."""
     other_word: str = ""
     """Name of another wake word, to be tried where this one is not heard."""
+    own: OwnPhrase | None = None
+    """The phrase, where it is one of the person's own: its takes are not kept, for it is learned from their sound."""
 
     def run(self) -> Enrolment:
         """Talks until there are enough takes, and makes the voiceprint; nothing is written but the kept session.
@@ -137,7 +139,7 @@ class Guide:
         with self._learning() as shown:
             takes = [heard.varied[number] for number in session.takes]
             noisy = float(np.median([heard.hearing.heard[number].crop_snr_db for number in session.takes]))
-            return self.enroller.enrol_takes(
+            made = self.enroller.enrol_takes(
                 self.name,
                 takes,
                 self.keyword,
@@ -147,16 +149,29 @@ class Guide:
                 takes_snr_db=noisy,
                 watcher=shown,
             )
+            if self.own is None:
+                return made
+            said = [heard.hearing.heard[number].take.analysis for number in session.takes]
+            return replace(made, voiceprint=self.own.added_to(made.voiceprint, said, self.options.seed))
 
     @property
     def phrase(self) -> str:
         """What is to be said, for people."""
+        if self.own is not None:
+            return f'"{self.own.text}"'
         return f'"{self.keyword.manifest.wake_word}"' if self.keyword else "your phrase"
 
     def _learning(self) -> Shown:
         """Says that the rest is the machine's to do, and shows how far it is."""
         self.screen.say(f"Thank you, that is all. Learning the voice of {self.name} …")
         return progress(self.quiet, self.options.plan.steps, not self.screen.moves, self.screen.verbose)
+
+    @property
+    def _word(self) -> str:
+        """Name of the wake word."""
+        if self.keyword is not None:
+            return self.keyword.manifest.name
+        return ANY_PHRASE if self.own is None else self.own.keyword
 
     def _anew(self) -> Heard:
         return Heard(self.enroller.hearing(self.keyword, self.options))
@@ -194,6 +209,8 @@ class Guide:
         """What is kept of the good takes; empty: there were none."""
         if not session.takes:
             return ""
+        if self.own is not None:
+            return "The good takes are not kept: a phrase is learned from their sound, and no sound is kept."
         if self.kept is None:
             return "The good takes are not kept: the store of people is encrypted, and they would not be."
         where = self.screen.figures(str(self.kept.path))
@@ -255,7 +272,8 @@ class Guide:
         audio.countdown(task.countdown_s)
         audio.now()
         samples = audio.record("listening", Endpoint(session.room_dbfs or 0.0, task.max_samples))
-        event = hearing.take(samples, f"take {number}")
+        before = max(hearing.heard, default=-1)
+        event = self._same_phrase(hearing, hearing.take(samples, f"take {number}"), before, session)
         newest = max(hearing.heard, default=-1)
         is_good = newest in event.takes and newest not in session.takes
         heard.reasons = [] if is_good else [*heard.reasons, *(fault.reason for fault in event.faults[-1:])]
@@ -264,7 +282,7 @@ class Guide:
         if is_good:
             self._say_good(hearing, newest, number, of)
             if self.keep_audio is not None:
-                phrase = self.keyword.manifest.name if self.keyword else ANY_PHRASE
+                phrase = self._word
                 write_wav(self.keep_audio / f"{phrase}-{newest + 1}.wav", samples)
         for each in event.takes:
             if each not in varied:
@@ -283,6 +301,17 @@ class Guide:
         if task.timing:
             self.screen.say(task.timing, ASK)
         return task
+
+    def _same_phrase(self, hearing: Hearing, event: TakeHeard, before: int, session: Session) -> TakeHeard:
+        """Without the newest take, behind number `before`, where it is of something else than the others."""
+        newest = max(hearing.heard, default=-1)
+        if self.own is None or newest <= before:
+            return event
+        fault = self.own.is_another(hearing.heard[newest], [hearing.heard[number] for number in session.takes])
+        if fault is None:
+            return event
+        hearing.forget(newest)
+        return TakeHeard(session.takes, (fault,))
 
     def _say_good(self, hearing: Hearing, newest: int, number: int, of: int) -> None:
         take = hearing.heard[newest].take
@@ -344,30 +373,6 @@ class Guide:
         self.screen.say(f"They were heard{figures}.", GOOD)
 
 
-def greet(screen: Screen, name: str, keywords: list[KeywordNetwork | None], is_kept: bool = True) -> None:
-    """Says what will happen, and which words are to be said; `is_kept`: good takes are, where it is broken off."""
-    said = []
-    for keyword in keywords:
-        if keyword is None:
-            said.append("a phrase of your own")
-        else:
-            spoken = PRONOUNCED.get(keyword.manifest.name)
-            said.append(f'"{keyword.manifest.wake_word}"' + (f" (say: {spoken})" if spoken else ""))
-    words_are, it = ("The wake word is", "it") if len(said) == 1 else ("The wake words are, in this order,", "each")
-    screen.say(
-        f"Hello! earmark will now learn the voice of {name}. That is called enrolling, and takes about "
-        "three minutes.",
-        ASK,
-    )
-    screen.say(
-        f"{words_are} {', '.join(said)}: it wakes the machine. You will say {it} {WANTED_TAKES} times, each "
-        "time a little differently. First come the microphone and the room. All that it hears stays on this machine."
-    )
-    kept = "what was good is kept then, and the same command goes on with it" if is_kept else "nothing is kept then"
-    screen.say(f"To stop, press Ctrl and C at any time: {kept}.")
-    screen.space()
-
-
 def guided(
     arguments: argparse.Namespace,
     enroller: Enroller,
@@ -375,6 +380,7 @@ def guided(
     options: Options,
     store: PersonStore,
     screen: Screen,
+    own: OwnPhrase | None = None,
 ) -> Iterator[tuple[Enrolment, Callable[[], None]]]:
     """One enrolment for each wake word, and what erases its kept session once it is saved."""
     from earmark.engine.audio.microphone import MicrophoneSource  # needs a system library that `--from` does without
@@ -382,13 +388,14 @@ def guided(
 
     channel = arguments.loaded.settings.audio.channel if arguments.channel is None else arguments.channel
     open_source = functools.partial(MicrophoneSource, channel=None if channel < 0 else channel)
-    greet(screen, arguments.name, keywords, is_kept=not store.encrypted)
+    is_kept = own is None and not store.encrypted
+    greet(screen, arguments.name, keywords, is_kept, own)
     with MicrophoneOfSession(screen, arguments.device, open_source) as microphone:
         for keyword in keywords:
             phrase = keyword.manifest.name if keyword else ANY_PHRASE
             sha256 = keyword.manifest.model_sha256 if keyword else ""
             bound = {**asdict(binding_of(sha256, enroller.speaker.card, enroller.head.card)), "seed": options.seed}
-            kept = None if store.encrypted else KeptSession(store.folder, arguments.name, phrase, bound)
+            kept = None if not is_kept else KeptSession(store.folder, arguments.name, phrase, bound)
             guide = Guide(
                 arguments.name,
                 enroller,
@@ -400,6 +407,7 @@ def guided(
                 Path(arguments.keep_audio) if arguments.keep_audio else None,
                 arguments.json,
                 next((word for word in builtin_keywords() if word != phrase), ""),
+                own,
             )
             enrolment = guide.run()
             arguments.device = (

@@ -18,6 +18,7 @@ from earmark.engine.people import codec, operations
 from earmark.engine.people.loading import binding_of, check_networks
 from earmark.engine.people.store import KEPT_VERSIONS, Contents, PersonStore, Tree, Voiceprint
 from earmark.engine.people.voiceprint import WITHOUT_NETWORK
+from earmark.engine.phrases.model import is_phrase
 from earmark.engine.storage.names import folder_name
 
 from ..enrolment import Enroller, Options, Recording
@@ -72,7 +73,7 @@ def remade(
     """
     files = store.contents(name, keyword)  # first: where it changes before the next look, `save` refuses
     old, recordings = store.load(name, keyword), store.recordings(name, keyword)
-    network = None if keyword in WITHOUT_NETWORK else find(keyword)
+    network = None if keyword in WITHOUT_NETWORK or is_phrase(keyword) else find(keyword)
     return replace(_remade(old, [old], recordings, enroller, network, watcher), made_from=files)
 
 
@@ -142,8 +143,9 @@ def _merged(
     watcher: Watcher,
 ) -> Remade:
     one, two = store.load(name, keyword), store.load(other, keyword)
-    network = None if keyword in WITHOUT_NETWORK else find(keyword)
-    binding = binding_of(network.manifest.model_sha256 if network else "", enroller.speaker.card, enroller.head.card)
+    network = None if keyword in WITHOUT_NETWORK or is_phrase(keyword) else find(keyword)
+    sha256 = network.manifest.model_sha256 if network else one.binding.keyword  # which two of one phrase share
+    binding = binding_of(sha256, enroller.speaker.card, enroller.head.card)
     for each in (one, two):
         check_networks(each, binding.keyword, enroller.speaker.card, enroller.head.card)
     verifier = enroller.verifier
@@ -176,7 +178,7 @@ def _remade(
         # they were good enough once, and nobody can say them again
         options = replace(options, min_takes=min(options.min_takes, len(old.takes)), limits=AS_THEY_ARE)
         enrolment = enroller.enrol(old.name, numbered, network, options, watcher=watcher)
-        return Remade(enrolment.voiceprint, recordings, RECORDINGS)
+        return Remade(_with_phrase(enrolment.voiceprint, old), recordings, RECORDINGS)
     if old.binding.speaker != enroller.speaker.card.sha256:
         raise PersonMismatch(
             f"{old.name!r} ({old.keyword}) was enrolled with another speaker network, and no recordings were kept: "
@@ -200,7 +202,22 @@ def _remade(
     loose_share = old.loose_share if old.binding.keyword == sha256 else None  # of another network it says nothing
     if "takes_snr_db" in report:  # no sound, no SNR; it is of the same takes, though
         made = replace(made, report={**made.report, "takes_snr_db": report["takes_snr_db"]})
-    return Remade(replace(made, loose_share=loose_share), [], EMBEDDINGS)
+    return Remade(_with_phrase(replace(made, loose_share=loose_share), old), [], EMBEDDINGS)
+
+
+def _with_phrase(made: Voiceprint, old: Voiceprint) -> Voiceprint:
+    """What was learned of a phrase of the person's own stays as it was: only the voice is made anew."""
+    if old.phrase is None:
+        return made
+    report = {**made.report, **{key: old.report[key] for key in ("phrase",) if key in old.report}}
+    return replace(
+        made,
+        keyword=old.keyword,
+        binding=replace(made.binding, keyword=old.binding.keyword),
+        loose_share=old.loose_share,
+        phrase=old.phrase,
+        report=report,
+    )
 
 
 def _joined(varied: Sequence[Float32]) -> Float32 | None:

@@ -101,6 +101,12 @@ class Hearing:
         self._add(judged)
         return TakeHeard(*self._compared(2))
 
+    def forget(self, number: int) -> None:
+        """A take that is not to be used after all."""
+        self.heard.pop(number, None)
+        self._odd.pop(number, None)
+        self.good = tuple(each for each in self.good if each != number)
+
     def _embed(self, take: Take) -> AcceptedTake | Fault:
         voice = self._speaker.hear_analysed(take.analysis)
         for earlier in self.heard.values():

@@ -86,6 +86,11 @@ WORDS = {
         "there is more than {word} in it; say only that",
         (Tip("Say nothing before {word} and nothing behind it. A television counts as well: turn it off."),),
     ),
+    "another_phrase": Words(
+        "That was not {word} as before. Say it once, in the same words.",
+        "it is not {word} as in most of the others; say the same words in each",
+        (Tip("Say {word} each time in the same words, and leave none out."),),
+    ),
     "same_take_twice": Words(
         "That was the very same sound as before. Say it again yourself.",
         "it is the same recording as another one; say it again instead of copying it",

@@ -19,6 +19,7 @@ from earmark.engine.confirmation import ALLOWED, ANOTHER_VOICE, Judgement, judge
 from earmark.engine.detector import Detector
 from earmark.engine.errors import ModelError
 from earmark.engine.event import Event
+from earmark.engine.networks.keyword import KeywordNetwork
 from earmark.engine.networks.speaker import Utterance
 from earmark.engine.people.store import COSINE, FREE_SPEECH, Voiceprint
 from earmark.engine.settings.policy import Policy
@@ -34,6 +35,10 @@ COMMANDS = {
 
 Say = Callable[[str, str, float], Int16]
 """Who says the wake word, who says the command (or nobody), and how long the pause between is in seconds."""
+
+
+def networks_of(detector: Detector) -> list[KeywordNetwork]:
+    return [network for network, _ in detector._channels if isinstance(network, KeywordNetwork)]
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +146,10 @@ def test_what_a_confirmation_says(detector: Detector, say: Say) -> None:
 
 def test_nothing_is_listened_to_where_nobody_asks(detector: Detector, say: Say) -> None:
     for policy in (Policy(), Policy(confirm="label", confirm_of={"okay_nabu": "off"})):
-        detector.update([network for network, _ in detector._channels], detector._verifier, policy)
+        detector.update(networks_of(detector), detector._verifier, policy)
         assert [event.type for event in detector.run(say("slt", "slt", 0.3))] == ["detection"]
     only_here = Policy(confirm_of={"okay_nabu": "label"})
-    detector.update([network for network, _ in detector._channels], detector._verifier, only_here)
+    detector.update(networks_of(detector), detector._verifier, only_here)
     assert len(told(detector, say("slt", "slt", 0.3))) == 2
 
 
@@ -178,9 +183,7 @@ def test_any_cut_of_the_stream_gives_the_same_events(
 
 
 def test_the_end_of_a_persons_speech_is_not_put_off_by_who_goes_on(detector: Detector, say: Say) -> None:
-    detector.update(
-        [network for network, _ in detector._channels], detector._verifier, replace(CANCEL, end_of_speech=True)
-    )
+    detector.update(networks_of(detector), detector._verifier, replace(CANCEL, end_of_speech=True))
     own = say("slt", "slt", 0.3)
     television = say("rms", "rms", 0.0)[-3 * RATE_HZ :]
     alone = confirmed(detector, own)

@@ -92,10 +92,12 @@ def add_keyword(command: Any) -> None:
     ).completer = _wake_words
 
 
-def add_phrase(command: argparse.ArgumentParser, otherwise: str) -> None:
-    """`--keyword` or `--any-phrase`."""
+def add_phrase(command: argparse.ArgumentParser, otherwise: str, own: str = "") -> None:
+    """`--keyword` or `--any-phrase`; with `own`, what it does, or `--phrase`."""
     phrase = command.add_mutually_exclusive_group()
     add_keyword(phrase)
+    if own:
+        phrase.add_argument("--phrase", metavar="TEXT", help=own)
     phrase.add_argument("--any-phrase", action="store_true", help=otherwise)
 
 

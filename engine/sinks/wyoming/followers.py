@@ -101,7 +101,7 @@ class Followers:
             "id": own_id(),
             "name": socket.gethostname().split(".")[0],
             "version": status.get("version", ""),
-            "keywords": [{"name": one.name, "phrase": one.wake_word} for one in household.manifests],
+            "keywords": [{"name": one.name, "phrase": one.wake_word} for one in household.words],
             "people": household.names,
             "mode": household.policy.mode,
             "transcribes": bool(household.settings.wyoming.transcribe),

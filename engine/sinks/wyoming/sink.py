@@ -204,7 +204,7 @@ class WyomingSink(Server):
 
     def say_unknown(self, names: list[str]) -> None:
         """A wake word that is asked for and not served is worth a word: that client will wait in vain."""
-        known = [manifest.name for manifest in self._control.household.manifests]
+        known = [manifest.name for manifest in self._control.household.words]
         for name in names:
             if name not in known and name not in self._said and len(self._said) < MAX_SAID:
                 self._said.add(name)
@@ -235,7 +235,7 @@ def _info(household: Household) -> Info:
             languages=list(manifest.trained_languages),
             phrase=manifest.wake_word,
         )
-        for manifest in household.manifests
+        for manifest in household.words
     ]
     settings = household.settings
     program = WakeProgram(

@@ -1,0 +1,1 @@
+"""Learns a phrase of one's own from its takes."""

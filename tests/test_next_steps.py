@@ -196,7 +196,7 @@ READING = [
     "replay x.wav",
     "plot x.wav --out x.png",
 ]
-MAKING = ["enroll anna --from x.wav", "people import x.tar", "listen -"]
+MAKING = ["enroll anna --from x.wav", "people import x.tar", "listen -", "web"]
 
 
 @pytest.mark.parametrize("line", READING)

@@ -33,9 +33,7 @@ class Control(SinkControl):
     def __init__(self) -> None:
         policy = SimpleNamespace(mode="only")
         manifest = SimpleNamespace(name="okay_nabu", wake_word="Okay Nabu")
-        home: Any = SimpleNamespace(
-            names=["anna"], policy=policy, words=[manifest], settings=Settings(), people=[]
-        )
+        home: Any = SimpleNamespace(names=["anna"], policy=policy, words=[manifest], settings=Settings(), people=[])
         super().__init__(home)
         self.microphone: dict[str, Any] = {"name": "mic", "fault": None, "silent_s": 0}
 

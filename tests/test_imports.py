@@ -56,7 +56,7 @@ ALLOWED = {
         "engine/daemon/daemon.py",
         "engine/sinks/",
         "engine/storage/atomic.py",
-        "enroll/web/guide.py",
+        "enroll/web/hearing.py",
         "enroll/web/house.py",
     ),
     "concurrent": (
@@ -101,7 +101,7 @@ ALLOWED = {
         "engine/daemon/systemd.py",
         "engine/processes/passphrase.py",
         "enroll/commands/web_command.py",
-        "enroll/web/guide.py",
+        "enroll/web/hearing.py",
         "enroll/fleet/asking.py",
     ),
     "wyoming": ("engine/sinks/wyoming/",),

@@ -195,8 +195,8 @@ def _guided(
 ) -> Made:
     if arguments.others:
         raise InputError("--others belongs to --from: the guided session asks for others itself")
-    from ..guided.conversation import guided  # rich is in an extra
-    from ..guided.screen import open_screen
+    from ..guided.screen import open_screen  # rich is in an extra
+    from .guided_enrolment import guided
 
     yield from guided(
         arguments,

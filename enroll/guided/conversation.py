@@ -6,10 +6,7 @@ here is only the talking.
 
 from __future__ import annotations
 
-import argparse
-import functools
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +15,7 @@ from earmark.engine.audio.samples import RATE_HZ, Int16
 from earmark.engine.audio.wav import to_wav
 from earmark.engine.errors import DeviceError, EnrolmentRefused, InputError, system_text_of
 from earmark.engine.networks.keyword import KeywordNetwork
-from earmark.engine.people.loading import binding_of
-from earmark.engine.people.store import ANY_PHRASE, PersonStore
+from earmark.engine.people.store import ANY_PHRASE
 from earmark.engine.storage.atomic import make_folder, replace_synced
 
 from ..enrolment import Enroller, Enrolment, Options, Recording
@@ -33,7 +29,6 @@ from ..takes.rules import MIN_SNR_DB
 from ..training import calibrate
 from ..training.train import TakeEmbeddings
 from . import tasks
-from .greeting import greet
 from .kept import Kept, KeptSession
 from .listening import somebody_speaks
 from .meter import GOOD_DBFS
@@ -56,7 +51,6 @@ ROOM_COUNTDOWN_S = 1  # the key that was pressed before is no part of the room
 OTHERS_COUNTDOWN_S = 3  # whoever has typed y goes aside
 OTHER_SAMPLES = 30 * RATE_HZ
 LOUD_ROOM_DBFS = GOOD_DBFS[0] - MIN_SNR_DB  # above it a voice at the lower end of the good zone is refused as noisy
-"""Name of a wake word -> how it is said, where its spelling does not tell."""
 
 YES_OR_NO = "Type y and press Enter for yes; Enter alone is no."
 
@@ -371,53 +365,6 @@ class Guide:
         """That others were heard, in so many pieces of speech."""
         figures = self.screen.figures(f"{pieces} pieces of speech")
         self.screen.say(f"They were heard{figures}.", GOOD)
-
-
-def guided(
-    arguments: argparse.Namespace,
-    enroller: Enroller,
-    keywords: list[KeywordNetwork | None],
-    options: Options,
-    store: PersonStore,
-    screen: Screen,
-    own: OwnPhrase | None = None,
-) -> Iterator[tuple[Enrolment, Callable[[], None]]]:
-    """One enrolment for each wake word, and what erases its kept session once it is saved."""
-    from earmark.engine.audio.microphone import MicrophoneSource  # needs a system library that `--from` does without
-    from earmark.engine.networks.card import builtin_keywords
-
-    channel = arguments.loaded.settings.audio.channel if arguments.channel is None else arguments.channel
-    open_source = functools.partial(MicrophoneSource, channel=None if channel < 0 else channel)
-    is_kept = own is None and not store.encrypted
-    greet(screen, arguments.name, keywords, is_kept, own)
-    with MicrophoneOfSession(screen, arguments.device, open_source) as microphone:
-        for keyword in keywords:
-            phrase = keyword.manifest.name if keyword else ANY_PHRASE
-            sha256 = keyword.manifest.model_sha256 if keyword else ""
-            bound = {**asdict(binding_of(sha256, enroller.speaker.card, enroller.head.card)), "seed": options.seed}
-            kept = None if not is_kept else KeptSession(store.folder, arguments.name, phrase, bound)
-            guide = Guide(
-                arguments.name,
-                enroller,
-                keyword,
-                options,
-                screen,
-                microphone,
-                kept,
-                Path(arguments.keep_audio) if arguments.keep_audio else None,
-                arguments.json,
-                next((word for word in builtin_keywords() if word != phrase), ""),
-                own,
-            )
-            enrolment = guide.run()
-            arguments.device = (
-                None if microphone.is_default else microphone.device
-            )  # the next step is to listen to it
-            yield enrolment, kept.erase if kept else _nothing
-
-
-def _nothing() -> None:
-    """Nothing was kept."""
 
 
 def _takes(count: int) -> str:

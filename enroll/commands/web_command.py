@@ -6,12 +6,14 @@ import argparse
 import asyncio
 import contextlib
 import ipaddress
+import os
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from earmark.engine.commands.service.which_store import say_two_stores
+from earmark.engine.daemon.unnamed import is_journal
 from earmark.engine.errors import InstallationError, SettingsError, text_of
 from earmark.engine.history.journal import open_journal
 from earmark.engine.people.keys import secret_from
@@ -60,7 +62,9 @@ async def _serve(arguments: argparse.Namespace, folder: Path) -> None:
     _say(section.address, section.port, secure)
     if pair is not None:
         print(f"  fingerprint of its certificate (SHA-256): {certificate.fingerprint(pair[0])}", file=sys.stderr)
-    if not section.ingress:
+    if not section.ingress and is_journal(sys.stderr, os.environ):  # which others read, and which keeps it
+        print("  a code to log in with: sudo earmark web --code", file=sys.stderr, flush=True)
+    elif not section.ingress:
         print(f"  code, good once within ten minutes: {access.new_code(folder)}", file=sys.stderr)
         print("  another one: earmark web --code", file=sys.stderr, flush=True)
     listening = asyncio.create_task(house.live.run())

@@ -27,9 +27,10 @@ from ...storage.user_folders import SERVICE_FOLDER, config_home, own_data_folder
 from ..status import ask
 from . import lock
 from .steps import SUDO_PATH, Link, Remove, Run, Step, Try, Write, do_all, path_in, run
-from .unit import command_beside, command_of, own_paths, require_own_environment, require_visible, unit
+from .unit import command_beside, command_of, own_paths, require_own_environment, require_visible, unit, web_unit
 
 UNIT = "earmark.service"
+WEB_UNIT = "earmark-web.service"  # off until somebody enables it
 RUNNING = ("initializing", "starting", "running", "degraded", "maintenance", "stopping")
 ON_PATH = Path("/usr/local/bin/earmark")  # sudo finds it there, as every user does
 SYSUSERS = """\
@@ -67,6 +68,11 @@ class Place:
     def systemctl(self) -> tuple[str, ...]:
         """The command that speaks to the right service manager."""
         return ("systemctl", "--user") if self.user else ("systemctl",)
+
+    @property
+    def web_unit(self) -> Path:
+        """The page's unit, which a user's own service lacks."""
+        return self.unit.with_name(WEB_UNIT)
 
     @property
     def wanted_by(self) -> Path:
@@ -219,22 +225,27 @@ def install_steps(where: Place, python: str | None = None) -> list[Step]:
         Write(where.inside(where.unit), unit_text),
     ]
     if not where.user:
+        steps.append(Write(where.inside(where.web_unit), web_unit(python or sys.executable, str(where.settings))))
         for path, target in _on_path(where, command_beside(python)):
             steps.append(Link(where.inside(path), target, keep=True))
     if not where.live:
         return [*steps, Link(where.inside(where.wanted_by), f"../{UNIT}")]
-    return [
-        *steps,
+    steps += [
         Run((*where.systemctl, "daemon-reload")),
         Run((*where.systemctl, "enable", UNIT)),
         Run((*where.systemctl, "--no-block", "restart", UNIT)),  # READY may take until somebody plugs a microphone in
     ]
+    if not where.user:  # a page that runs is of the version before
+        steps.append(Run((*where.systemctl, "--no-block", "try-restart", WEB_UNIT)))
+    return steps
 
 
 def uninstall_steps(where: Place) -> list[Step]:
     """What `uninstall` does, in order."""
     unit_file = where.inside(where.unit)
     steps: list[Step] = []
+    if where.live and not where.user and where.web_unit.exists():
+        steps.append(Run((*where.systemctl, "disable", "--now", WEB_UNIT)))
     if where.live and unit_file.exists():
         steps.append(Run((*where.systemctl, "disable", "--now", UNIT)))
         if _has_broker(where.settings):  # Home Assistant would show its device for ever
@@ -242,8 +253,11 @@ def uninstall_steps(where: Place) -> list[Step]:
             steps.append(Try((*command, "--settings", str(where.settings))))
     if not where.live:
         steps.append(Remove(where.inside(where.wanted_by)))
+        if not where.user:
+            steps.append(Remove(where.inside(where.wanted_by.with_name(WEB_UNIT))))
     steps.append(Remove(unit_file))
     if not where.user:
+        steps.append(Remove(where.inside(where.web_unit)))
         steps.append(Remove(where.inside(Path("/etc/sysusers.d/earmark.conf"))))
         steps += [Remove(where.inside(path), target) for path, target in _on_path(where, command_of(unit_file))]
     if where.live:

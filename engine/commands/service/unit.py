@@ -32,7 +32,16 @@ def unit(user: bool, python: str, settings: str) -> str:
     Raises:
         ServiceError: a path cannot stand in a unit.
     """
-    template = (TEMPLATES / ("earmark-user.service" if user else "earmark.service")).read_text("utf-8")
+    return _filled("earmark-user.service" if user else "earmark.service", python, settings)
+
+
+def web_unit(python: str, settings: str) -> str:
+    """The same of the page's unit, which is the system's."""
+    return _filled("earmark-web.service", python, settings)
+
+
+def _filled(name: str, python: str, settings: str) -> str:
+    template = (TEMPLATES / name).read_text("utf-8")
     if not set(python).isdisjoint("'\"\\"):
         raise ServiceError(f"{python} must have no quotes and no backslash: systemd starts no such program")
     # the program itself is no place for a variable, so its $ is one; in arguments $$ is one

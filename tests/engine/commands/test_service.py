@@ -22,7 +22,7 @@ from helpers_store import Run, earmark, environment, save_cosine, snapshot
 
 from earmark.engine.commands.service import steps
 from earmark.engine.commands.service.commands import UNIT as UNIT_NAME
-from earmark.engine.commands.service.commands import Place, left_behind, uninstall_steps
+from earmark.engine.commands.service.commands import Place, install_steps, left_behind, uninstall_steps
 from earmark.engine.commands.service.steps import Try, path_in
 from earmark.engine.commands.service.unit import EXEC_START, require_own_environment, require_visible, unit
 from earmark.engine.errors import ServiceError
@@ -34,7 +34,8 @@ pytestmark = pytest.mark.slow
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else "/bin/sh"  # systemd wants one that exists
 UNIT = "etc/systemd/system/earmark.service"
 SETTINGS = "etc/earmark/earmark.toml"
-MOST_EXPOSURE = 1.2
+WEB_UNIT = "etc/systemd/system/earmark-web.service"
+MOST_EXPOSURE = {UNIT: 1.2, WEB_UNIT: 2.0}
 FAKE_SYSTEMCTL = """#!/bin/sh
 echo "$*" >>"$0.log"
 case "$*" in
@@ -73,9 +74,10 @@ def verify(file: Path, *arguments: str) -> None:
 
 
 @needs_systemd_analyze
-def test_systemd_finds_nothing_wrong_with_the_system_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit_file", [UNIT, WEB_UNIT])
+def test_systemd_finds_nothing_wrong_with_the_system_units(tmp_path: Path, unit_file: str) -> None:
     install(tmp_path)
-    verify(tmp_path / UNIT)
+    verify(tmp_path / unit_file)
 
 
 @needs_systemd_analyze
@@ -86,18 +88,19 @@ def test_systemd_finds_nothing_wrong_with_the_user_unit(tmp_path: Path) -> None:
 
 
 @needs_systemd_analyze
-def test_the_system_unit_is_hardened(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit_file", [UNIT, WEB_UNIT])
+def test_the_system_units_are_hardened(tmp_path: Path, unit_file: str) -> None:
     install(tmp_path)
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", tmp_path / UNIT],
+        ["systemd-analyze", "security", "--offline=true", tmp_path / unit_file],
         capture_output=True,
         text=True,
         env=environment(),
         check=True,
     )
-    found = re.search(r"exposure level for earmark\.service: ([0-9.]+)", done.stdout)
+    found = re.search(r"exposure level for earmark(?:-web)?\.service: ([0-9.]+)", done.stdout)
     assert found, done.stdout
-    assert float(found[1]) <= MOST_EXPOSURE
+    assert float(found[1]) <= MOST_EXPOSURE[unit_file]
 
 
 @pytest.mark.parametrize(
@@ -201,10 +204,10 @@ def test_a_dry_run_writes_nothing_and_shows_everything(tmp_path: Path) -> None:
 
 
 def test_install_and_uninstall_leave_only_the_settings(tmp_path: Path) -> None:
-    assert [step["result"] for step in install(tmp_path, "--json").events] == ["written"] * 4
+    assert [step["result"] for step in install(tmp_path, "--json").events] == ["written"] * 5
     files = {name for name, content in snapshot(tmp_path).items() if content is not None}
     link = "etc/systemd/system/multi-user.target.wants/earmark.service"
-    assert files == {UNIT, SETTINGS, link, "etc/sysusers.d/earmark.conf"}
+    assert files == {UNIT, WEB_UNIT, SETTINGS, link, "etc/sysusers.d/earmark.conf"}
     assert (tmp_path / link).resolve() == tmp_path / UNIT
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in (UNIT, SETTINGS)] == [0o644, 0o644]
     run = earmark("service", "uninstall", "--root", tmp_path)
@@ -212,6 +215,29 @@ def test_install_and_uninstall_leave_only_the_settings(tmp_path: Path) -> None:
     assert "/var/lib/earmark stays" in run.out
     assert {name for name, content in snapshot(tmp_path).items() if content is not None} == {SETTINGS}
     earmark("service", "uninstall", "--root", tmp_path)  # nothing is there any more
+
+
+def test_the_page_is_off_until_somebody_enables_it_and_goes_with_the_service(tmp_path: Path) -> None:
+    install(tmp_path)
+    link = tmp_path / "etc/systemd/system/multi-user.target.wants/earmark-web.service"
+    assert not os.path.lexists(link)
+    assert "WantedBy=multi-user.target" in (tmp_path / WEB_UNIT).read_text()
+    link.symlink_to("../earmark-web.service")  # as systemctl enable does
+    earmark("service", "uninstall", "--root", tmp_path)
+    assert not os.path.lexists(link)
+    assert not (tmp_path / WEB_UNIT).exists()
+
+
+def test_on_this_machine_a_page_that_runs_is_started_anew_and_one_that_goes_is_stopped_first(tmp_path: Path) -> None:
+    where = Place(False, Path("/"), tmp_path, tmp_path / UNIT_NAME, tmp_path / "earmark.toml", tmp_path)
+    *_, daemon, page = map(str, install_steps(where, PYTHON))
+    assert daemon == "systemctl --no-block restart earmark.service"
+    assert page == "systemctl --no-block try-restart earmark-web.service"
+    for file in (where.unit, where.web_unit):
+        file.write_text("ExecStart=x")
+    first, second, *_ = map(str, uninstall_steps(where))
+    assert first == "systemctl disable --now earmark-web.service"
+    assert second == "systemctl disable --now earmark.service"
 
 
 @pytest.mark.parametrize(

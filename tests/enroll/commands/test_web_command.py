@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -35,6 +37,24 @@ def test_it_prints_an_address_and_a_code_and_ends_in_order(tmp_path: Path) -> No
         process.send_signal(signal.SIGTERM)
         process.wait(60)
     assert process.returncode in (0, -signal.SIGTERM)
+
+
+def test_the_journal_of_the_system_gets_no_code(tmp_path: Path) -> None:
+    """Others read it, and it is kept for weeks."""
+    port = free_port()
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(60)
+    with ours, theirs:
+        found = os.fstat(ours.fileno())
+        env = environment(XDG_STATE_HOME=str(tmp_path / "state"), JOURNAL_STREAM=f"{found.st_dev}:{found.st_ino}")
+        line = command("web", "--port", str(port), "--store", tmp_path / "people")
+        with subprocess.Popen(line, env=env, stderr=ours.fileno()) as process, theirs.makefile() as said:
+            lines = [said.readline(), said.readline()]
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+    address = f"earmark: the page is at http://127.0.0.1:{port}/\n"
+    assert lines == [address, "  a code to log in with: sudo earmark web --code\n"]
+    assert not (tmp_path / "state" / "earmark" / "web" / "code.json").exists()
 
 
 def test_another_code_is_printed_alone(tmp_path: Path) -> None:

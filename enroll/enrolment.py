@@ -272,7 +272,8 @@ class Enroller:
             options: their plan and seed.
         """
         copies = min(options.plan.copies, self.head.take_rows // of - 1)
-        return varied(self.speaker, heard.take.analysis, heard.embedding, [options.seed, number], copies, keyword)
+        seed = [options.seed, number]
+        return varied(self.speaker, heard.take.analysis, heard.embedding, seed, copies, keyword, heard.mel)
 
     def enrol_takes(
         self,

@@ -295,6 +295,7 @@ def test_a_truncated_model_is_no_model(program: Path, tmp_path: Path) -> None:
     assert "is no TFLite model" in done.stderr
 
 
+@pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors")  # which LiteRT says of each that opens so
 def test_the_example_learns_three_words_and_c_learns_the_same(program: Path, tmp_path: Path) -> None:
     """As the page shows it: a network of somebody else, which hears voices in training and others in the test."""
     audio = REPOSITORY / "tests" / "audio"

@@ -141,6 +141,9 @@ ARGUMENTS = {  # what makes each command do something; the others need none
     "wakes label": ["1", "noise"],
     "learn undo": ["anna"],
     "learn forget": ["--all"],
+    "fleet agent": ["--models", "{folder}"],  # which it does not get beyond
+    "fleet consent": ["anna"],
+    "web": ["--code"],
 }
 
 

@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earmark.engine.errors import DaemonError, FleetError, InstallationError
-from earmark.engine.processes.own import environment_for_others
+from earmark.engine.processes.own import environment_for_others, find_program
 
 from .asking import free_port, require_agent
 
-PACKAGE = "flwr"
+PACKAGE, NODE = "flwr", "flower-supernode"
 SENT = "Sent successfully"  # what the SuperNode says of an answer that has arrived (flwr 1.42.0)
 REFUSED = "Failed to activate SuperNode"  # of a key that is not registered
 GRACE_S = 5.0  # for the group to end by itself
@@ -75,9 +76,13 @@ def join(fleet: Fleet, agent: Path, wait_s: float, tell: Callable[[str], object]
     for path in (fleet.certificates, fleet.key):
         if not path.is_file():
             raise FleetError(f"{path}: no such file: --certificates and --key name this home's ({path.name})")
-    program = Path(sys.executable).with_name("flower-supernode")
+    program = find_program(NODE, [sysconfig.get_path("scripts")])
+    if program is None:
+        raise InstallationError(
+            f"{NODE} is not in {sysconfig.get_path('scripts')}, or others may write there: make the environment anew"
+        )
     with tempfile.TemporaryDirectory(prefix="earmark-fleet-") as home:
-        words = [str(program), "--superlink", fleet.superlink, "--root-certificates", str(fleet.certificates)]
+        words = [program, "--superlink", fleet.superlink, "--root-certificates", str(fleet.certificates)]
         words += ["--auth-supernode-private-key", str(fleet.key), "--node-config", f'agent="{agent}"']
         words += ["--port", str(free_port()), "--max-wait-time", str(int(wait_s))]
         environment = {**environment_for_others(os.environ), **QUIET, "FLWR_HOME": home}

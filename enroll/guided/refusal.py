@@ -16,6 +16,7 @@ WHY = {
     "too_noisy": "It was hard to hear above the noise, again and again.",
     "cut_off": "A part of the word was missing, again and again.",
     "too_long": "More than {word} was heard, again and again.",
+    "another_phrase": "It was not {word} as before, again and again.",
     "same_take_twice": "The very same sound was heard, again and again.",
     "other_voice": "Two people seem to have spoken.",
 }

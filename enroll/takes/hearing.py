@@ -30,6 +30,8 @@ class AcceptedTake:
     """(192,), unit length."""
     crop_snr_db: float
     """`Analysis.snr_db`: what later tries are compared with."""
+    mel: Float32 | None = None
+    """As of `Utterance`; None: of an earlier session only the embedding is known."""
 
 
 class Pair(NamedTuple):
@@ -118,7 +120,7 @@ class Hearing:
             for rule in (rules.COPY, rules.CODED_COPY):
                 if rule.broken(pair):
                     return Fault(take.file, rule.reason, rule.told(pair))
-        return AcceptedTake(take, voice.embedding, voice.snr_db)
+        return AcceptedTake(take, voice.embedding, voice.snr_db, voice.mel)
 
     def _add(self, heard: AcceptedTake) -> None:
         number = max(self.heard, default=-1) + 1

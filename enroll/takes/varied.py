@@ -25,6 +25,7 @@ def varied(
     seed: Sequence[int],
     copies: int,
     keyword: KeywordNetwork | None = None,
+    mel: Float32 | None = None,
 ) -> TakeEmbeddings:
     """A take with so many augmented copies, each from a random stream of its own, and how it is heard elsewhere.
 
@@ -35,8 +36,11 @@ def varied(
         seed: of the take; each random stream has a number or a name more.
         copies: how many, 0 or more.
         keyword: the network that is to hear the copies, too; None: any phrase.
+        mel: (frames, mels) of the take, as of `Utterance`; None: it is computed.
     """
-    heard = Utterance(embedding, take.snr_db, mel=network_input(take.samples, *take.bounds, speaker.bands))
+    if mel is None:
+        mel = network_input(take.samples, *take.bounds, speaker.bands)
+    heard = Utterance(embedding, take.snr_db, mel=mel)
     rows: list[Utterance] = []
     shares: list[float] = []
     for copy in range(copies):

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -20,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from earmark.engine.errors import EarmarkError
 from earmark.engine.networks.card import builtin_keywords
 from earmark.engine.people.store import ANY_PHRASE
-from earmark.engine.processes.own import own_command
+from earmark.engine.processes.own import environment_for_own, own_command
 from earmark.engine.storage.names import check_new_name
 
 from .guard import SOCKET_PROTOCOL, host_of
@@ -96,7 +97,7 @@ class Enrolling:
     async def _run(self, page: WebSocket, wanted: Wanted, rate_hz: int) -> None:
         process = await asyncio.create_subprocess_exec(
             *own_command(MODULE, json.dumps(asdict(wanted))),
-            env=self._house.environment(),
+            env={**environment_for_own(os.environ), **self._house.variables},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=MAX_LINE_BYTES,

@@ -70,10 +70,6 @@ class House:
         """One of our commands, in a process of its own: program and arguments."""
         return own_command("earmark.cli", *arguments)
 
-    def environment(self) -> dict[str, str]:
-        """That of such a command."""
-        return {**environment_for_own(os.environ), **self.variables}
-
     def run(self, *arguments: str, may_fail: bool = False) -> list[dict[str, Any]]:
         """What one of our commands says with `--json`, a line each.
 
@@ -83,7 +79,7 @@ class House:
         try:
             done = subprocess.run(
                 self.command(*arguments, "--json"),
-                env=self.environment(),
+                env={**environment_for_own(os.environ), **self.variables},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -56,7 +56,7 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_every_network_that_ships_and_that_the_package_carries_is_pinned() -> None:
-    shipped = [load_card(name).sha256 for name in ("speaker", "head", "block")]
+    shipped = [load_card(name).sha256 for name in ("speaker", "head", "block", "phrase", "phrase_head")]
     packaged = [load_manifest(name).model_sha256 for name in builtin_keywords()]
     assert sorted(PINNED) == sorted([*shipped, *packaged])
 

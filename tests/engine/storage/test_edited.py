@@ -61,7 +61,21 @@ READS_SOMETHING_ELSE = {
     "engine/storage/edited.py": "reads for the others",
     "enroll/commands/bench.py": "/proc",
     "enroll/commands/live.py": "/proc, and what strace wrote",
+    "enroll/evaluation/kept.py": "what earmark wrote, recordings, and this program",
+    "enroll/fleet/consent.py": "what earmark wrote",
+    "enroll/fleet/ledger.py": "what earmark wrote",
+    "enroll/fleet/signed.py": "what a fleet's server signed",
+    "enroll/fleet/starts.py": "networks, and the card that earmark wrote",
+    "enroll/fleet/trial.py": "numbers that a fleet's server made",
     "enroll/guided/kept.py": "what earmark wrote",
+    "enroll/training/trainers/flat.py": "checkpoints, which earmark writes",
+    "enroll/web/access.py": "what earmark wrote",
+    "enroll/web/certificate.py": "what earmark wrote",
+    "enroll/web/changes.py": "what earmark wrote",
+    "enroll/web/hearing.py": "what the page says on standard input",
+    "enroll/web/house.py": "what earmark wrote",
+    "enroll/web/pages.py": "what earmark ships",
+    "enroll/web/texts.py": "what earmark ships",
 }
 HELPERS = {"decoded", "edited_text", "without_mark"}
 READERS = {"read_text", "read_bytes", "read_limited"}

@@ -72,8 +72,8 @@ class KeptSession:
             StoreUnwritable: it cannot be written; what was there is as it was.
         """
         takes = [
-            [*(value for name, value in vars(take).items() if name != "analysis"), crop_snr_db]
-            for take, _, crop_snr_db in (vars(heard).values() for heard in kept.heard)
+            [*(value for name, value in vars(heard.take).items() if name != "analysis"), heard.crop_snr_db]
+            for heard in kept.heard
         ]
         shares = [list(take.heard) for take in kept.varied]
         header = {

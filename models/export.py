@@ -93,16 +93,12 @@ def _cohort(arguments: argparse.Namespace) -> tuple[bytes, Card]:
     from . import build_cohort  # runs the engine, which the others do without
 
     content = build_cohort.build(arguments.data, arguments.out, arguments.fold)
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        shapes = {
-            name: {"shape": list(arrays[name].shape), "dtype": arrays[name].dtype.kind} for name in arrays.files
-        }
     return content, card_of(
         "cohort",
         "cohort.npz",
         content,
         description="Embeddings of impostors, with phrase and corpus speaker",
-        signatures={"arrays": {"outputs": shapes}},
+        signatures=arrays_of(content),
         parameters={"speaker_sha256": load_card("speaker", arguments.out).sha256, "crop": "as the detector cuts"},
         licence="CC BY-SA 4.0 (with parts under CC BY 4.0, MIT and Apache-2.0, and in the public domain)",
         sources=list(build_cohort.SETS.values()),
@@ -150,16 +146,12 @@ def _impostors(arguments: argparse.Namespace) -> tuple[bytes, Card]:
     from . import build_impostors  # runs the engine
 
     content = build_impostors.build(arguments.data, arguments.out, arguments.fold)
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        shapes = {
-            name: {"shape": list(arrays[name].shape), "dtype": arrays[name].dtype.kind} for name in arrays.files
-        }
     return content, card_of(
         "impostors",
         "impostors.npz",
         content,
         description="One word each of some impostors, as the speaker network hears it",
-        signatures={"arrays": {"outputs": shapes}},
+        signatures=arrays_of(content),
         parameters={
             "speaker_sha256": load_card("speaker", arguments.out).sha256,
             "lowest": build_impostors.LOWEST,
@@ -220,16 +212,12 @@ def _phrase_bank(arguments: argparse.Namespace) -> tuple[bytes, Card]:
     from . import phrase_bank
 
     content = phrase_bank.build(arguments.data, PhraseNetwork(arguments.out, whitened=False), arguments.without)
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        shapes = {
-            name: {"shape": list(arrays[name].shape), "dtype": arrays[name].dtype.name} for name in arrays.files
-        }
     return content, card_of(
         "phrase_bank",
         "phrase_bank.npz",
         content,
         description="Whitened embeddings of other speech, which phrases are told from",
-        signatures={"arrays": {"outputs": shapes}},
+        signatures=arrays_of(content, "name"),
         parameters={"phrase_sha256": load_card("phrase", arguments.out).sha256, "scale": phrase_bank.SCALE},
         licence="CC BY-SA 4.0 (with parts under CC BY 4.0, MIT and Apache-2.0, and in the public domain)",
         sources=[corpora.SETS[name] for name in phrase_bank.ROWS if name not in arguments.without],
@@ -253,6 +241,14 @@ def card_of(name: str, file: str, content: bytes, **facts: Any) -> Card:
     """The card of a model file that was just made."""
     sha256 = hashlib.sha256(content).hexdigest()
     return Card(CARD_FORMAT, file, sha256, len(content), recipe=RECIPE.format(name), **facts)
+
+
+def arrays_of(content: bytes, dtype: str = "kind") -> Signatures:
+    """What a file of arrays holds; `dtype` says by what of it a type is named."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        found = {each: arrays[each] for each in arrays.files}
+    told = {each: {"shape": list(array.shape), "dtype": getattr(array.dtype, dtype)} for each, array in found.items()}
+    return {"arrays": {"outputs": told}}
 
 
 def signatures_of(content: bytes) -> Signatures:

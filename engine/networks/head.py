@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..audio.samples import Float32
-from ..errors import ModelError, text_of
+from ..errors import ModelError
 from . import runtime
 from .admission import admit
 from .card import MODELS_DIR, load_card, read_model
@@ -81,11 +80,7 @@ class SpeakerHead:
         self.cohort_rows = int(self.card.parameters["cohort_rows"])
         self._infer_rows = int(self.card.parameters["infer_rows"])
         model = admit(read_model(self.card, folder), self.card.sha256, self.card.file, "head")
-        self._interpreter = runtime.open_model(model)
-        missing = set(SIGNATURES) - set(self._interpreter.get_signature_list())
-        if missing:
-            raise ModelError(f"{self.card.file}: signatures {sorted(missing)} are missing: install earmark again")
-        self._run = {name: self._interpreter.get_signature_runner(name) for name in SIGNATURES}
+        self._call = runtime.Signatures(runtime.open_model(model), SIGNATURES, self.card.file)
         self.initialize()
 
     def twin(self) -> SpeakerHead:
@@ -109,11 +104,11 @@ class SpeakerHead:
             )
         values = self._call(
             "train",
-            takes=_pad(batch.takes, self.take_rows),
-            take_weight=_pad(batch.take_weight, self.take_rows),
-            take_of_row=_pad(batch.take_of_row, self.take_rows),
-            cohort=_pad(batch.cohort, self.cohort_rows),
-            cohort_weight=_pad(np.ones(len(batch.cohort), np.float32), self.cohort_rows),
+            takes=runtime.padded(batch.takes, self.take_rows),
+            take_weight=runtime.padded(batch.take_weight, self.take_rows),
+            take_of_row=runtime.padded(batch.take_of_row, self.take_rows),
+            cohort=runtime.padded(batch.cohort, self.cohort_rows),
+            cohort_weight=runtime.padded(np.ones(len(batch.cohort), np.float32), self.cohort_rows),
             learning_rate=np.array([learning_rate], np.float32),
             pull=np.array([pull], np.float32),
         )
@@ -159,24 +154,7 @@ class SpeakerHead:
         projected = np.empty((count, self.projection_size), np.float32)
         for start in range(0, count, self._infer_rows):
             rows = embeddings[start : start + self._infer_rows]
-            values = self._call("infer", embeddings=_pad(rows, self._infer_rows), prototype=prototype[None])
+            values = self._call("infer", embeddings=runtime.padded(rows, self._infer_rows), prototype=prototype[None])
             scores[start : start + len(rows)] = values["score"][: len(rows)]
             projected[start : start + len(rows)] = values["projected"][: len(rows)]
         return scores, projected
-
-    def _call(self, signature: str, **inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-        """Runs a signature; a runtime without one of its ops says so only here."""
-        try:
-            values: dict[str, npt.NDArray[Any]] = self._run[signature](**inputs)
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"{self.card.file}: {signature} fails under {runtime.version()}: {text_of(error)}"
-            ) from error
-        return values
-
-
-def _pad(rows: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
-    """Zero rows appended up to `count`; their weight is zero too, so they change nothing."""
-    padded = np.zeros((count, *rows.shape[1:]), rows.dtype)
-    padded[: len(rows)] = rows
-    return padded

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from ..audio.quiet_stderr import silenced
 from ..errors import ModelError, RuntimeMissing, text_of
@@ -101,3 +105,46 @@ def open_model(model: Model, delegate: bool = True) -> Interpreter:
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{model.name}: {NAME} cannot run this network: {text_of(error)}") from error
     return interpreter
+
+
+class Signatures:
+    """The signatures of a network that learns, called by their names.
+
+    Args:
+        interpreter: of `open_model`.
+        names: those that it must have.
+        file: for messages.
+
+    Raises:
+        ModelError: it lacks one.
+    """
+
+    def __init__(self, interpreter: Interpreter, names: Sequence[str], file: str) -> None:
+        missing = set(names) - set(interpreter.get_signature_list())
+        if missing:
+            raise ModelError(f"{file}: signatures {sorted(missing)} are missing: install earmark again")
+        self._interpreter, self._file = interpreter, file  # the runners do not keep it
+        self._runners = {name: interpreter.get_signature_runner(name) for name in names}
+
+    def __call__(self, name: str, **inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Runs one; a runtime without one of its ops says so only here.
+
+        Raises:
+            ModelError: it fails.
+        """
+        try:
+            values: dict[str, npt.NDArray[Any]] = self._runners[name](**inputs)
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{self._file}: {name} fails under {version()}: {text_of(error)}") from error
+        return values
+
+    def shape(self, name: str, argument: str) -> tuple[int, ...]:
+        """Of an argument of one."""
+        return tuple(map(int, self._runners[name].get_input_details()[argument]["shape"]))
+
+
+def padded(rows: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """Zero rows appended up to `count`; where their weight is zero too, they change nothing."""
+    found = np.zeros((count, *rows.shape[1:]), rows.dtype)
+    found[: len(rows)] = rows
+    return found

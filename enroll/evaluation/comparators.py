@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
-from scipy.optimize import minimize
 
 from earmark.engine.audio.samples import Float32
 from earmark.engine.people.store import Voiceprint
 
 from ..enrolment import Enroller
 from ..training import calibrate
+from ..training.trainers.linear import by_logistic
 
-LOGISTIC_PENALTY = 1e-3  # of the squared weights, per trial: scikit-learn's C = 1 for the 5 takes and 1000 impostors
-
-Floats = npt.NDArray[np.float64]
 Comparator = Callable[[Enroller, Voiceprint, Float32], Float32]
 """Enroller, person and (n, d) embeddings -> (n,) scores less the threshold."""
 
@@ -42,19 +38,8 @@ def logistic(enroller: Enroller, person: Voiceprint, embeddings: Float32) -> Flo
 
 
 def _fit(own: Float32, others: Float32) -> Callable[[Float32], Float32]:
-    rows = np.concatenate([own, others]).astype(np.float64)
-    sign = np.r_[np.ones(len(own)), -np.ones(len(others))]
-    weight = np.r_[np.full(len(own), 0.5 / len(own)), np.full(len(others), 0.5 / len(others))]
-
-    def loss(parameters: Floats) -> tuple[float, Floats]:
-        direction, bias = parameters[:-1], parameters[-1]
-        margin = sign * (rows @ direction + bias)
-        pushed = -weight * sign / (1 + np.exp(margin))
-        value = float(weight @ np.logaddexp(0, -margin) + LOGISTIC_PENALTY / 2 * direction @ direction)
-        return value, np.r_[rows.T @ pushed + LOGISTIC_PENALTY * direction, pushed.sum()]
-
-    found = minimize(loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B").x.astype(np.float32)
-    return lambda embeddings: embeddings @ found[:-1] + found[-1]
+    direction, bias = by_logistic(own, np.ones(len(own), np.float32), others)
+    return lambda embeddings: embeddings @ direction + np.float32(bias)
 
 
 COMPARATORS: dict[str, Comparator] = {"cosine": cosine, "logistic": logistic}

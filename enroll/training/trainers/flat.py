@@ -58,18 +58,14 @@ class FlatNetwork:
             int(parameters[key]) for key in ("frames", "inputs", "outputs", "rows", "micro_rows")
         )
         model = admit(read_model(self.card, folder), self.card.sha256, self.card.file, "block")
-        interpreter = runtime.open_model(model)
-        missing = set(SIGNATURES) - set(interpreter.get_signature_list())
-        if missing:
-            raise ModelError(f"{self.card.file}: signatures {sorted(missing)} are missing: install earmark again")
+        self._call = runtime.Signatures(runtime.open_model(model), SIGNATURES, self.card.file)
         self.summed = np.zeros(0, np.float32)
         """(size,) the gradients that were added up since the last step; (0,) before any."""
-        self._run = {signature: interpreter.get_signature_runner(signature) for signature in SIGNATURES}
 
     @property
     def size(self) -> int:
         """How many weights it has."""
-        return int(self._run["initialize"].get_input_details()["theta"]["shape"][0])
+        return self._call.shape("initialize", "theta")[0]
 
     def initialize(self, theta: Float32) -> None:
         """Begins with these weights, (size,), and no memory of steps."""
@@ -90,7 +86,7 @@ class FlatNetwork:
         """Adds a batch's gradient up, for `step`; its loss."""
         if len(batch.x) > self.rows:
             raise ModelError(f"{len(batch.x)} rows do not fit into {self.rows} of {self.card.file}")
-        padded = [_padded(array, self.rows) for array in batch]
+        padded = [runtime.padded(array, self.rows) for array in batch]
         x, valid, weight, take, is_take = padded
         valid[len(batch.x) :, :2] = 1  # of a row that does not count the deviation must be finite
         parts = [slice(first, first + self.micro_rows) for first in range(0, self.rows, self.micro_rows)]
@@ -111,9 +107,11 @@ class FlatNetwork:
         rows = []
         for first in range(0, len(x), self.micro_rows):
             part = slice(first, first + self.micro_rows)
-            some, counts = x[part], _padded(valid[part], self.micro_rows)
+            some, counts = x[part], runtime.padded(valid[part], self.micro_rows)
             counts[len(some) :, :2] = 1
-            rows.append(self._call("embed", x=_padded(some, self.micro_rows), valid=counts)["embedding"][: len(some)])
+            rows.append(
+                self._call("embed", x=runtime.padded(some, self.micro_rows), valid=counts)["embedding"][: len(some)]
+            )
         return np.concatenate(rows)
 
     @property
@@ -141,15 +139,6 @@ class FlatNetwork:
                 f"{name} has {values.shape} numbers for {self.card.file}: it must be ({size},) and finite"
             )
         return np.ascontiguousarray(values, np.float32)
-
-    def _call(self, signature: str, **inputs: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-        try:
-            values: dict[str, npt.NDArray[Any]] = self._run[signature](**inputs)
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"{self.card.file}: {signature} fails under {runtime.version()}: {text_of(error)}"
-            ) from error
-        return values
 
 
 def write_checkpoint(path: str | os.PathLike[str], network: FlatNetwork, step: int) -> None:
@@ -189,10 +178,3 @@ def read_checkpoint(path: str | os.PathLike[str], network: FlatNetwork) -> int:
         )
     network.restore(state)
     return step
-
-
-def _padded(rows: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
-    """Zero rows appended up to `count`; their weight is zero too, so they change nothing."""
-    padded = np.zeros((count, *rows.shape[1:]), rows.dtype)
-    padded[: len(rows)] = rows
-    return padded

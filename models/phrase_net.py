@@ -176,9 +176,10 @@ def _initializers(content: bytes) -> Iterator[tuple[str, Array]]:
             assert isinstance(tensor, bytes)
             fields = list(_fields(tensor))
             found = dict(fields)
-            if found.get(_TYPE) == _FLOAT and isinstance(found.get(_RAW), bytes):
-                dims = [value for field, value in fields if field == _DIMS]
-                yield bytes(found[_NAME]).decode(), np.frombuffer(found[_RAW], "<f4").reshape(dims)  # type: ignore
+            name, raw = found.get(_NAME), found.get(_RAW)
+            if found.get(_TYPE) == _FLOAT and isinstance(name, bytes) and isinstance(raw, bytes):
+                dims = [int(value) for field, value in fields if field == _DIMS]
+                yield name.decode(), np.frombuffer(raw, "<f4").reshape(dims)
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:

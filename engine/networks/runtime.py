@@ -107,6 +107,29 @@ def open_model(model: Model, delegate: bool = True) -> Interpreter:
     return interpreter
 
 
+def run(interpreter: Interpreter, at: int, out: int, rows: npt.NDArray[Any], file: str) -> npt.NDArray[Any]:
+    """What a network says of a batch of one, of any length.
+
+    Args:
+        interpreter: of `open_model`.
+        at, out: numbers of its input and its output.
+        rows: (n, …) without the batch.
+        file: for messages.
+
+    Raises:
+        ModelError: the runtime fails.
+    """
+    try:
+        interpreter.resize_tensor_input(at, (1, *rows.shape))
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(at, rows[None])
+        interpreter.invoke()
+        found: npt.NDArray[Any] = interpreter.get_tensor(out)
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{file}: {version()} fails: {text_of(error)}: `earmark doctor`") from error
+    return found
+
+
 class Signatures:
     """The signatures of a network that learns, called by their names.
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..audio.samples import RATE_HZ, Float32, Int16, to_float
-from ..errors import ModelError, text_of
+from ..errors import ModelError
 from ..features import mel
 from ..features.speech import Analysis
 from . import runtime
@@ -111,17 +111,7 @@ class SpeakerNetwork:
 
     def _run(self, frames: Float32) -> Float32:
         """(frames, mels) -> (embedding_size,)."""
-        interpreter = self._interpreter
-        try:
-            interpreter.resize_tensor_input(self._input, (1, *frames.shape))
-            interpreter.allocate_tensors()
-            interpreter.set_tensor(self._input, frames[None])
-            interpreter.invoke()
-            embedding: Float32 = interpreter.get_tensor(self._output)[0]
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"{self.card.file}: {runtime.version()} fails: {text_of(error)}: `earmark doctor`"
-            ) from error
+        embedding: Float32 = runtime.run(self._interpreter, self._input, self._output, frames, self.card.file)[0]
         return embedding
 
 

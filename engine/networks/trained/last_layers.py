@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...audio.samples import Float32
-from ...errors import ModelError, text_of
+from ...errors import ModelError
 from .. import runtime
 from ..admission import admit
 from ..card import MODELS_DIR, load_card, read_model
@@ -89,17 +89,8 @@ class Trunk:
 
     def activations(self, mel: Float32) -> Float32:
         """(frames, mels) power mel -> (frames / 2, i), what the last layers hear; none is negative."""
-        interpreter = self._interpreter
-        try:
-            interpreter.resize_tensor_input(self._input, (1, *mel.shape))
-            interpreter.allocate_tensors()
-            interpreter.set_tensor(self._input, mel[None])
-            interpreter.invoke()
-            rows: Float32 = interpreter.get_tensor(self._output).reshape(-1, len(self.start.transit))
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"speaker network: {runtime.version()} fails: {text_of(error)}: `earmark doctor`"
-            ) from error
+        said = runtime.run(self._interpreter, self._input, self._output, mel, "speaker network")
+        rows: Float32 = said.reshape(-1, len(self.start.transit))
         return rows
 
     def _constant(self, index: int) -> Float32:

@@ -38,8 +38,6 @@ EMBEDDING_SIZE = 96
 BLOCK_FRAMES = 16  # 160 ms: two embeddings a pass
 STRIDE_FRAMES = 8  # of an embedding: what the three poolings over time leave out together
 WINDOW_FRAMES = 76  # that an embedding sees
-# Which frames an embedding begins with: number 4 of eight, where the poolings of blocks are in step
-FIRST_FRAME = 4
 
 _SLOPE, _FLOOR = 0.2, -0.4  # of the activation, max(leaky(x), -0.4): constants of the ONNX graph
 _EPSILON = 1e-3  # of its only batch normalisation that is not folded into a convolution

@@ -168,7 +168,7 @@ class Check:
         ]
         words += ["--ssl-ca-certfile", "ca.crt", "--enable-supernode-auth", "--port", self.port]
         words += ["--database", self.folder / "link.db", "--disable-runtime-dependency-installation"]
-        self.link_log = self.start("link", *words)
+        self.start("link", *words)
         self.wait_for(lambda: is_open(self.port), "the SuperLink")
 
     def restart_link(self) -> None:

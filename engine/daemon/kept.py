@@ -16,15 +16,12 @@ from typing import Any
 
 from ..errors import text_of
 from ..settings.schema import Settings
+from ..sinks.places import SETTABLE
 from ..storage.atomic import make_folder, read_limited, replace_synced
 from ..storage.user_folders import controls_folder, people_folder
 
 _LOG = logging.getLogger(__name__)
 
-KEYS = ("wake.mode", "wake.sensitivity", "people.sensitivity")
-"""What can be changed from outside."""
-HERE = (*KEYS, "wake.sensitivity_of", "people.sensitivity_of")
-"""What root and the daemon's own user can change through its socket."""
 MOST_BYTES = 64 << 10  # a number for each of a thousand people
 
 
@@ -43,7 +40,7 @@ class Kept:
         """
         try:
             content = json.loads(read_limited(_path(settings), MOST_BYTES))
-            pairs = {key: (str(content[key]["was"]), str(content[key]["is"])) for key in HERE if key in content}
+            pairs = {key: (str(content[key]["was"]), str(content[key]["is"])) for key in SETTABLE if key in content}
             self._here = {key for key in pairs if content[key].get("here") is True}
         except FileNotFoundError:
             return {}

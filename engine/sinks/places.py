@@ -8,6 +8,8 @@ from pathlib import Path
 FILE_NAME = "earmark.sock"
 PROTOCOL = 2
 """What the socket can be asked for, as docs/service.md has it; the status says it. 1 knew `status` alone."""
+SETTABLE = ("wake.mode", "wake.sensitivity", "wake.sensitivity_of", "people.sensitivity", "people.sensitivity_of")
+"""What root and the daemon's own user can change through it, and the daemon keeps."""
 SYSTEM_FOLDER = Path("/run/earmark")
 
 

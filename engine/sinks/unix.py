@@ -5,7 +5,7 @@ Requests are lines, too; docs/service.md has them with their answers:
 * `status` gets one object of type `status`.
 * `follow` gets objects of type `level`, and `changed` where the state has; `follow sound` the sound besides.
 * `unfollow` ends that.
-* `set KEY VALUE` changes a setting of `kept.HERE`, until it is edited in the file.
+* `set KEY VALUE` changes a setting of `SETTABLE`, until it is edited in the file.
 
 Sound and changes are for root and the daemon's own user. A client need not read events: answers come in between.
 """
@@ -30,7 +30,7 @@ from ..errors import DaemonError, SettingsError
 from ..settings.reading import load
 from ..settings.schema import Socket
 from .base import Control, Heard, Notice
-from .places import socket_path
+from .places import SETTABLE, socket_path
 from .server import Server
 
 _LOG = logging.getLogger(__name__)
@@ -41,8 +41,6 @@ MAX_REQUEST_BYTES = 16 << 10  # a sensitivity for each of some hundred people
 MAX_WAITING_BYTES = 64 * 1024  # some 300 events, or 1.5 s of sound; who is so far behind does not read
 LEVEL_SAMPLES = RATE_HZ // 10  # of one level: as often as an eye follows a bar
 SILENCE_DBFS = -120.0  # as enrolment calls it
-SETTABLE = ("wake.mode", "wake.sensitivity", "wake.sensitivity_of", "people.sensitivity", "people.sensitivity_of")
-"""What `set` changes: as `HERE` of engine/daemon/kept.py, which keeps it."""
 REQUESTS = "the requests are the lines: status, follow, follow sound, unfollow, set KEY VALUE"
 
 

@@ -20,10 +20,9 @@ from live import Live
 from sound_server import until
 
 from earmark.engine.commands.status import ask
-from earmark.engine.daemon.kept import HERE
 from earmark.engine.people.store import PersonStore, Voiceprint
 from earmark.engine.sinks.places import PROTOCOL
-from earmark.engine.sinks.unix import LEVEL_SAMPLES, SETTABLE, _levels
+from earmark.engine.sinks.unix import LEVEL_SAMPLES, _levels
 
 RNG = np.random.default_rng(0)
 
@@ -144,10 +143,6 @@ def test_another_user_who_may_read_the_events_hears_nothing_and_changes_nothing(
         assert follow == {"type": "follow", "sound": False}
         assert ask([path])["mode"] == "only"
         assert daemon.stop().code == 0
-
-
-def test_what_can_be_set_is_what_is_kept() -> None:
-    assert set(SETTABLE) == set(HERE)
 
 
 def test_a_level_is_that_of_its_tenth_of_a_second() -> None:

@@ -31,6 +31,7 @@ FLAGS = (  # it asks nobody outside for anything, and runs as root in a containe
     "--disable-component-update",
     "--disable-sync",
     "--disable-extensions",
+    "--disable-audio-output",  # plays to a clock: a sound server that another test has started may end meanwhile
     "--hide-scrollbars",
     "--lang=en-GB",
     "--remote-debugging-pipe",
